@@ -84,7 +84,7 @@ def consensus(
     while sum(learner.train(ADVISED_STEPS).steps for learner in learners):
         votes = [Vote(learner.weights(), 1, 0, False) for learner in learners]
         for learner, vote in zip(learners, votes, strict=True):
-            learner.load(merge(vote.vector, votes, MergePolicy()))
+            learner.load(merge(vote.vector, votes, MergePolicy(), now=0))
         course.append(learners[0].weights())
     return course
 

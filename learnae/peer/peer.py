@@ -186,7 +186,7 @@ class Peer:
         self._accuse()
         if self.options.floors.waits_for_others and self.founding.is_over(bool(self.following.replicas)):
             self.options.floors.note_merged()
-        merged = self.merging.merge() if self.training.taken == 0 else 0  # it replaces what is not published
+        merged = self.merging.merge(self.ports.clock.now()) if self.training.taken == 0 else 0
         if merged:
             self.options.floors.note_merged()
         trained = self._train()
@@ -276,7 +276,7 @@ class Peer:
         """
         merged, trained = 0, Trained(0, 0, 0.0)
         if self._has_start and not self.catching_up.is_new:
-            merged = self.merging.merge()
+            merged = self.merging.merge(self.ports.clock.now())
             if merged:
                 self.options.floors.note_merged()
                 self.merging.believe(None, self.ports.clock.now())

@@ -96,7 +96,7 @@ class Publisher:
             frame = self.frames.encode(weights, samples, now, whole or self.own.needs_checkpoint)
         except FrameError as error:
             self.errors.count(error)
-            self.merging.start_over()
+            self.merging.start_over(now)
             return None
         self.merging.believe(self.frames.own_vote, now)
         self.training.evaluate(self.merging.estimate)

@@ -172,14 +172,15 @@ class Observer:
 
     def estimate(self) -> Estimate:
         """Compute the consensus estimate of all peers that published last; raises ConfigurationError without any."""
-        self._following.advance(self._clock.now())
+        now = self._clock.now()
+        self._following.advance(now)
         votes = list(self._following.replicas.values())
         if not votes:
             raise ConfigurationError("no peer has published weights here", "start a peer first")
         manifest = self.manifest
         moments = moments_in(manifest.config) if manifest.only_keras else manifest.definition.moments
         newest = max(vote.time for vote in votes)
-        return Estimate(consensus(votes, manifest.merge.half_life, moments), newest)
+        return Estimate(consensus(votes, manifest.merge.half_life, now, moments), newest)
 
     def spent(self) -> list[PrivacySpent | None]:
         """Return what the newest update of each peer says of differential privacy; None where it says nothing."""

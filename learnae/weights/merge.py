@@ -10,11 +10,12 @@ from learnae.weights.codecs import Vector
 
 _TILE = 1 << 15  # values: 128 KiB, so that sum and product stay in the second-level cache
 _LEAST_PACE = 0.3  # of the average over time: half of it is from the last two updates
+_MOST_CLAIM = 2  # times the median claim of samples: no claim buys more
 
 
 @dataclass(frozen=True, slots=True)
 class MergePolicy:
-    """``step`` in (0, 1]; a replica ``half_life`` ms older than the newest one counts half."""
+    """``step`` in (0, 1]; a replica ``half_life`` ms older than the freshest one counts half."""
 
     step: float = 1.0
     half_life: int = 60_000
@@ -58,28 +59,36 @@ class Vote:
     settled: bool
 
 
-def vote_weights(votes: Sequence[Vote], half_life: int) -> list[float]:
+def vote_weights(votes: Sequence[Vote], half_life: int, now: int) -> list[float]:
     """Return weights that sum to 1: proportional to samples, halved with every ``half_life`` (ms) of age.
 
-    Age is counted from the newest vote, so that a swarm that pauses does not fade. Peers without
-    samples have no vote, unless none has any.
+    What others claim moves little: samples count up to twice the median claim (the lower one of two), and age is
+    counted at the reader's ``now`` (ms), so that a date ahead is worth no more than one of now. A swarm that pauses
+    does not fade: ages are counted from the freshest vote. Peers without samples have no vote, unless none has any.
+
+    >>> nothing = np.zeros(1, np.float32)
+    >>> votes = [Vote(nothing, samples, time=0, settled=False) for samples in (400, 400, 10**6)]
+    >>> vote_weights(votes, half_life=1000, now=0)
+    [0.25, 0.25, 0.5]
     """
-    newest = max(vote.time for vote in votes)
-    ages = [0 if vote.settled else newest - vote.time for vote in votes]
-    raw = [vote.samples * 0.5 ** (age / half_life) for vote, age in zip(votes, ages, strict=True)]
+    claims = sorted(vote.samples for vote in votes if vote.samples)
+    most = _MOST_CLAIM * claims[(len(claims) - 1) // 2] if claims else 0
+    freshest = min((max(0, now - vote.time) for vote in votes if not vote.settled), default=0)
+    ages = [0 if vote.settled else max(0, now - vote.time) - freshest for vote in votes]
+    raw = [min(vote.samples, most) * 0.5 ** (age / half_life) for vote, age in zip(votes, ages, strict=True)]
     total = sum(raw)
     return [value / total for value in raw] if total > 0 else [1 / len(votes)] * len(votes)
 
 
-def consensus(votes: Sequence[Vote], half_life: int, moments: Moments = NO_MOMENTS) -> Vector:
-    """Return the consensus estimate: the weighted mean (n,) of all live replicas, one's own included."""
-    vectors, weights = [vote.vector for vote in votes], vote_weights(votes, half_life)
+def consensus(votes: Sequence[Vote], half_life: int, now: int, moments: Moments = NO_MOMENTS) -> Vector:
+    """Return the consensus estimate at ``now`` (ms): the weighted mean (n,) of live replicas, one's own included."""
+    vectors, weights = [vote.vector for vote in votes], vote_weights(votes, half_life, now)
     result = weighted_sum(vectors, weights)
     moments.complete(result, vectors, weights)
     return result
 
 
-def merge(own: Vector, votes: Sequence[Vote], policy: MergePolicy, moments: Moments = NO_MOMENTS) -> Vector:
+def merge(own: Vector, votes: Sequence[Vote], policy: MergePolicy, now: int, moments: Moments = NO_MOMENTS) -> Vector:
     """Return ``own + step * sum_j w_j (replica_j - own)``, a new vector (n,); its ``moments`` are the mixture's.
 
     ``votes`` holds one's own replica too. (Asynchronous decentralised SGD: Lian et al. 2018,
@@ -87,10 +96,10 @@ def merge(own: Vector, votes: Sequence[Vote], policy: MergePolicy, moments: Mome
 
     >>> own, other = np.zeros(2, np.float32), np.ones(2, np.float32)
     >>> votes = [Vote(own, 100, time=0, settled=False), Vote(other, 300, time=0, settled=False)]
-    >>> merge(own, votes, MergePolicy(step=0.5))
-    array([0.375, 0.375], dtype=float32)
+    >>> merge(own, votes, MergePolicy(step=0.5), now=0)
+    array([0.33333334, 0.33333334], dtype=float32)
     """
-    return _between(own, consensus(votes, policy.half_life, moments), policy.step, moments)
+    return _between(own, consensus(votes, policy.half_life, now, moments), policy.step, moments)
 
 
 def _between(own: Vector, target: Vector, share: float, moments: Moments) -> Vector:
@@ -133,7 +142,7 @@ class ConsensusEstimate:
 
     def renew(self, votes: Sequence[Vote], live: int, now: int) -> None:
         """Take in ``votes``, at least one, from ``live`` peers; ``now`` in ms."""
-        current = consensus(votes, self.half_life, self.moments)
+        current = consensus(votes, self.half_life, now, self.moments)
         is_fresh = self._time is not None and now - self._time <= self.half_life
         if is_fresh and len(votes) < live:
             current = _between(self.vector, current, max(len(votes) / live, _LEAST_PACE), self.moments)

@@ -72,14 +72,14 @@ class Merging:
         """Go on from the saved estimate; the weights are restored, too (Training)."""
         self._estimate.vector, self._is_restored = state.estimate, True
 
-    def merge(self) -> int:
-        """Move the weights towards the replicas if any is new; return how many are."""
+    def merge(self, now: int) -> int:
+        """Move the weights towards the replicas as they count at ``now`` (ms), if any is new; return how many are."""
         replicas = self._following.replicas
         new = [author for author, replica in replicas.items() if self._merged.get(author) != replica.cid]
         if not new:
             return 0
         policy = self._manifest.merge
-        self._learner.load(merge(self._learner.weights(), self._votes(), policy, self._learner.moments))
+        self._learner.load(merge(self._learner.weights(), self._votes(), policy, now, self._learner.moments))
         self._replaced()
         self._note(new)
         return len(new)
@@ -106,14 +106,14 @@ class Merging:
     def believe_own(self, samples: int, now: int) -> None:
         """Renew the estimate with the own weights as they are, trained on ``samples``, which no other has seen."""
         if not np.isfinite(self._learner.weights()).all():
-            self.start_over()
+            self.start_over(now)
         self.believe(Vote(self._learner.weights(), samples, now, settled=False), now)
 
-    def start_over(self) -> None:
-        """Go on from what the swarm believes: own training has diverged."""
+    def start_over(self, now: int) -> None:
+        """Go on from what the swarm believes at ``now`` (ms): own training has diverged."""
         self._learner.restore(self._fresh_learner)
         votes, half_life = self._votes(), self._manifest.merge.half_life
-        self._learner.load(consensus(votes, half_life, self._learner.moments) if votes else self._start)
+        self._learner.load(consensus(votes, half_life, now, self._learner.moments) if votes else self._start)
         self._replaced()
 
     def _votes(self) -> list[Vote]:

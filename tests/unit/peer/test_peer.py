@@ -539,7 +539,7 @@ def test_the_estimate_of_a_few_votes_is_averaged_over_time(monkeypatch: pytest.M
     machine.tick()
 
     def current() -> Vector:
-        return consensus(machine.peer.merging._votes(), machine.manifest.merge.half_life)
+        return consensus(machine.peer.merging._votes(), machine.manifest.merge.half_life, machine.clock.time)
 
     first = machine.peer.estimate()
     machine.tick()
@@ -570,9 +570,9 @@ def test_a_merge_counts_ones_own_published_weights_too() -> None:
     machine = ticked(3, manifest=tiny_manifest(codec=FramePolicy("f32", "f32", 32)))
     own, data = machine.learner.weights(), frame_of(1, 2, 3)
     machine.learner.train = lambda _: Trained(0, 24, 0.0)
-    machine.receive(update_of(machine.other(), data, time=machine.clock.time, samples=72), blocks=[data])
+    machine.receive(update_of(machine.other(), data, time=machine.clock.time, samples=48), blocks=[data])
     machine.tick()
-    assert machine.learner.weights() == pytest.approx(0.25 * own + 0.75 * np.array([1, 2, 3]), abs=1e-5)
+    assert machine.learner.weights() == pytest.approx(own / 3 + 2 / 3 * np.array([1, 2, 3]), abs=1e-5)
 
 
 def test_what_is_said_to_be_merged_is_bounded() -> None:

@@ -27,51 +27,62 @@ def vector(*values: float) -> Vector:
 
 
 def test_weights_are_shares_of_samples() -> None:
-    assert vote_weights([vote(10), vote(30)], 1000) == [0.25, 0.75]
+    assert vote_weights([vote(10), vote(15), vote(15)], 1000, 0) == [0.25, 0.375, 0.375]
 
 
 def test_a_vote_halves_with_every_half_life_behind_the_newest() -> None:
     for start in (0, 10**12):
         votes = [vote(12, start), vote(12, start - 1000), vote(12, start - 2000)]
-        assert vote_weights(votes, 1000) == pytest.approx([4 / 7, 2 / 7, 1 / 7])
+        assert vote_weights(votes, 1000, start + 10**6) == pytest.approx([4 / 7, 2 / 7, 1 / 7])
 
 
 def test_the_vote_of_a_peer_that_has_settled_does_not_age() -> None:
     for newest in (0, 10**12):
-        votes = [vote(10, newest), vote(30, newest - 10**9, settled=True), vote(40, newest - 1000)]
-        assert vote_weights(votes, 1000) == pytest.approx([10 / 60, 30 / 60, 20 / 60])
+        votes = [vote(20, newest), vote(30, newest - 10**9, settled=True), vote(40, newest - 1000)]
+        assert vote_weights(votes, 1000, newest + 10) == pytest.approx([20 / 70, 30 / 70, 20 / 70])
 
 
 def test_who_has_no_samples_has_no_vote_unless_nobody_has_any() -> None:
-    assert vote_weights([vote(0), vote(5)], 1000) == [0.0, 1.0]
-    assert vote_weights([vote(0), vote(0, -(10**9))], 1000) == [0.5, 0.5]
+    assert vote_weights([vote(0), vote(5)], 1000, 0) == [0.0, 1.0]
+    assert vote_weights([vote(0), vote(0, -(10**9))], 1000, 0) == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("claimed", [800, 4_000, 10**6, 2**53])
+@pytest.mark.parametrize("ahead", [0, 299_000])
+def test_no_claim_of_samples_or_of_time_buys_more_than_two_votes(claimed: int, ahead: int) -> None:
+    now = 10**12
+    honest = [vote(400, now - age) for age in (0, 1000, 2000, 500, 0, 0, 1500)]
+    weights = vote_weights([*honest, vote(claimed, now + ahead)], 60_000, now)
+    assert weights[-1] <= 2 * max(weights[:-1]) + 1e-12
+    assert weights[-1] < 0.24
 
 
 @given(
     st.lists(st.tuples(st.integers(0, 2**53), st.integers(0, 2**53)), min_size=1, max_size=10),
     st.integers(1, 10**10),
+    st.integers(0, 2**53),
 )
-def test_weights_are_shares_of_one(claims: list[tuple[int, int]], half_life: int) -> None:
-    weights = vote_weights([vote(samples, time) for samples, time in claims], half_life)
+def test_weights_are_shares_of_one(claims: list[tuple[int, int]], half_life: int, now: int) -> None:
+    weights = vote_weights([vote(samples, time) for samples, time in claims], half_life, now)
     assert sum(weights) == pytest.approx(1)
     assert all(0 <= weight <= 1 for weight in weights)
 
 
 def test_the_merge_moves_a_step_towards_the_consensus() -> None:
     own = vector(0, 8)
-    votes = [vote(1, 0, vector(4, 4)), vote(3, 0, vector(8, 0))]
-    assert consensus(votes, 1000).tolist() == [7.0, 1.0]
-    assert merge(own, votes, MergePolicy(step=1.0)).tolist() == [7.0, 1.0]
-    assert merge(own, votes, MergePolicy(step=0.5)).tolist() == [3.5, 4.5]
-    assert merge(own, votes, MergePolicy(step=0.0)).tolist() == [0.0, 8.0]
+    votes = [vote(1, 0, vector(4, 4)), *[vote(1, 0, vector(8, 0))] * 3]
+    assert consensus(votes, 1000, 0).tolist() == [7.0, 1.0]
+    assert merge(own, votes, MergePolicy(step=1.0), 0).tolist() == [7.0, 1.0]
+    assert merge(own, votes, MergePolicy(step=0.5), 0).tolist() == [3.5, 4.5]
+    assert merge(own, votes, MergePolicy(step=0.0), 0).tolist() == [0.0, 8.0]
 
 
 def test_what_is_merged_stays_as_it_was() -> None:
     own, other = vector(1), vector(3)
-    result = merge(own, [vote(1, 0, other)], MergePolicy(step=1.0))
+    result = merge(own, [vote(1, 0, other)], MergePolicy(step=1.0), 0)
     result += 1
     assert (own.tolist(), other.tolist()) == ([1.0], [3.0])
-    alone = consensus([vote(1, 0, other)], 1000)
+    alone = consensus([vote(1, 0, other)], 1000, 0)
     alone += 1
     assert other.tolist() == [3.0]
 
@@ -126,17 +137,17 @@ def test_nobody_else_alive_is_no_division_by_zero() -> None:
 MIXED = Moments(np.array([1]), np.array([2]))  # of weights (a, mean, variance)
 
 
-@given(st.lists(st.lists(st.floats(-100, 100), min_size=1, max_size=8), min_size=1, max_size=6), st.floats(0, 1))
+@given(st.lists(st.lists(st.floats(-100, 100), min_size=4, max_size=8), min_size=1, max_size=6), st.floats(0, 1))
 def test_merged_moments_are_those_of_all_rows_together(rows: list[list[float]], step: float) -> None:
     votes = [vote(len(own), 0, vector(len(own), np.mean(own), np.var(own))) for own in rows]
     everything = np.concatenate(rows)
-    found = consensus(votes, 1000, MIXED)
+    found = consensus(votes, 1000, 0, MIXED)
     assert found[1] == pytest.approx(everything.mean(), abs=1e-3)
     assert found[2] == pytest.approx(everything.var(), rel=1e-4, abs=1e-2)
     assert found[0] == pytest.approx(np.average([len(own) for own in rows], weights=[len(own) for own in rows]))
 
     own = vector(0, np.mean(rows[0]), np.var(rows[0]))
-    moved = merge(own, votes, MergePolicy(step), MIXED)
+    moved = merge(own, votes, MergePolicy(step), 0, MIXED)
     weights = np.concatenate(
         [np.full(len(rows[0]), (1 - step) / len(rows[0])), np.full(len(everything), step / len(everything))]
     )
@@ -148,7 +159,7 @@ def test_merged_moments_are_those_of_all_rows_together(rows: list[list[float]], 
 
 def test_a_variance_below_zero_takes_nothing_from_the_others() -> None:
     votes = [vote(1, 0, vector(0, 3, -5)), vote(1, 0, vector(0, 3, 2))]
-    assert consensus(votes, 1000, MIXED)[2] == 1.0
+    assert consensus(votes, 1000, 0, MIXED)[2] == 1.0
 
 
 def test_an_estimate_over_time_mixes_moments() -> None:
