@@ -25,6 +25,7 @@ from learnae.protocol.identity import Identity
 from learnae.protocol.limits import HOUR, MINUTE, Limits
 from learnae.protocol.messages import compose
 from learnae.protocol.sum_bodies import MOST_VALUES, MaskedVector, MaskOpen, MaskReady, SumBody
+from learnae.samples.dp_statistics import layout_of
 from learnae.simulation.network import Weather
 from learnae.simulation.simulator import START, Setting, Simulation, identity_of
 from learnae.swarm.manifest import Manifest
@@ -33,6 +34,7 @@ from learnae.swarm.presets import dense_config
 _MEMBERS = (5, 8, 16)
 _LOSSES = {0.02: (1.5, 1.5, 1.9), 0.05: (1.8, 2.0, 2.5)}  # most tries; sixteen are two groups
 _TICK_MS = 5000
+_VALUES = 4  # where masks are of no matter
 _FULL = 7 * (1 + 30 + 30 * 31 // 2)  # values: seven classes of 30 features, with their products
 _MOST_SECONDS = {_FULL: 0.02, MOST_VALUES: 0.1}  # of a core, in a group of sixteen
 _SWARM = Cid.of(DAG_CBOR, b"a manifest")
@@ -85,9 +87,10 @@ class Losing:
     def __init__(self, members: int, loss: float, seed: int) -> None:
         self.now = START
         self._rng, self._loss, self._seq = random.Random(seed), loss, 0
+        source = Numbers(_VALUES)
         authors = [identity_of(seed, number).author for number in range(members)]
         self.sums = {
-            author: MaskedSums(author, _SWARM, 24 * HOUR, lambda _: Numbers(4), ErrorLog()) for author in authors
+            each: MaskedSums(each, _SWARM, _VALUES, 24 * HOUR, lambda _: source, ErrorLog()) for each in authors
         }
 
     def tick(self) -> None:
@@ -118,12 +121,18 @@ def over_a_network(members: int, loss: float) -> tuple[float, float]:
         privacy=PrivacyPolicy(summary=SummaryPrivacy(sharing=MASKED)),
     )
     data = [Dataset(manifest.model, manifest.objective) for _ in keys]
-    setting, source = Setting(seed=1, period=_TICK_MS, weather=Weather((10, 300), loss)), Numbers(_FULL)
+    setting, source = Setting(seed=1, period=_TICK_MS, weather=Weather((10, 300), loss)), Numbers(_values_of(manifest))
     simulation = Simulation(manifest, data, setting, addends=lambda _: source)
     simulation.run(10 * MINUTE)
     totals = [member.peer.sums.totals for member in simulation.members if member.peer.sums]
     done = [each[-1].time for each in totals if each]
     return len(done) / members, (max(done, default=START) - START) / 1000
+
+
+def _values_of(manifest: Manifest) -> int:
+    layout = layout_of(manifest)
+    assert layout is not None
+    return layout.groups * layout.size
 
 
 def weigh(race: Race, values: int, bound: float, repeats: int) -> None:

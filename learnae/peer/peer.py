@@ -38,6 +38,7 @@ from learnae.protocol.bodies import Profile, Summary
 from learnae.protocol.identity import Identity, peer_name
 from learnae.protocol.messages import open_message
 from learnae.protocol.tangle import Tangle
+from learnae.samples.dp_statistics import layout_of
 from learnae.swarm.initial_weights import starting_weights
 from learnae.swarm.manifest import OPEN, Manifest
 from learnae.weights.codecs import Vector
@@ -160,6 +161,8 @@ class Peer:
             self.settling.settle(self.frames.own_vote.time)
         if self.options.summaries:
             self.options.summaries.begin(self.ports.clock.now(), self.manifest.limits, has_state or is_back)
+            if self.sums and not has_state and self.options.summaries.record.number:
+                self.options.summaries.doubt()  # which vectors are out is in the state that is lost
         spoken = self.own.last.time if self.own.last else None
         self.catching_up.start(spoken, is_new=not (has_state or is_back), is_first=is_first)
 
@@ -633,8 +636,10 @@ def _steward(identity: Identity, gate: Gate, ports: Ports, errors: ErrorLog) -> 
 
 
 def _sums(author: bytes, manifest: Manifest, options: Options, errors: ErrorLog) -> "MaskedSums | None":
-    if manifest.privacy.summary.sharing != MASKED:
+    layout = layout_of(manifest)
+    if manifest.privacy.summary.sharing != MASKED or layout is None:
         return None
     from learnae.peer.masking.sums import MaskedSums  # noqa: PLC0415 - ciphers, for which other swarms have no use
 
-    return MaskedSums(author, manifest.swarm, manifest.limits.horizon, options.addend, errors)
+    values, horizon = layout.groups * layout.size, manifest.limits.horizon
+    return MaskedSums(author, manifest.swarm, values, horizon, options.addend, errors)

@@ -30,6 +30,7 @@ from learnae.protocol.messages import Message, open_message
 from learnae.protocol.sum_bodies import SumBody
 from learnae.protocol.tangle import Tangle
 from learnae.runtime.version_store import read_version
+from learnae.samples.dp_statistics import layout_of
 from learnae.swarm.directory import open_manifest
 from learnae.swarm.manifest import Manifest
 from learnae.system.paths import STATE_FILE
@@ -163,7 +164,10 @@ class Observer:
         """Return the masked sums whose totals can be seen from what is here, oldest first."""
         from learnae.peer.masking.heard import Heard  # noqa: PLC0415 - ciphers, for which other swarms have no use
 
-        heard = Heard(self.swarm)
+        layout = layout_of(self.manifest)
+        if layout is None:
+            return []
+        heard = Heard(self.swarm, layout.groups * layout.size)
         for message in sorted(self.messages(len(self.tangle)), key=lambda message: message.time):
             if isinstance(message.body, SumBody):
                 with suppress(MaskError):

@@ -29,7 +29,8 @@ class Numbers:
 
     def draw(self, members: int) -> Integers:
         self.draws += 1
-        return np.array([self.number + 1, 1, members, self.draws, -5, 2**20][: self.values], np.int64)
+        told = np.array([self.number + 1, 1, members, self.draws, -5, 2**20], np.int64)
+        return np.resize(told, self.values)
 
 
 class Summer:
@@ -46,7 +47,9 @@ class Summer:
 
     def boot(self, now: int = NOW) -> None:
         chance = random.Random(f"{self.number}/{now}")
-        self.sums = MaskedSums(self.author, SWARM, HORIZON, lambda _: self.source, self.errors, chance.randbytes)
+        self.sums = MaskedSums(
+            self.author, SWARM, VALUES, HORIZON, lambda _: self.source, self.errors, chance.randbytes
+        )
         self.sums.restore(self.disk, now)
 
     @property

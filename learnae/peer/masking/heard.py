@@ -21,7 +21,7 @@ from learnae.protocol.sum_bodies import VALUE_BYTES, MaskedVector, MaskOpen, Mas
 
 _MOST_READY = 1024
 MOST_SUMS = 2  # that one author has brought up
-_MOST_BRINGERS = 64
+_MOST_BRINGERS = 16
 _PROBE = X25519PrivateKey.from_private_bytes(bytes(range(32)))  # of no secret: it shows that a key shares one
 
 
@@ -60,12 +60,13 @@ class Sum:
 
 
 class Heard:
-    """Takes in bodies of members; ``swarm`` names the swarm. Says again what fits, and refuses what does not."""
+    """Takes in what members of ``swarm`` say of sums of so many ``values``, and refuses what does not fit."""
 
-    def __init__(self, swarm: Cid) -> None:
+    def __init__(self, swarm: Cid, values: int) -> None:
         self.ready = BoundedDict[bytes, Ready](_MOST_READY)  # by author, the newest
         self.sums: dict[bytes, Sum] = {}
         self._swarm = swarm
+        self._values = values
         self._brought = BoundedDict[bytes, list[bytes]](_MOST_BRINGERS)  # names of sums by who brought them up
 
     def note(self, author: bytes, seq: int, body: SumBody, now: int) -> None:
@@ -78,6 +79,7 @@ class Heard:
             self._note_open(author, body)
 
     def _note_ready(self, author: bytes, seq: int, body: MaskReady, now: int) -> None:
+        self._check_length(author, body.values)
         known = self.ready.get(author)
         try:
             agree(_PROBE, body.key)
@@ -92,10 +94,15 @@ class Heard:
     def _note_vector(self, author: bytes, body: MaskedVector, now: int) -> None:
         if author not in body.authors:
             raise MaskError(f"a masked vector by {peer_name(author)[:8]} for others", "members sum their own")
-        group = Group(self._swarm, len(body.vector) // VALUE_BYTES, body.authors, body.keys)
+        self._check_length(author, len(body.vector) // VALUE_BYTES)
+        group = Group(self._swarm, self._values, body.authors, body.keys)
         known = self.sums.get(group.name) or self._bring_up(author, Sum(group, now))
         if known.vectors.setdefault(author, body.vector) != body.vector:
             raise MaskError(f"{peer_name(author)[:8]} has said two vectors of one masked sum", "the first one counts")
+
+    def _check_length(self, author: bytes, values: int) -> None:
+        if values != self._values:
+            raise MaskError(f"{peer_name(author)[:8]} would sum {values} values", f"this swarm sums {self._values}")
 
     def _note_open(self, author: bytes, body: MaskOpen) -> None:
         known = self.sums.get(body.name)

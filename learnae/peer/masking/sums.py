@@ -70,7 +70,9 @@ class _Silence:
 
 
 class MaskedSums:
-    """Takes part in the sums of a swarm in the name of ``me``; while ``source`` gives none, it only reads totals.
+    """Takes part in a swarm's sums of so many ``values`` in the name of ``me``.
+
+    While ``source`` gives none, it only reads totals.
 
     ``random`` gives so many secret bytes. ``act`` says at most one message.
     """
@@ -79,13 +81,14 @@ class MaskedSums:
         self,
         me: bytes,
         swarm: Cid,
+        values: int,
         horizon: int,
         source: Callable[[int], Source | None],
         errors: ErrorLog,
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self.standing = Standing()
-        self.heard = Heard(swarm)
+        self.heard = Heard(swarm, values)
         self._me = me
         self._swarm = swarm
         self._horizon = horizon
@@ -255,7 +258,7 @@ class MaskedSums:
         source = self._source(now)
         if source is None:
             return False
-        heard = [known.group for known in self.heard.sums.values() if self._may_answer(known, source, now, members)]
+        heard = [known.group for known in self.heard.sums.values() if self._may_answer(known, now, members)]
         group = min(heard, key=lambda each: each.name, default=None)
         if group is None and not self.standing.answers:
             group = self._chosen(source, now, members)
@@ -276,12 +279,11 @@ class MaskedSums:
         self._enough = None
         return True
 
-    def _may_answer(self, known: Sum, source: Source, now: int, members: Collection[bytes]) -> bool:
+    def _may_answer(self, known: Sum, now: int, members: Collection[bytes]) -> bool:
         group, answers = known.group, self.standing.answers
         return (
             self._me in group.authors
             and group.keys[group.authors.index(self._me)] == self._key
-            and group.values == source.values
             and all(author in members for author in group.authors)
             and self._bound in ((), group.authors)
             and self._is_running(now, known.since)
@@ -309,7 +311,6 @@ class MaskedSums:
             for author, ready in self.heard.ready.items()
             if author in members
             and now - ready.last < _READY_MS
-            and ready.body.values == source.values
             and not self.heard.is_taken(author, ready.body.key, now - PHASE_MS)
         }
         return {**found, self._me: MaskReady(self._key, source.values, self._bound)}

@@ -38,7 +38,9 @@ def swarm(count: int, loss: float = 0.05, rows: int = 8, readers: int = 0) -> Si
         tiny_dataset(manifest, index, rows) if rows else Dataset(manifest.model, manifest.objective)
         for index in range(count)
     ]
-    sources = [Numbers(index) for index in range(count - readers)]
+    layout = layout_of(manifest)
+    assert layout is not None
+    sources = [Numbers(index, layout.groups * layout.size) for index in range(count - readers)]
     return Simulation(
         manifest,
         datasets,

@@ -45,8 +45,7 @@ def summary(options: argparse.Namespace) -> int:
         if options.peer:
             problem = f"swarm {manifest.name!r} masks summaries: none of one peer is seen"
             raise ConfigurationError(problem, "leave out the peer: learnae summary")
-        size = layout.groups * layout.size
-        found = [_total(layout, manifest, each) for each in observer.totals() if each.group.values == size]
+        found = [_total(layout, manifest, each) for each in observer.totals()]
         said = {view.peer: body for view, body in found}
     else:
         said = observer.summaries()

@@ -7,16 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from builders import identity
+from builders import SWARM, identity
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from machine import ticked
 from sums_rig import HORIZON, Numbers, Summer, Swarm
 
-from learnae.errors import NotWrittenError
-from learnae.peer.masking.standing import Answer, Standing
+from learnae.errors import LearnaeError, NotWrittenError
+from learnae.peer.masking.standing import Answer, Standing, Total
 from learnae.privacy.masking.masks import Group, public_of
-from learnae.privacy.masking.noise_share import conspirators
-from learnae.protocol.sum_bodies import MaskedVector, MaskOpen, MaskReady, SumBody
+from learnae.privacy.masking.noise_share import BOUND, conspirators
+from learnae.protocol.sum_bodies import MOST_VALUES, MaskedVector, MaskOpen, MaskReady, SumBody
 
 TRY = 400  # seconds: one try, and what comes before it
 KINDS = [MaskReady, MaskedVector, MaskOpen]
@@ -89,11 +89,26 @@ def test_fewer_than_five_wait_for_more_and_who_has_nothing_to_add_sees_totals() 
     assert swarm.summers[5].said == []
 
 
-def test_who_would_sum_other_vectors_is_in_another_sum() -> None:
-    swarm = Watched(10, sources=lambda number: Numbers(number, 6 if number % 2 else 4))
-    assert swarm.run(TRY, swarm.is_done)
-    assert {len(total) for total in swarm.totals()} <= {4, 6}
-    assert {len(total.authors) for summer in swarm.summers for total in summer.sums.totals} == {5}
+def test_who_would_sum_another_number_of_values_is_not_heard() -> None:
+    swarm = Watched(6, sources=lambda number: Numbers(number, 4 if number == 3 else 6))
+    others = [summer for summer in swarm.summers if summer.number != 3]
+    assert swarm.run(TRY, lambda: all(each.sums.standing.is_done for each in others))
+    assert {total[:2] for total in swarm.totals()} == {(21 - 4, 5)}
+    assert all(summer.errors.counts.keys() == {"MaskError"} for summer in others)
+
+
+def test_the_largest_standing_is_read_as_it_was_written() -> None:
+    values = np.full(MOST_VALUES, -BOUND)
+    authors = tuple(sorted(identity(number).author for number in range(16)))
+    group = Group(SWARM, MOST_VALUES, authors, authors)
+    answers = [Answer(group, bytes(32), values, bytes(4 * MOST_VALUES), 1, 2, 3) for _ in range(4)]
+    totals = [Total(bytes(32), authors, 7, 16 * values) for _ in range(4)]
+    standing = Standing(bytes(32), 5, answers[1:], answers[0], 6, True, False, 1, 2, 3, 4, [bytes(32)] * 64, totals)
+    data = standing.to_bytes()
+    assert Standing.from_bytes(data, SWARM).to_bytes() == data
+    for damaged in (b"", data[:-1], data + b"1", Standing().to_bytes().replace(b"pause", b"pauze")):
+        with pytest.raises(LearnaeError):
+            Standing.from_bytes(damaged, SWARM)
 
 
 # -- who falls silent
