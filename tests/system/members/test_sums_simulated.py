@@ -63,7 +63,7 @@ def totals(simulation: Simulation) -> set[tuple[int, ...]]:
 @pytest.mark.parametrize("rows", [8, 0], ids=["trainers", "boards that do not train"])
 def test_members_sum_over_a_network_that_loses_packets_and_a_reader_sees_the_total(rows: int) -> None:
     simulation = swarm(7, rows=rows, readers=1)
-    simulation.run(6 * MINUTE)
+    simulation.run(4 * MINUTE)
     assert totals(simulation) == {(21, 6, 36)}
     assert {member.peer.sums.status()["state"] for member in simulation.members[:6] if member.peer.sums} == {"done"}
     assert not any("MaskError" in member.peer.errors.counts for member in simulation.members)
