@@ -29,6 +29,7 @@ from agent.sources.section import BRIDGE, LIVE, POLLED, REPLAY, SourceSection
 from learnae.errors import ConfigurationError
 from learnae.models.dataset import Dataset
 from learnae.models.definition import ModelDefinition
+from learnae.peer.learning.guard import suspicion_of
 from learnae.peer.learning.training import ENDLESS
 from learnae.peer.peer import Options
 from learnae.peer.publishing_policy import PublishPolicy
@@ -69,6 +70,8 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
     swarm = find_swarm(config.swarm.id)
     manifest = swarm.manifest
     check_consent(manifest, config.privacy)
+    is_private = training_privacy(manifest, config.privacy) is not None
+    policy = policy_of(config, is_private)
     dataset = Dataset(manifest.model, manifest.objective, _ROWS, manifest.is_autoencoder)
     summary_mode, layout = SummaryMode(), layout_of(manifest)
     statistics = Statistics(layout, most_rows(manifest)) if layout else None
@@ -76,7 +79,6 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
     workspace = Workspace(swarm, config.peer.directory(ROLE), config.peer.history)
     intake = build_intake(config, manifest, dataset, workspace.directory, summary_mode, workspace.name, statistics)
     intake.begin()
-    policy = policy_of(config)
     governor, board = Governor(config.resources, tick_pause(policy)), Board(groups=groups_of())
     if reason := why_no_training(manifest, config.train.engine) or too_small(config.resources, board):
         summary_mode.begin(reason)
@@ -86,10 +88,8 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
     def is_alone() -> bool:
         return bool(summary_mode.reason)
 
-    releasing = None
-    if statistics is not None:
-        is_private = training_privacy(manifest, config.privacy) is not None
-        releasing = releasing_of(manifest, workspace.directory, statistics, is_alone, is_private)
+    directory = workspace.directory
+    releasing = releasing_of(manifest, directory, statistics, is_alone, is_private) if statistics else None
     lessons = lessons_of(manifest, dataset)
 
     def why_none_held_out() -> str:
@@ -98,7 +98,8 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
 
     threshold = Threshold(config.inference.percentile, dataset.holdout, why_none_held_out)
     inferrer = Inferrer(manifest, predictor, threshold)
-    links = connect(workspace, config.mqtt, config.ipfs, config.exchange, config.iota, config.lan)
+    shown = config.privacy.inference
+    links = connect(workspace, config.mqtt, config.ipfs, config.exchange, config.iota, config.lan, shown)
 
     def facts() -> dict[str, Any]:
         return {
@@ -130,18 +131,19 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
         addend=addend_of(manifest, statistics, releasing),
         privacy=private.spent,
         recall=private.recall,
+        suspicion=suspicion_of(manifest, dataset),
         floors=release_floor(config.privacy, dataset),
     )
     governed = GovernedLearner(private.learner, governor, manifest.training.steps)
     linked = build_peer(workspace, governed, options, links)
     oracle = Oracle(inferrer, ResultFile(workspace.directory), linked.monitor)
-    schedule = AgentSchedule(linked.peer, intake, oracle, governor, board, lambda: policy_of(reread()))
+    schedule = AgentSchedule(linked.peer, intake, oracle, governor, board, lambda: policy_of(reread(), is_private))
     return PeerService(linked, schedule)
 
 
-def policy_of(config: AgentConfig) -> PublishPolicy:
+def policy_of(config: AgentConfig, is_private: bool) -> PublishPolicy:
     """Return how often an agent publishes."""
-    metered = config.resources.bytes_per_day > 0
+    metered = is_private or config.resources.bytes_per_day > 0
     return publish_policy(config.publish, config.mqtt, config.ipfs, config.iota, config.lan, _LOCAL_SECONDS, metered)
 
 

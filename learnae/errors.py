@@ -105,6 +105,10 @@ class FrameError(PeerError):
     """Published weights cannot be decoded or must not be used."""
 
 
+class TrapError(PeerError):
+    """Weights look as if they were made to read single rows, not to learn."""
+
+
 class SealError(PeerError):
     """Sealed bytes do not open, or a message has the form that its swarm has not: open or sealed."""
 

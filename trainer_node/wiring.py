@@ -11,6 +11,7 @@ from learnae.errors import ConfigurationError
 from learnae.models.dataset import Dataset
 from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.overriding import override
+from learnae.peer.learning.guard import suspicion_of
 from learnae.peer.learning.training import ENDLESS
 from learnae.peer.peer import Options, Peer, Tick
 from learnae.peer.publishing_policy import PublishPolicy
@@ -22,7 +23,6 @@ from learnae.runtime.peer_service import PeerService, Schedule, Worker
 from learnae.runtime.private.consent import check_consent
 from learnae.runtime.private.floors import release_floor
 from learnae.runtime.private.learner import as_agreed
-from learnae.runtime.private.policy import training_privacy
 from learnae.runtime.private.summaries import addend_of, lessons_of, releasing_of, summary_facts
 from learnae.runtime.publishing import publish_policy
 from learnae.runtime.workspace import Workspace
@@ -64,7 +64,7 @@ class TrainerSchedule(Schedule):
     @override
     def reload(self) -> None:
         config = self._reread()
-        self.peer.cadence.policy = policy_of(config)
+        self.peer.cadence.policy = policy_of(config, self.peer.is_private)
         self._keep_to(config.train.share)
         self.pause = 0.0
 
@@ -74,10 +74,10 @@ class TrainerSchedule(Schedule):
         self._learner.slice_seconds = min(SLICE_SECONDS, share * self.peer.cadence.policy.every / 1000)
 
 
-def policy_of(config: TrainerConfig) -> PublishPolicy:
+def policy_of(config: TrainerConfig, is_private: bool) -> PublishPolicy:
     """Return how often a trainer publishes."""
     return publish_policy(
-        config.publish, config.mqtt, config.ipfs, config.iota, config.lan, _LOCAL_SECONDS, metered=False
+        config.publish, config.mqtt, config.ipfs, config.iota, config.lan, _LOCAL_SECONDS, metered=is_private
     )
 
 
@@ -103,9 +103,9 @@ def _build(
     engine, facts = build_learner(config.train, swarm.manifest, dataset)
     private = as_agreed(engine, dataset, swarm.manifest, config.privacy, workspace.directory)
     learner = PacedLearner(private.learner, swarm.manifest.training.steps)
-    links = connect(workspace, config.mqtt, config.ipfs, config.exchange, config.iota, config.lan)
-    is_private = training_privacy(swarm.manifest, config.privacy) is not None
-    releasing = releasing_of(swarm.manifest, workspace.directory, dataset, is_private=is_private)
+    shown = config.privacy.inference
+    links = connect(workspace, config.mqtt, config.ipfs, config.exchange, config.iota, config.lan, shown)
+    releasing = releasing_of(swarm.manifest, workspace.directory, dataset, is_private=private.is_private)
     lessons = lessons_of(swarm.manifest, dataset)
     rows = {"training_rows": len(dataset.train), "skipped_rows": dataset.skipped}
     unmeasured = {} if len(dataset.holdout) else {"unmeasured": "no rows are held out: data.holdout"}
@@ -114,7 +114,7 @@ def _build(
         ROLE,
         config.peer.follow or FOLLOW,
         steps=local_steps(config.train, swarm.manifest, len(dataset.train)),
-        publish=policy_of(config),
+        publish=policy_of(config, private.is_private),
         patience=config.train.stop_when,
         rows=lambda: len(dataset.train),
         privacy=private.spent,
@@ -127,6 +127,7 @@ def _build(
             "training_seconds": round(learner.seconds, 3),
             "connections": workspace.store.states() | links.status(),
         },
+        suspicion=suspicion_of(swarm.manifest, dataset),
         floors=release_floor(config.privacy, dataset),
         summaries=releasing,
         lessons=lessons,

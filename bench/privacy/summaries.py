@@ -11,7 +11,7 @@ from learnae.models.reference.numpy_learner import NumpyLearner, evaluate
 from learnae.privacy.policy import PrivacyPolicy, SummaryPrivacy
 from learnae.protocol.bodies import DIAGONAL, FULL
 from learnae.samples.dp_statistics import Layout, Statistics, noise_of
-from learnae.samples.proxy_rows import Group, believable, draw_rows, read_groups
+from learnae.samples.proxy_rows import Group, believable, draw_rows, read_groups, steadied
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import preset
 from learnae.weights.codecs import Vector
@@ -20,7 +20,8 @@ _ALONE, _EACH, _MASKED = "no summaries", "each", "masked"
 _EXACT = math.inf
 _EPSILONS = (8.0, 4.0, 2.0, 1.0)
 _SPLITS = 4
-_ROUNDS = 40  # of 26 steps and a merge
+_ROUNDS = 60  # of 26 steps and a merge
+_AVERAGED = 10  # of them: what the last step has learnt by chance is no gain
 _PER_ROW = 2.0  # as peers draw
 _MASKED_NOISE = math.sqrt(8 / 6)  # of a total, where two of eight members may leave theirs out
 _LEAST = {(_EACH, _EXACT): 12.0, (_MASKED, 8.0): 6.0, (_MASKED, 4.0): 5.0, (_MASKED, 1.0): 2.0}
@@ -83,10 +84,10 @@ def _groups(
     said = [sum(exact[1:], exact[0])] if sharing == _MASKED else exact
     noisy = [sums + np.rint(rng.normal(0, deviation, len(sums))).astype(np.int64) for sums in said]
     heard = {bytes([index]): read_groups(layout, sums, deviation) for index, sums in enumerate(noisy)}
-    kept = list((heard if sharing == _MASKED else believable(heard)).values())
-    return [
-        group for groups in (kept if sharing == _MASKED else kept[4:]) for group in groups if group.label is not None
-    ]
+    kept = heard if sharing == _MASKED else believable(heard)
+    everything = [group for groups in kept.values() for group in groups]
+    taught = everything if sharing == _MASKED else [group for groups in list(kept.values())[4:] for group in groups]
+    return steadied([group for group in taught if group.label is not None], everything)
 
 
 def _consensus(manifest: Manifest, trainers: list[Dataset], rng: np.random.Generator, seed: int) -> Vector:
@@ -102,12 +103,14 @@ def _consensus(manifest: Manifest, trainers: list[Dataset], rng: np.random.Gener
         for data in trainers
     ]
     weights, votes = manifest.definition.initial(seed), np.array([len(data.train) for data in trainers], float)
+    last = []
     for _ in range(_ROUNDS):
         for learner in learners:
             learner.load(weights)
             learner.train(manifest.training.steps)
         weights = np.average([learner.weights() for learner in learners], axis=0, weights=votes).astype(np.float32)
-    return weights
+        last.append(weights)
+    return np.asarray(np.mean(last[-_AVERAGED:], axis=0, dtype=np.float64), np.float32)
 
 
 def _accuracy(manifest: Manifest, weights: Vector, datasets: list[Dataset]) -> float:

@@ -246,6 +246,16 @@ def _add_looking(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command.add_argument("--rounds", type=count, default=0, metavar="N", help="stop after so many looks")
     _add_broker(command)
     _finish(_with_swarm(command), watch)
+    command = verbs.add_parser("audit", help="what others could compute of rows from here, by trying it: sends nothing")
+    which = "its id, name, directory or a copy of its manifest.cbor; not needed if there is only one"
+    command.add_argument("swarm", nargs="?", default="", help=which)
+    command.add_argument("--data", type=place, metavar="F", help="rows to try on (default: the demo's, or any)")
+    command.add_argument("--label", metavar="C", help="the column of a table that holds the labels (default: label)")
+    command.add_argument("--seconds", type=seconds, default=5.0, metavar="S", help="for each trial (default: 5)")
+    watched = "collect what peers of this machine publish meanwhile (default: what is here)"
+    command.add_argument("--watch", type=seconds, default=0.0, metavar="S", help=watched)
+    command.add_argument("--picture", type=place, metavar="F", help="draw it, as .svg")
+    _finish(command, _audit)
     command = verbs.add_parser("versions", help="the models that the peers of this machine have kept")
     command.add_argument("--peer", metavar="P", help="only this one's")
     _finish(command, versions)
@@ -263,6 +273,12 @@ def _add_broker(command: argparse.ArgumentParser) -> None:
     group.add_argument("--prefix", default=MqttSection().prefix, metavar="P", help="of all topics")
     viewer = "opens what a sealed swarm shows: learnae members --viewer-key FILE makes it"
     group.add_argument("--viewer-key", type=place, metavar="F", help=viewer)
+
+
+def _audit(options: argparse.Namespace) -> int:
+    from learnae.cli.commands.look.audit import audit  # noqa: PLC0415 - brings attacks and learners
+
+    return audit(options)
 
 
 def _add_keeping(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from learnae import peer_names, strict_json
+from learnae.config.privacy_section import PrivacySection
 from learnae.text import counted, decimal, shortly, significant
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from learnae.swarm.manifest import Manifest
 
 _WIDE = 240  # columns where no terminal sets a width: nothing is cut
+_MINUTES_FROM = 120.0  # seconds: less is told in seconds
 _LEAST_NAME = 4  # columns that a name keeps beside its piece of key
 console = Console(width=None if sys.stdout.isatty() else _WIDE)
 
@@ -37,6 +39,12 @@ def print_fields(fields: Mapping[str, Any]) -> None:
     width = max(map(len, fields))
     for name, value in fields.items():
         print(f"{name:<{width}}  {value}")
+
+
+def print_list(lines: Iterable[str]) -> None:
+    """Print lines of text, each marked as one of several."""
+    for line in lines:
+        print(f"- {line}")
 
 
 class PeerName:
@@ -231,3 +239,13 @@ def columns_note(manifest: Manifest) -> dict[str, str]:
     if manifest.features:
         return {}
     return {"columns": shortly(manifest.columns) or "not named: all tables must have the same, in the same order"}
+
+
+def floor_note(manifest: Manifest) -> dict[str, str]:
+    """Return the field that tells people how long a peer learns for itself alone before its first update."""
+    rows = PrivacySection().rows
+    if manifest.features is None:
+        return {"first update": f"after {rows} distinct rows to train on"}
+    seconds = (manifest.features.window + (rows - 1) * manifest.features.hop) / manifest.features.rate
+    lasts = f"{seconds:.0f} seconds" if seconds < _MINUTES_FROM else f"{seconds / 60:.0f} minutes"
+    return {"first update": f"after {rows} distinct windows to train on: at least {lasts} of readings"}

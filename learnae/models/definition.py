@@ -19,6 +19,7 @@ from learnae.errors import ModelError
 from learnae.ipld.fields import Fields
 from learnae.models.keras_config import check_own, read_layer
 from learnae.models.layers import MAX_UNITS, Activation, Layer, Shape, parts_of
+from learnae.models.layers.dense import ZEROS, KernelLayer
 from learnae.models.layers.normalisation import moments_among
 from learnae.models.outline import check_count
 from learnae.weights.codecs import Vector
@@ -68,6 +69,9 @@ class ModelDefinition:
             layers.extend(read)
         if shape is None or given is None:
             raise ModelError("the model has no layer that computes", "add a Dense layer")
+        kernels = [layer for layer in layers if isinstance(layer, KernelLayer)]
+        if any(layer.initialiser == ZEROS for layer in kernels[:-1]):
+            raise ModelError("a kernel before the last one is 0 at first, so that nothing learns", "use GlorotUniform")
         count = sum(math.prod(shape) for layer in layers for shape in layer.shapes)
         check_count(count)
         return cls(given, shape, tuple(layers), count)

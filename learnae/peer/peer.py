@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import learnae
 from learnae.error_log import ErrorLog
-from learnae.errors import EquivocationError, MaskError, NotWrittenError
+from learnae.errors import EquivocationError, MaskError, NotWrittenError, StateError
 from learnae.ipld.cid import Cid
 from learnae.membership.gate import MEMBER, Gate
 from learnae.membership.sealing import NO_SECRETS, Seals, Secrets
@@ -18,6 +18,7 @@ from learnae.peer.following import Following
 from learnae.peer.forgetting import Forgetting
 from learnae.peer.frame_encoder import FrameEncoder
 from learnae.peer.learning.founding import Founding
+from learnae.peer.learning.guard import Suspicion
 from learnae.peer.learning.merging import Merging
 from learnae.peer.learning.settling import Settled, Settling
 from learnae.peer.learning.training import ENDLESS, PRIVATE_STEPS, Training
@@ -34,7 +35,7 @@ from learnae.ports import BlockStore, Clock, Gossip, Learner, Monitor, StateStor
 from learnae.privacy.floors import Floors, ReleaseFloor
 from learnae.privacy.policy import MASKED
 from learnae.privacy.spent import PrivacySpent
-from learnae.protocol.bodies import Profile, Summary
+from learnae.protocol.bodies import Profile, Summary, Update
 from learnae.protocol.identity import Identity, peer_name
 from learnae.protocol.messages import open_message
 from learnae.protocol.tangle import Tangle
@@ -80,6 +81,7 @@ class Options:
     ``summaries`` releases what this peer tells of its rows, ``lessons`` takes in what others tell of theirs; None for
     nothing. ``addend`` gives at a time (Unix ms) what it adds to masked sums, where the manifest has these. One that
     ``is_archive`` fetches and keeps everything. ``floors`` say which updates are held back.
+    ``suspicion`` says what is wrong with weights that are to be trained on (Guard).
     """
 
     name: str
@@ -98,6 +100,7 @@ class Options:
     recall: Callable[[int], None] = lambda _: None
     is_archive: bool = False
     floors: ReleaseFloor = field(default_factory=ReleaseFloor)
+    suspicion: Suspicion = lambda *_: ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +144,7 @@ class Peer:
         self.swarm = self.manifest.swarm
         self.tangle = self.replication.tangle
         self._has_start = False
-        self._is_private = self.options.privacy() is not None
+        self.is_private = self.options.privacy() is not None
         self._shown: int | None = None  # uptime of the last announcement
         self._held_back = ""  # why no update was published though one was due
 
@@ -153,6 +156,8 @@ class Peer:
         """
         self._find_start()
         has_state = self.publisher.restore()
+        if self.is_private and has_state:
+            self._check_paid()
         self.options.floors.begin()
         self.founding.is_first = is_first
         if self.frames.own_vote is not None:  # it has published before
@@ -189,7 +194,9 @@ class Peer:
         self._accuse()
         if self.options.floors.waits_for_others and self.founding.is_over(bool(self.following.replicas)):
             self.options.floors.note_merged()
-        merged = self.merging.merge(self.ports.clock.now()) if self.training.taken == 0 else 0
+        merged = (
+            self.merging.merge(self.ports.clock.now()) if self.training.taken == 0 else 0
+        )  # it replaces what is not published
         if merged:
             self.options.floors.note_merged()
         trained = self._train()
@@ -262,8 +269,7 @@ class Peer:
             return False
         if self.catching_up.is_new:
             self.catching_up.is_new = False
-            self.merging.adopt(self.ports.clock.now())
-            if self.following.replicas:
+            if self.merging.adopt(self.ports.clock.now()):
                 self.options.floors.note_merged()
         if self.own.last is not before:
             self.frames.forget()
@@ -283,7 +289,7 @@ class Peer:
             if merged:
                 self.options.floors.note_merged()
                 self.merging.believe(None, self.ports.clock.now())
-            if not self._is_private:
+            if not self.is_private:
                 trained = self._train()
             self.training.taken = 0
         if self._show(bool(heard)) and trained.steps and self.catching_up.since is not None:  # that may take minutes
@@ -313,12 +319,27 @@ class Peer:
         self.merging.begin(start)
         return True
 
+    def _check_paid(self) -> None:
+        """Raise StateError if a private peer's saved weights hold steps that no row has paid for."""
+        last = self.own.last.body if self.own.last else None
+        if isinstance(last, Update) and last.privacy:  # they were paid for, and the file that says so may be lost
+            self.view.released = max(self.view.released, self.steps)
+        self.options.recall(self.view.released)
+        spent = self.options.privacy()
+        if spent and spent.releases < self.steps:
+            raise StateError(
+                f"this peer has taken {self.steps:,} steps, and only {spent.releases:,} with noise",
+                "join under another --name: differential privacy begins with weights that know none of the rows",
+            )
+
     # -- what to learn
 
     def _train(self) -> Trained:
         """Train, unless this peer has settled and nothing is new; where steps are paid for, none that is held back."""
-        if self._is_private and self.options.floors.waits_for_others:
-            return Trained(0, 0, 0.0)
+        if self.is_private:
+            if self.options.floors.waits_for_others:
+                return Trained(0, 0, 0.0)
+            self.options.recall(self.view.released)
         if self.settling.since is not None:
             why = self.settling.why_wake(
                 self.options.rows(), self.following.others(self.ports.clock.now()), self.merging.estimate
@@ -356,7 +377,7 @@ class Peer:
 
     def _is_worth(self) -> bool:
         """Return True if what was learnt is worth its bytes; a private peer asks no row."""
-        return self._is_private or self.cadence.is_worth(self.frames.change(self.training.learner.weights()))
+        return self.is_private or self.cadence.is_worth(self.frames.change(self.training.learner.weights()))
 
     def _hold_back(self, uptime: int, is_last: bool) -> Cid | None:
         """End a cycle of which nothing may be published: what it learnt serves this machine alone."""
@@ -449,7 +470,7 @@ class Peer:
         """Repeat the last checkpoint, so that no peer forgets this one, and newcomers find it."""
         vote, summaries = self.frames.own_vote, self.options.summaries
         if vote is not None and not self._is_alone:
-            again = self._is_private or bool(self.options.floors.why_held_back())
+            again = self.is_private or bool(self.options.floors.why_held_back())
             return self.publisher.publish_update(vote.samples, whole=True, settled=True, again=again)
         if summaries is not None and self._is_alone and summaries.record.summary:
             return self.publisher.summarise(summaries.record.summary, checkpoint=True)
@@ -597,11 +618,12 @@ def compose_peer(
     if is_private:  # whether it publishes must not follow from a number of rows, and noise protects few of them
         options = replace(options, floors=ReleaseFloor(Floors(merge_first=options.floors.waits_for_others)))
     floors = options.floors
-    merging = Merging(manifest, ports.learner, following, frames, floors.begin)
+    suspicion = (lambda *_: "") if is_private else options.suspicion  # it would tell of rows; noise hides each
+    merging = Merging(manifest, ports.learner, following, frames, floors.begin, suspicion)
     wants_more = lambda: floors.wants_more  # noqa: E731
     trajectory = Trajectory(ports.learner, once.steps, once.batch, wants_more)
     training = Training(ports.learner, _steps(manifest, options), trajectory, is_private, wants_more)
-    view = SwarmView(author, following, training, traffic, options.recall)
+    view = SwarmView(author, following, training, traffic)
     profile = Profile(options.name, options.role, learnae.__version__)
     publisher = Publisher(
         manifest.swarm, manifest.is_sealed, ports.state, clock, own, frames, merging, training, view, errors, traffic,

@@ -20,7 +20,7 @@ from learnae.peer.state import PeerState
 from learnae.peer.swarm_view import SwarmView
 from learnae.ports import Clock, StateStore, Traffic
 from learnae.privacy.spent import PRIVATE_SAMPLES, PrivacySpent
-from learnae.protocol.bodies import KEY, Body, Evidence, Join, Profile, Sealed, Summary, Unknown, Update
+from learnae.protocol.bodies import KEY, Evidence, Join, Profile, Sealed, Summary, Unknown, Update
 from learnae.protocol.messages import Message
 from learnae.protocol.sum_bodies import SumBody
 from learnae.weights.frames import Frame
@@ -83,8 +83,8 @@ class Publisher:
         """Publish the weights, trained on ``samples``, as the next frame; None if nothing could be published.
 
         That is where the weights have diverged or the clock is behind. A ``whole`` one is a checkpoint in any case; one
-        of a peer that has ``settled`` is its last for a while. ``again``: what others hold of this peer is published once
-        more, in place of the weights as they are. Raises NotWrittenError; the frame is given up.
+        of a peer that has ``settled`` is its last for a while. ``again``: what others hold of this peer is published
+        once more, in place of the weights as they are. Raises NotWrittenError; the frame is given up.
         """
         if not self.own.may_speak():
             return None
@@ -142,25 +142,11 @@ class Publisher:
             self.sums.restore(state.sums, self.clock.now())
         outcome = self.own.resume(state.message, state.body)
         last = self.own.last
-        self._check_paid(state, last.body if last else None)
         if last and isinstance(last.body, Update) and last.body.settled and last.cid == state.update:
             self.frames.settle()
         self.traffic.bytes_out, self.traffic.bytes_in = state.bytes_out, state.bytes_in  # what is shown again is old
         self.view.note(outcome)
         return True
-
-    def _check_paid(self, state: PeerState, said: Body | None) -> None:
-        """Raise StateError if a private peer's saved weights hold steps that no row has paid for."""
-        if self.privacy() is None:
-            return
-        if isinstance(said, Update) and said.privacy:  # they were paid for, and the file that says so may be lost
-            self.view.recall(state.steps)
-        spent = self.privacy()
-        if spent and spent.releases < state.steps:
-            raise StateError(
-                f"this peer has taken {state.steps:,} steps, and only {spent.releases:,} with noise",
-                "join under another --name: differential privacy begins with weights that know none of the rows",
-            )
 
     def _publish_frame(self, frame: Frame, samples: int, settled: bool, spent: PrivacySpent | None) -> Cid:
         merged, checkpoint = self.merging.unsaid, frame.header.kind == KEY

@@ -1,7 +1,5 @@
 """What attached messages say: names of peers, proofs of equivocation, and what this peer itself has published."""
 
-from collections.abc import Callable
-
 from learnae.peer.following import Following
 from learnae.peer.learning.training import Training
 from learnae.peer_names import look_alike, told_apart
@@ -21,12 +19,10 @@ class SwarmView:
     ``checkpointed`` is when this peer published its last checkpoint, Unix milliseconds, ``checkpoint`` that message's
     seq, ``summary`` the message with its last summary; ``epoch`` names the key epoch of what it said last of itself,
     empty in an open swarm. ``summaries`` holds the last of each other author: a checkpoint if that does not train.
-    ``recall`` is told how many noisy releases what it has published counts.
+    ``released`` is how many noisy releases what it has published counts, 0 without differential privacy.
     """
 
-    def __init__(
-        self, me: bytes, following: Following, training: Training, traffic: Traffic, recall: Callable[[int], None]
-    ) -> None:
+    def __init__(self, me: bytes, following: Following, training: Training, traffic: Traffic) -> None:
         self.names: dict[bytes, Profile] = {}
         self.to_accuse: dict[bytes, Evidence] = {}
         self.accused: dict[bytes, list[Evidence]] = {}
@@ -36,12 +32,12 @@ class SwarmView:
         self.summaries: dict[bytes, Message] = {}
         self.has_new_summaries = False
         self.epoch = b""
+        self.released = 0
         self._seq = -1  # of what ``epoch`` is about
         self._me = me
         self._following = following
         self._training = training
         self._traffic = traffic
-        self.recall = recall
 
     def note(self, outcome: Outcome) -> None:
         """Take in what was attached."""
@@ -86,7 +82,7 @@ class SwarmView:
             traffic.bytes_out = max(traffic.bytes_out, body.bytes_out)
             traffic.bytes_in = max(traffic.bytes_in, body.bytes_in)
             if body.privacy:
-                self.recall(body.privacy.releases)
+                self.released = max(self.released, body.privacy.releases)
         if isinstance(body, Evidence):
             self.accused.setdefault(body.author, []).append(body)
         if isinstance(body, Summary) and (self.summary is None or message.seq > self.summary.seq):

@@ -6,17 +6,18 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-_TINY = 1e-30  # a norm below it, which float32 hardly holds, is as good as 0
+WITHIN = 1 - 1e-5  # of a bound: so long are vectors made, that rounding in float32 makes none longer than it
+TINY = 1e-30  # a norm below it, which float32 hardly holds, is as good as 0
 _PACE = 0.1  # of the running median: the newest norms count a tenth
 
 
 def shares_of(norms: NDArray[np.float64], bound: float) -> NDArray[np.float64]:
     """Return what is left of vectors of these norms (n,) if none may be longer than ``bound``: 1, or less.
 
-    >>> shares_of(np.array([0.0, 1.0, 4.0]), 2.0).tolist()
+    >>> shares_of(np.array([0.0, 1.0, 4.0]), 2.0).round(3).tolist()
     [1.0, 1.0, 0.5]
     """
-    return np.minimum(1.0, bound / np.maximum(norms, _TINY))
+    return np.minimum(1.0, WITHIN * bound / np.maximum(norms, TINY))
 
 
 @dataclass(eq=False, slots=True)

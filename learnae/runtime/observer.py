@@ -24,17 +24,18 @@ from learnae.peer.state import PeerState
 from learnae.peer.swarm_view import profile_of
 from learnae.peer_names import harmless, told_apart
 from learnae.privacy.spent import PrivacySpent
-from learnae.protocol.bodies import Evidence, Join, Profile, Summary, Update
+from learnae.protocol.bodies import KEY, Evidence, Join, Profile, Summary, Update
 from learnae.protocol.identity import peer_name
 from learnae.protocol.messages import Message, open_message
 from learnae.protocol.sum_bodies import SumBody
-from learnae.protocol.tangle import Tangle
+from learnae.protocol.tangle import Node, Tangle
 from learnae.runtime.version_store import read_version
 from learnae.samples.dp_statistics import layout_of
 from learnae.swarm.directory import open_manifest
 from learnae.swarm.manifest import Manifest
 from learnae.system.paths import STATE_FILE
 from learnae.weights.codecs import Vector
+from learnae.weights.frames import decode_frame
 from learnae.weights.merge import consensus
 
 if TYPE_CHECKING:
@@ -185,6 +186,28 @@ class Observer:
         moments = moments_in(manifest.config) if manifest.only_keras else manifest.definition.moments
         newest = max(vote.time for vote in votes)
         return Estimate(consensus(votes, manifest.merge.half_life, now, moments), newest)
+
+    def replicas_of(self, author: bytes) -> list[Vector]:
+        """Decode what an author's followers have after each of its updates, oldest first, since the last gap."""
+        found: list[Vector] = []
+        step, chain = self.tangle.newest_of(author), list[Node]()
+        while step is not None and (node := self.tangle.node(step)) is not None:
+            chain += [node] if node.frame is not None else []
+            step = self.tangle.previous_of(step)
+        for node in reversed(chain):
+            assert node.frame is not None
+            is_key = node.frame.kind == KEY
+            if not is_key and not found:
+                continue
+            parts = enumerate(node.blocks)
+            try:
+                blocks = [
+                    self._seals.opened_block(author, node.seq, index, self._store.get(cid)) for index, cid in parts
+                ]
+                found.append(decode_frame(node.frame, blocks, None if is_key else found[-1], self.manifest.model.count))
+            except (BlockMissingError, PeerError):
+                found.clear()
+        return found
 
     def spent(self) -> list[PrivacySpent | None]:
         """Return what the newest update of each peer says of differential privacy; None where it says nothing."""

@@ -11,6 +11,7 @@ from learnae.samples.proxy_rows import Group
 
 _FAR = 3.0  # standard deviations of the swarm between its mean and that of own rows: another unit, place or sensor
 _LEAST_ROWS = 100  # own ones: fewer may be of one kind
+_LEAST_VARIANCE = 1e-4  # noise may leave none
 _DIGITS = 3  # that are worth saying of what is noisy
 
 Array = NDArray[np.float64]
@@ -32,7 +33,7 @@ def pool(groups: Sequence[Group]) -> Pooled:
     means = np.array([group.mean for group in groups])
     mean = np.sum(shares * means, axis=0)
     variance = np.sum(shares * (np.array([group.variances for group in groups]) + (means - mean) ** 2), axis=0)
-    return Pooled(float(counts.sum()), mean, np.sqrt(variance))
+    return Pooled(float(counts.sum()), mean, np.sqrt(np.maximum(variance, _LEAST_VARIANCE)))
 
 
 def drift(pooled: Pooled, rows: NDArray[np.float32]) -> str:

@@ -6,7 +6,7 @@ that are unlike the same class of all others are dropped. The fewer than half th
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,8 @@ from learnae.samples.dp_statistics import Layout
 
 LEAST_ROWS = 20  # of a group that rows are drawn from, noise included
 _CLEAR = 2.0  # times the noise in its count: fewer rows may be none at all
-_SHRINKAGE = 0.3  # of covariances towards their diagonal: that of some 60 rows and 30 columns is hardly known
+_MOST_NOISE = 0.35  # in a mean, of the usual deviation of a column: more teaches what is not so
+_SHRINKAGE = 0.15  # of covariances towards their diagonal: that of some 60 rows and 30 columns is hardly known
 _LEAST_VARIANCE, _MOST_VARIANCE = 0.01, 20.0  # in any direction, of columns scaled to about one
 _FEW = 3  # of a class: the median of fewer is that of one of them
 _CLEARLY = 2.0  # times: honest people's means of classes that are alike lie nearer to the other one now and then
@@ -29,8 +30,9 @@ Array = NDArray[np.float64]
 class Group:
     """What a summary says of the rows of class ``label``, None where it is unknown or there are no classes.
 
-    About ``count`` rows; ``mean`` (columns,), ``covariance`` (columns, columns), or variances alone (columns,).
-    ``noise`` is about the standard deviation of what noise adds to each value of the mean.
+    About ``count`` rows; ``mean`` (columns,), ``covariance`` (columns, columns), or variances alone (columns,), as the
+    sums have them: noise may make variances negative. ``noise`` is about the standard deviation of what noise adds to
+    each value of the mean, ``square_noise`` to each variance.
     """
 
     label: int | None
@@ -38,11 +40,17 @@ class Group:
     mean: Array
     covariance: Array
     noise: float
+    square_noise: float
 
     @property
     def variances(self) -> Array:
         """Return the variance of each column."""
         return self.covariance if self.covariance.ndim == 1 else np.diagonal(self.covariance)
+
+    @property
+    def spreads(self) -> Array:
+        """Return the standard deviation of each column, as rows can have it."""
+        return np.sqrt(np.clip(self.variances, _LEAST_VARIANCE, _MOST_VARIANCE))
 
 
 def groups_of(layout: Layout, summary: Summary, least: float = LEAST_ROWS) -> list[Group]:
@@ -61,26 +69,62 @@ def read_groups(layout: Layout, sums: NDArray[np.int64], deviation: float, least
         count = part[0] / COUNT_STEPS
         if count >= max(least, _CLEAR * deviation / COUNT_STEPS):
             mean, covariance = _moments(layout, part[1:] / (SUMMARY_STEPS * count))
-            noise = deviation * layout.radius / (SUMMARY_STEPS * count)
-            found.append(Group(index if index < layout.classes else None, count, mean, covariance, noise))
+            noise, label = (
+                deviation * layout.radius / (SUMMARY_STEPS * count),
+                index if index < layout.classes else None,
+            )
+            found.append(Group(label, count, mean, covariance, noise, noise * layout.radius))
     return found
 
 
 def _moments(layout: Layout, means: Array) -> tuple[Array, Array]:
-    """Return mean and covariance (or variances) of rows from the ``means`` of what they add, as some rows have them."""
+    """Return mean and covariance (or variances) of rows from the ``means`` of what they add."""
     columns, radius = layout.columns, layout.radius
     mean = means[:columns] * radius
     mean *= min(1.0, radius / max(float(np.linalg.norm(mean)), 1e-9))
     squares = means[columns:] * radius**2
     if layout.form != FULL:
-        return mean, np.clip(squares - mean**2, _LEAST_VARIANCE, _MOST_VARIANCE)
+        return mean, squares - mean**2
     first, second = np.triu_indices(columns)
     products = np.zeros((columns, columns))
     products[first, second] = products[second, first] = np.where(first == second, squares, squares / math.sqrt(2))
-    covariance = products - np.outer(mean, mean)
+    return mean, products - np.outer(mean, mean)
+
+
+def steadied(groups: Sequence[Group], among: Sequence[Group] = ()) -> list[Group]:
+    """Return ``groups`` with covariances that rows can have; without those whose means are hardly known.
+
+    Each covariance is moved to that of all groups together (those ``among`` which they are), as far as its own noise
+    makes it differ from that (Ledoit & Wolf 2004), and a part of the way to its diagonal, as that of some 60 rows is
+    hardly known without noise.
+    """
+    if not groups:
+        return []
+    among = among or groups
+    counts = np.array([group.count for group in among])
+    usual = np.tensordot(counts / counts.sum(), np.array([group.covariance for group in among]), 1)
+    variances = usual if usual.ndim == 1 else np.diagonal(usual)
+    spread = math.sqrt(max(float(variances.mean()), _LEAST_VARIANCE))
+    found = []
+    for group in groups:
+        if group.noise <= _MOST_NOISE * spread:
+            share = _noise_share(group, usual)
+            found.append(replace(group, covariance=_possible((1 - share) * group.covariance + share * usual)))
+    return found
+
+
+def _noise_share(group: Group, usual: Array) -> float:
+    """Return how much of the squared difference of a covariance to the usual one is noise, 0 to 1."""
+    noise = group.square_noise**2 * (1.0 if usual.ndim == 1 else 0.5)  # a product off the diagonal has half of it
+    return min(1.0, noise / max(float(np.mean((group.covariance - usual) ** 2)), 1e-12))
+
+
+def _possible(covariance: Array) -> Array:
+    if covariance.ndim == 1:
+        return np.clip(covariance, _LEAST_VARIANCE, _MOST_VARIANCE)
     covariance = (1 - _SHRINKAGE) * covariance + _SHRINKAGE * np.diag(np.diagonal(covariance))
     values, directions = np.linalg.eigh(covariance)
-    return mean, (directions * np.clip(values, _LEAST_VARIANCE, _MOST_VARIANCE)) @ directions.T
+    return (directions * np.clip(values, _LEAST_VARIANCE, _MOST_VARIANCE)) @ directions.T
 
 
 def believable(groups: Mapping[bytes, Sequence[Group]]) -> dict[bytes, list[Group]]:
@@ -88,7 +132,7 @@ def believable(groups: Mapping[bytes, Sequence[Group]]) -> dict[bytes, list[Grou
 
     One goes whose mean lies clearly nearer to another class's median mean, whose variances are together more than 4
     times the class's median, or whose mean lies further from the median mean than 4 times the median squared distance
-    and half the median of all variances together; all of an author's go of which more than half lie nearer to another
+    and the median of all variances together; all of an author's go of which more than half lie nearer to another
     class at all. Two of a class are too few to tell which of them is right: they stay.
     """
     by_label: dict[int | None, list[Group]] = {}
@@ -113,7 +157,7 @@ def believable(groups: Mapping[bytes, Sequence[Group]]) -> dict[bytes, list[Grou
             return True
         spread = float(np.median([other.variances.sum() for other in alike]))
         usual = float(np.median([squared(other, other.label) for other in alike]))
-        is_near = squared(group, group.label) <= _WIDEST * usual + spread / 2
+        is_near = squared(group, group.label) <= _WIDEST * usual + spread
         return is_near and group.variances.sum() <= _WIDEST * spread and nearness(group) <= _CLEARLY
 
     def kept(said: Sequence[Group]) -> list[Group]:

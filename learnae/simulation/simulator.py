@@ -15,6 +15,7 @@ from learnae.membership.sealing import Secrets
 from learnae.models.dataset import Dataset
 from learnae.models.private.private_learner import PrivateLearner
 from learnae.models.reference.numpy_learner import NumpyLearner
+from learnae.peer.learning.guard import suspicion_of
 from learnae.peer.learning.training import ENDLESS
 from learnae.peer.masking.sums import Source
 from learnae.peer.peer import Options, Peer, Ports, compose_peer
@@ -100,6 +101,7 @@ class Member:
             rows=lambda: len(self._data.train),
             addend=lambda _: simulation.addends(self._index),
             is_archive=self.is_archive,
+            suspicion=suspicion_of(manifest, self._data),
             floors=ReleaseFloor(setting.floors, self._data.train),
         )
         if isinstance(learner, PrivateLearner):

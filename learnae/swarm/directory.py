@@ -18,7 +18,7 @@ from pathlib import Path
 from learnae.errors import ConfigurationError, EncodingError, ManifestError, ModelError
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.swarm.manifest import MAX_BYTES, Manifest
-from learnae.system.atomic_files import create_once, is_there
+from learnae.system.atomic_files import create_once, is_there, writing
 from learnae.system.paths import MANIFEST_FILE, entries, home, in_home
 from learnae.system.private_files import check_unwritable, make_directory
 
@@ -91,9 +91,14 @@ def create_swarm(
 
 
 def note_created(swarm: Cid) -> None:
-    """Note that this home's user has made a swarm; what comes with another's directory must not say so."""
-    make_directory(home() / _CREATED)
-    create_once(home() / _CREATED / str(swarm), b"")
+    """Note that this home's user makes a swarm; what comes with another's directory must not say so.
+
+    Raises NotWrittenError.
+    """
+    mark = home() / _CREATED / str(swarm)
+    with writing(mark):
+        make_directory(mark.parent)
+    create_once(mark, b"")
 
 
 def is_created_here(swarm: Cid) -> bool:

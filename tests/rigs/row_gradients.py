@@ -9,6 +9,7 @@ from learnae.models.batch_learner import ClippedSum
 from learnae.models.definition import ModelDefinition
 from learnae.models.losses import Loss
 from learnae.models.reference.numpy_model import differentiate
+from learnae.privacy.clipping import WITHIN
 
 
 def row_gradients(
@@ -28,5 +29,5 @@ def sum_by_rows(
     """What ``clipped_sum`` gives."""
     gradients, losses = row_gradients(model, loss, weights, rows, targets)
     norms = np.linalg.norm(gradients, axis=1)
-    clipped = gradients * np.minimum(1, bound / np.maximum(norms, 1e-30))[:, None]
+    clipped = gradients * np.minimum(1, WITHIN * bound / np.maximum(norms, 1e-30))[:, None]
     return ClippedSum(clipped.sum(axis=0), norms, float(np.mean(losses)) if losses else 0.0)

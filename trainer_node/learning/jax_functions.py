@@ -18,6 +18,7 @@ from learnae.models.keras_model import build_model, import_keras, moments_of, ou
 from learnae.models.layers import parts_of
 from learnae.models.layers.normalisation import MOVING_VARIANCE
 from learnae.models.optimisers import OptimiserPolicy
+from learnae.privacy.clipping import TINY, WITHIN
 from learnae.weights.codecs import Vector
 from trainer_node.learning.convolutions import arranged
 from trainer_node.learning.renormalisation import renormalise
@@ -30,7 +31,6 @@ _SLOTS: dict[str, dict[str, str]] = {
     "momentum": {"velocity": "momentums"},
     "adam": {"mean": "_momentums", "square": "_velocities"},
 }
-_TINY = 1e-30  # a norm below it is as good as 0
 
 
 class Carry(NamedTuple):
@@ -147,7 +147,7 @@ class Functions:
         losses, back, other = self._jax.vjp(losses_of, carry.trainable, nothing, has_aux=True)
         _, squares = back(jnp.ones_like(losses))
         norms = jnp.sqrt(squares)
-        gradient, _ = back(shares * jnp.minimum(1.0, bound / jnp.maximum(norms, _TINY)))
+        gradient, _ = back(shares * jnp.minimum(1.0, WITHIN * bound / jnp.maximum(norms, TINY)))
         return gradient, norms, (losses * shares).sum(), other
 
     def _predict(self, trainable: Arrays, other: Arrays, rows: Any, start: Any, size: int) -> Any:

@@ -24,11 +24,11 @@ from learnae.models.definition import ModelDefinition
 from learnae.models.layers import Activation
 from learnae.models.losses import Loss
 from learnae.models.optimisers import OptimiserPolicy
+from learnae.privacy.clipping import TINY, WITHIN
 
 TRAIN, INFER, LOAD, WEIGHTS, RESTORE, STATE = "train", "infer", "load", "weights", "restore", "state"
 CLIPPED_SUM = "clipped_sum"
 _WEIGHTS_VARIABLE = "weights"
-_TINY = 1e-30  # a norm below it is as good as 0
 
 
 def compile_program(model: ModelDefinition, loss: Loss, optimiser: OptimiserPolicy, clip: bool = False) -> bytes:
@@ -100,7 +100,9 @@ def _differentiate(graph: Graph, model: ModelDefinition, loss: Loss, clip: bool)
         assert bound is not None
         norms = ops.unary(schema.SQRT, squares)
         graph.output("norms", norms)
-        return ops.multiply(ops.minimum(ops.divide(bound, ops.maximum(norms, _TINY)), 1.0), row_weights)
+        return ops.multiply(
+            ops.minimum(ops.divide(ops.multiply(bound, WITHIN), ops.maximum(norms, TINY)), 1.0), row_weights
+        )
 
     tape = Tape(ops)
     flat = ops.read(_WEIGHTS_VARIABLE, model.count)

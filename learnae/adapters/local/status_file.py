@@ -94,6 +94,8 @@ def summary(status: Mapping[str, Any]) -> str:
         trouble = f"NOTHING PUBLISHED since {since}: {found['error']}; "
     if found := status["catching_up"]:
         trouble += f"catching up: {found['done']} of {found['known']}; "
+    if found := status.get("held_back"):
+        trouble += f"updates held back ({found}); "
     if status["banned"]:
         trouble = "BANNED for ever: its key has signed two messages with one number; "
     shown = f"nothing measured yet{_why_unmeasured(status)}"

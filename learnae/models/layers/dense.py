@@ -9,8 +9,14 @@ from numpy.random import Generator
 from learnae.models.layers.base import Array, Arrays, Layer, Shape, squares_of
 from learnae.overriding import override
 
-# fan-dependent uniform initialisers of Keras: (numerator, uses fan_out)
-INITIALISERS = {"GlorotUniform": (6.0, True), "HeUniform": (6.0, False), "LecunUniform": (3.0, False)}
+ZEROS = "Zeros"
+# uniform initialisers of Keras, fan-dependent but for one: (numerator, uses fan_out)
+INITIALISERS = {
+    "GlorotUniform": (6.0, True),
+    "HeUniform": (6.0, False),
+    "LecunUniform": (3.0, False),
+    ZEROS: (0.0, True),
+}
 
 
 class KernelLayer(Layer):

@@ -84,6 +84,8 @@ class PrivateLearner(Learner):
         self._budget = RowBudget(path, Price(1 / multiplier**2, policy.releases, partitions))
         self._digests, self._births = np.zeros(0, np.uint64), np.zeros(0, np.int64)
         self._is_first = np.zeros(0, np.bool_)  # of rows that are alike
+        self._chunks: list[NDArray[np.int64]] = []  # of the rows at these positions
+        self._arranged = np.zeros(0, np.int64)
         self._seen = self._overwritten = 0
         self._is_halted = self._is_warned = False
 
@@ -160,7 +162,7 @@ class PrivateLearner(Learner):
         self._digests[changed], self._births[changed] = fresh, births
         self._is_first = np.zeros(len(rows), np.bool_)
         self._is_first[np.unique(self._digests, return_index=True)[1]] = True
-        self._seen, self._overwritten = rows.written, rows.overwritten
+        self._seen, self._overwritten, self._arranged = rows.written, rows.overwritten, np.zeros(0, np.int64)
 
     def _can_pay(self, steps: int, among: NDArray[np.int64] | slice) -> NDArray[np.bool_]:
         """Return which rows, at the positions ``among``, can still pay after so many ``steps`` more."""
@@ -185,8 +187,10 @@ class PrivateLearner(Learner):
     def _sum(self, chosen: NDArray[np.int64]) -> Integers:
         """Return the sum (count,) of clipped gradients of the rows at the positions ``chosen``, on the grid."""
         total = np.zeros(self._count, np.int64)
-        for chunk in chunks_of(self._digests[chosen]):
-            total += to_grid(self._sum_chunk(chosen[chunk]), self._policy.clip)
+        if not np.array_equal(chosen, self._arranged):
+            self._chunks, self._arranged = [chosen[chunk] for chunk in chunks_of(self._digests[chosen])], chosen
+        for chunk in self._chunks:
+            total += to_grid(self._sum_chunk(chunk), self._policy.clip)
         return total
 
     def _sum_chunk(self, chosen: NDArray[np.int64]) -> NDArray[np.float64]:

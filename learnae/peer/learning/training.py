@@ -18,11 +18,10 @@ PRIVATE_STEPS = 4  # the same with noise, which merging averages: each is paid f
 class Training:
     """Takes ``between_merges`` optimiser steps a cycle, from one merge to the next; ``steps`` counts them all.
 
-    Of a cycle that is ENDLESS the best weights of its ``trajectory`` are published. While it ``wants_more`` a cycle
-    goes on (ReleaseFloor). The learner may take fewer steps at a time: ``taken`` counts those of this cycle, ``rows``
-    what they were trained on. If ``is_private``, a cycle is
-    done when it is due, whatever steps are taken by then: the learner's rows may be spent.
-    ``loss`` is the newest on training rows, ``metrics`` are the newest on held-out ones.
+    While it ``wants_more`` (ReleaseFloor) a cycle goes on. Of an ENDLESS one the best weights of its ``trajectory``
+    are published. The learner may take fewer steps at a time: ``taken`` counts those of this cycle, ``rows`` what they
+    were trained on. If ``is_private``, a cycle is done when it is due, whatever steps are taken by then: the learner's
+    rows may be spent. ``loss`` is the newest on training rows, ``metrics`` are the newest on held-out ones.
     """
 
     learner: Learner

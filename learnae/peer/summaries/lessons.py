@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from learnae.models.dataset import Dataset
+from learnae.models.dataset import Dataset, one_line_each
 from learnae.privacy.masking.noise_share import share
 from learnae.protocol.bodies import Summary
 from learnae.protocol.messages import Message
 from learnae.samples.dp_statistics import Layout
 from learnae.samples.pooling import Pooled, drift, pool
-from learnae.samples.proxy_rows import Group, believable, draw_rows, groups_of, read_groups
+from learnae.samples.proxy_rows import Group, believable, draw_rows, groups_of, read_groups, steadied
 
 _PER_ROW = 2.0  # rows drawn for each of a summary: more tell nothing new
 _MOST_ROWS = 8192  # drawn in all: memory of a board
@@ -48,7 +48,7 @@ class Lessons:
         self._pooled = pool(everything) if everything else None
         silent = {author: groups for author, groups in kept.items() if messages[author].checkpoint}
         self.teachers = sum(1 for groups in silent.values() if groups)
-        self._draw([group for groups in silent.values() for group in groups if self._can_teach(group)])
+        self._draw([group for groups in silent.values() for group in groups if self._can_teach(group)], everything)
 
     def note_totals(self, totals: Sequence[tuple[NDArray[np.int64], int]]) -> None:
         """Take in the totals (values,) of masked sums, each with the number of members whose rows are in it."""
@@ -58,13 +58,12 @@ class Lessons:
                 groups += read_groups(self._layout, values, self._deviation * math.sqrt(members * share(members)))
         self._pooled = pool(groups) if groups else None
         self.teachers = sum(members for _, members in totals)
-        self._draw([group for group in groups if self._can_teach(group)])
+        self._draw([group for group in groups if self._can_teach(group)], groups)
 
     def drift(self) -> str:
         """Return which column of the own rows is far from the swarm's, and how far; empty if none is, or it is not
         known. Logged when it begins."""
-        rows = self._dataset.train.rows
-        found = drift(self._pooled, rows.reshape(len(rows), math.prod(rows.shape[1:]))) if self._pooled else ""
+        found = drift(self._pooled, one_line_each(self._dataset.train.rows)) if self._pooled else ""
         if found and not self._warned:
             _log.warning("own rows are unlike the swarm's: %s", found)
         self._warned = found
@@ -73,7 +72,8 @@ class Lessons:
     def _can_teach(self, group: Group) -> bool:
         return group.label is not None or not self._layout.classes
 
-    def _draw(self, groups: list[Group]) -> None:
+    def _draw(self, groups: list[Group], among: Sequence[Group] = ()) -> None:
+        groups = steadied(groups, among)
         wanted = np.array([_PER_ROW * group.count for group in groups])
         counts = np.ceil(wanted * min(1.0, _MOST_ROWS / max(wanted.sum(), 1.0))).astype(int)
         self._dataset.teach(*self._shaped(groups, counts.tolist()))

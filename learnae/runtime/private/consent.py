@@ -1,18 +1,19 @@
 """What a swarm's definition asks of its members that tells their rows, and who has accepted that."""
 
+import math
 from collections.abc import Collection
 from dataclasses import asdict
 
 from learnae.config.privacy_section import PrivacySection
 from learnae.errors import ConfigurationError
 from learnae.models.definition import ModelDefinition
-from learnae.models.layers.dense import Dense
-from learnae.models.layers.over_time import Conv1D
+from learnae.models.layers.dense import KernelLayer
 from learnae.swarm.directory import is_created_here
 from learnae.swarm.features import RAW_KIND
 from learnae.swarm.manifest import Manifest
 
 EXACT_FRAMES, RAW_WINDOWS, FOREIGN_START = KEYS = ("exact_frames", "raw_windows", "foreign_start")
+_PARTS = 5  # of a window, at least, for a unit to see but one of them
 _ROUNDED = "q8"  # the only codec that leaves out what tells single rows
 
 
@@ -25,7 +26,7 @@ def demands(manifest: Manifest, is_private: bool) -> dict[str, str]:
     exact = {manifest.codec.keyframe, manifest.codec.delta} - {_ROUNDED}
     if exact:
         found[EXACT_FRAMES] = f"frames in {' and '.join(sorted(exact))}, of which rows can be computed more exactly"
-    if manifest.features and manifest.features.kind == RAW_KIND and not is_private and not _begins_with_conv(manifest):
+    if manifest.features and manifest.features.kind == RAW_KIND and not is_private and not _looks_at_parts(manifest):
         found[RAW_WINDOWS] = "raw windows for a Dense layer, whose updates are sums of the readings themselves"
     if manifest.start:
         found[FOREIGN_START] = "starting weights that its author has chosen, perhaps so that updates tell rows"
@@ -57,9 +58,12 @@ def read_accepted(text: str) -> tuple[str, ...]:
     return keys
 
 
-def _begins_with_conv(manifest: Manifest) -> bool:
-    """Return True if the first layer with a kernel is a convolution; False where nothing is known."""
+def _looks_at_parts(manifest: Manifest) -> bool:
+    """Return True if each unit of the first layer sees a small part of a window, at many places.
+
+    A convolution as long as the window is a Dense layer by another name. False where nothing is known.
+    """
     if not isinstance(manifest.model, ModelDefinition):
         return False
-    kernels = (layer for layer in manifest.model.layers if isinstance(layer, (Dense, Conv1D)))
-    return isinstance(next(kernels, None), Conv1D)
+    first = next((layer for layer in manifest.model.layers if isinstance(layer, KernelLayer)), None)
+    return first is not None and _PARTS * math.prod(first.kernel[:-1]) <= math.prod(manifest.model.input_shape)

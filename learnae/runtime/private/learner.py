@@ -22,6 +22,11 @@ class Private:
     spent: Callable[[], PrivacySpent | None] = lambda: None
     recall: Callable[[int], None] = lambda _: None
 
+    @property
+    def is_private(self) -> bool:
+        """Return True if updates are differentially private."""
+        return self.spent() is not None
+
 
 def as_agreed(
     learner: Learner, dataset: Dataset, manifest: Manifest, section: PrivacySection, directory: Path

@@ -7,11 +7,11 @@ from learnae.overriding import override
 from learnae.ports import Inference, Monitor
 
 # of Peer.status: who it is, whom it hears, and what it has spent; what may follow from rows is on the own disk only
-_SHOWN = frozenset(
+SHOWN = frozenset(
     {
         "peer", "name", "shown", "role", "software", "swarm", "time", "seq", "steps", "peers", "following", "messages",
-        "bytes_out", "bytes_in", "unwritable", "listening", "catching_up", "privacy", "banned", "membership", "engine",
-        "device", "precision", "connections",
+        "bytes_out", "bytes_in", "unwritable", "held_back", "listening", "catching_up", "privacy", "banned",
+        "membership", "engine", "device", "precision", "connections",
     }
 )  # fmt: skip
 
@@ -41,4 +41,4 @@ def shown(status: Mapping[str, Any]) -> dict[str, Any]:
     >>> shown({"name": "pump", "accuracy": 0.5, "training_rows": 387, "privacy": {"epsilon": 1.0}})
     {'name': 'pump', 'privacy': {'epsilon': 1.0}}
     """
-    return {name: value for name, value in status.items() if name in _SHOWN}
+    return {name: value for name, value in status.items() if name in SHOWN}

@@ -37,7 +37,7 @@ def test_an_agent_without_training_says_so_and_sends_summaries(programs: Program
     assert "board" in shown
     assert "7 more with too few rows" in shown
     refused = programs.run("learnae", "summary", "pump")
-    assert (refused.code, "no summary of 'pump'" in refused.stderr) == (2, True)
+    assert (refused.returncode, "no summary of 'pump'" in refused.stderr) == (78, True)
     (view,) = programs.answer("learnae", "peers")
     assert (view["summary"], view["steps"], view["samples"]) == (True, 0, summary["rows"])
     shown = programs.run("learnae", "log").stdout

@@ -48,18 +48,19 @@ from learnae.system.paths import KEY_FILE
 class Canary:
     """A peer with readings that can be found again wherever they get to; a context manager in which it runs."""
 
-    def __init__(self, home: Path, role: str, more: str, every: int = 250, membership: str = "open") -> None:
+    def __init__(self, home: Path, role: str, more: str, every: int = 600, membership: str = "open") -> None:
         home.mkdir()
         self.role, self.home, self.swarm = role, home, Swarm.create(home, "--membership", membership)
         if membership != "open":
             self.be_let_in()
-        readings = private_readings(11, 5000)
+        readings = private_readings(11, 12_000)  # more windows than the floor of rows
         self.planted = patterns(readings[::every])
         self.private, self.config = home / "private.npz", home / "canary.toml"
-        np.savez(self.private, signal=readings, label=np.repeat(np.arange(5), 1000))
+        np.savez(self.private, signal=readings, label=np.repeat(np.arange(5), 2400))
         self.config.write_text(
             f'[peer]\nname = "canary"\nhistory = "all"\n[swarm]\nid = "{self.swarm.directory}"\n'
-            f'[{"source" if role == "agent" else "data"}]\nfile = "{self.private}"\nholdout = 0.0\n{more}'
+            f'[{"source" if role == "agent" else "data"}]\nfile = "{self.private}"\nholdout = 0.0\n'
+            f"{'speed = 0' if role == 'agent' else ''}\n[privacy]\nmerge_first = false\n{more}"
         )
 
     def be_let_in(self) -> None:
@@ -95,16 +96,19 @@ def blocks_in(swarm: Path) -> bytes:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("role", "engine", "seq", "membership"),
+    ("role", "engine", "seq", "membership", "more"),
     [
-        ("agent", "auto", 6, "open"),
-        ("trainer", "auto", 6, "open"),
-        ("agent", "none", 1, "open"),
-        ("agent", "auto", 6, "invite"),
+        ("agent", "auto", 6, "open", ""),
+        ("trainer", "auto", 6, "open", ""),
+        ("agent", "none", 1, "open", ""),
+        ("agent", "auto", 6, "invite", ""),
+        ("agent", "auto", 6, "open", "[privacy]\nepsilon = 4.0\n[publish]\nevery = 1.0\n"),
     ],
 )
-def test_planted_readings_stay_home(tmp_path: Path, role: str, engine: str, seq: int, membership: str) -> None:
-    with Canary(tmp_path / "home", role, f'[train]\nengine = "{engine}"\n', membership=membership) as canary:
+def test_planted_readings_stay_home(
+    tmp_path: Path, role: str, engine: str, seq: int, membership: str, more: str
+) -> None:
+    with Canary(tmp_path / "home", role, f'[train]\nengine = "{engine}"\n{more}', membership=membership) as canary:
         canary.wait_for_seq(seq)
         canary.drain()
     assert seqs_in(canary.swarm.directory)[: seq + 1] == list(range(seq + 1)), "all that was said is searched"
@@ -113,6 +117,7 @@ def test_planted_readings_stay_home(tmp_path: Path, role: str, engine: str, seq:
     (view,) = observer.peers()
     assert view.summary == (engine == "none")
     assert (view.steps > 0) == (engine != "none")
+    assert (view.epsilon is not None) == bool(more)
     assert list(leaks(canary.swarm.directory, canary.planted)) == []
     assert list(leaks_in(blocks_in(canary.swarm.directory), canary.planted)) == []
     out = tmp_path / "out"
@@ -128,9 +133,10 @@ def test_planted_readings_stay_home(tmp_path: Path, role: str, engine: str, seq:
 def test_planted_readings_are_in_no_byte_that_goes_to_the_broker(tmp_path: Path, role: str) -> None:
     """Monitor, announcements, pushed blocks, Home Assistant: the whole TCP stream, whatever it means."""
     words = [b"/state", b"/metrics", b"/heads", b"/message", b"/frame", b"/session", b"homeassistant/device"]
+    words += [b"/inference"] if role == "agent" else []
     with Mosquitto(tmp_path / "broker") as broker, Gate(broker.port) as gate:
         more = f'[mqtt]\nbroker = "mqtt://127.0.0.1:{gate.port}"\nhome_assistant = true\n'
-        with Canary(tmp_path / "home", role, more, every=50) as canary:
+        with Canary(tmp_path / "home", role, more, every=120) as canary:
             is_all = lambda: all(word in gate.sent for word in words) and gate.sent.count(b"/message") > 5  # noqa: E731
             wait_for(is_all, "all of it")
             canary.drain()
@@ -186,7 +192,7 @@ def test_planted_readings_are_in_no_byte_that_goes_over_http(tmp_path: Path, rol
     port, served = free_port(), free_port()
     with Gate(port) as gate:
         more = f'[lan]\npeers = "http://{HOST}:{gate.port}"\nserve = "{HOST}:{served}"\n'
-        with Canary(tmp_path / "home", role, more, every=50) as canary:
+        with Canary(tmp_path / "home", role, more, every=120) as canary:
             swarm = open_swarm(canary.swarm.directory).manifest.swarm
             with closing(LanMember(tmp_path / "other", swarm, port=port)) as member:
                 heads = {}

@@ -1,4 +1,4 @@
-"""Both roles with differential privacy, with each engine: what others hear, what the own disk says, what is exported."""
+"""Both roles with noise, with each engine: what others hear, what the own disk says, what is exported."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from demo.people import write_private_file
 from learnae.privacy.budget_file import FILE
 from learnae.privacy.spent import PRIVATE_SAMPLES
 
-ENGINES = {"agent-tflite": ("agent", "tflite"), "agent-numpy": ("agent", "numpy"), "trainer-jax": ("trainer", "numpy")}
+ENGINES = {"agent-tflite": ("agent", "tflite"), "agent-numpy": ("agent", "numpy"), "trainer-jax": ("trainer", "jax")}
 
 
 @pytest.mark.slow

@@ -74,7 +74,7 @@ def test_one_row_more_moves_a_release_by_no_more_than_the_clip() -> None:
         for parts in ([rows_of(200)], [rows_of(200), outlier])
     ]
     moved = np.linalg.norm(both[1] - both[0]) * PRIVATE_SAMPLES
-    assert 0.99 * POLICY.clip < moved < 1.004 * POLICY.clip
+    assert 0.99 * POLICY.clip < moved < 1.012 * POLICY.clip
 
 
 def test_the_number_of_rows_divides_nothing() -> None:

@@ -539,7 +539,11 @@ def test_the_estimate_of_a_few_votes_is_averaged_over_time(monkeypatch: pytest.M
     machine.tick()
 
     def current() -> Vector:
-        return consensus(machine.peer.merging._votes(), machine.manifest.merge.half_life, machine.clock.time)
+        return consensus(
+            machine.peer.merging._votes(machine.peer.following.replicas),
+            machine.manifest.merge.half_life,
+            machine.clock.time,
+        )
 
     first = machine.peer.estimate()
     machine.tick()

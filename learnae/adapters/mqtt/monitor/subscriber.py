@@ -29,6 +29,7 @@ _STATE_BYTES = 64 * 1024
 _NAME_CHARACTERS = 64
 _SEALED = b"\0"  # a time in milliseconds begins so, and no JSON
 _SEALED_MEETING = re.compile("[a-z2-7]{26}")
+_WHY_CHARACTERS = 200
 _LABEL_CHARACTERS = 256  # names of classes are a manifest's
 
 
@@ -56,6 +57,7 @@ class Seen:
     label: str | None = None
     anomaly: bool | None = None
     unwritable: bool = False
+    held_back: str = ""  # why it publishes no update
     sealed: bool = False  # to this watcher: it has no secret that opens what the peer shows
     heard: int = 0
 
@@ -178,6 +180,7 @@ def parse_state(payload: bytes, known: Seen) -> Seen:
         label=result.text("label", _LABEL_CHARACTERS) if result and result.value("label", None) is not None else None,
         anomaly=result.boolean("anomaly") if result and result.value("anomaly", None) is not None else None,
         unwritable=fields.value("unwritable", None) is not None,
+        held_back=harmless(fields.text("held_back", _WHY_CHARACTERS)) if fields.value("held_back", "") else "",
         heard=fields.integer("time"),
     )
 

@@ -89,7 +89,7 @@ def _rows(layout: Layout, manifest: Manifest, view: _Author, body: Summary) -> l
     groups = groups_of(layout, body)
     rows: list[list[Cell]] = []
     for group in groups:
-        values = [_range(group.mean), f"{group.noise:.2g}", _range(np.sqrt(group.variances))]
+        values = [_range(group.mean), f"{group.noise:.2g}", _range(group.spreads)]
         count = [f"{group.count:,.0f}", f"{noise:.1f}"]
         rows.append([PeerName(view.shown), _class(manifest, group.label), *count, *values, f"{body.noise.epsilon:g}"])
     few = layout.groups - len(groups)
@@ -123,7 +123,7 @@ def _group_fields(manifest: Manifest, group: Group) -> dict[str, Any]:
         "rows": group.count,
         "mean": group.mean.tolist(),
         "mean_noise": group.noise,
-        "spread": np.sqrt(group.variances).tolist(),
+        "spread": group.spreads.tolist(),
     }
 
 

@@ -50,7 +50,8 @@ _CONNECT_SECONDS = 10.0  # a broker that has not answered by then is not there
 _CONNECT_POLL_SECONDS = 0.02
 _QUIET_SECONDS, _RETAINED_SECONDS = 0.5, 3.0  # retained values come at once: after a pause all are here
 _UNWRITABLE = "cannot save"  # online, and publishing nothing: its disk is full or read-only
-_COLORS = {"online": "green", "offline": "red", _UNWRITABLE: "red"}
+_HELD_BACK = "held back"  # online, and publishing no update: --json says why
+_COLORS = {"online": "green", "offline": "red", _UNWRITABLE: "red", _HELD_BACK: "yellow"}
 
 
 def watch(options: argparse.Namespace) -> int:
@@ -162,7 +163,9 @@ def _table(connection: MqttConnection, subscriber: Subscriber) -> Table:
 
 
 def _row(seen: Seen, shown: str, figures: Sequence[str]) -> list[Cell]:
-    status = _UNWRITABLE if seen.unwritable and seen.status == ONLINE.decode() else seen.status
+    status = seen.status
+    if status == ONLINE.decode():
+        status = _UNWRITABLE if seen.unwritable else _HELD_BACK if seen.held_back else status
     age = max(0, time.time_ns() // 1_000_000 - seen.heard) / 1000
     return [
         PeerName(shown),
@@ -185,5 +188,7 @@ def _row(seen: Seen, shown: str, figures: Sequence[str]) -> list[Cell]:
 def _result(seen: Seen) -> Text:
     """Return what the model says of the newest window: a class and its probability, an anomaly, or a number."""
     if seen.anomaly:
-        return Text(f"ANOMALY {significant(seen.score)}", "red")
+        return Text("ANOMALY" if seen.score is None else f"ANOMALY {significant(seen.score)}", "red")
+    if seen.anomaly is not None and seen.score is None:
+        return Text("normal")
     return Text(significant(seen.score) if seen.label is None else f"{harmless(seen.label)} {decimal(seen.score)}")

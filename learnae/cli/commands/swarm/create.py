@@ -63,7 +63,6 @@ def create(options: argparse.Namespace) -> int:
     if options.data:
         look_into(options.data, LABEL, manifest)  # refuses what could not be joined with, before there is a swarm
     owner, manifest = _owned(manifest, values["swarm"])
-    note_created(manifest.swarm)
     own, fill = options.directory, partial(_keep, blocks, owner, manifest)
     swarm = create_swarm(manifest, own, fill) if own else create_named(manifest, fill)
     facts = {
@@ -120,6 +119,7 @@ def _owned(manifest: Manifest, swarm: Mapping[str, Any]) -> tuple[Identity | Non
 
 def _keep(blocks: Sequence[bytes], owner: Identity | None, manifest: Manifest, directory: Path) -> None:
     """Store what must be there before the swarm is: a process that is killed leaves no swarm without an owner."""
+    note_created(manifest.swarm)
     if owner:
         owner.save(directory / OWNER_FILE)
     with closing(LocalBlockStore(directory)) as store:

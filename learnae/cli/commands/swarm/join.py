@@ -10,8 +10,17 @@ from dataclasses import asdict
 from pathlib import Path
 
 from learnae.adapters.local.block_store import LocalBlockStore
+from learnae.audit.exposures import exposures
 from learnae.cli.commands.swarm.data_look import look_into
-from learnae.cli.output import columns_note, membership_note, print_fields, print_json, privacy_note
+from learnae.cli.output import (
+    columns_note,
+    floor_note,
+    membership_note,
+    print_fields,
+    print_json,
+    print_list,
+    privacy_note,
+)
 from learnae.config.loading import user_config_directory
 from learnae.config.privacy_section import PrivacySection
 from learnae.config.sections import AUTO, LanSection, MqttSection
@@ -82,18 +91,24 @@ def join(options: argparse.Namespace) -> int:
         **standing,
     }
     if options.json:
-        told = {"columns": list(manifest.columns), "privacy": manifest.privacy.to_fields()}
+        told = {
+            "columns": list(manifest.columns),
+            "privacy": manifest.privacy.to_fields(),
+            "exposures": exposures(manifest),
+        }
         print_json({**fields, **told, "data": asdict(look) if look else None})
     else:
         print_fields(
             {
                 **fields,
                 **columns_note(manifest),
+                **floor_note(manifest),
                 **membership_note(manifest),
                 **privacy_note(manifest),
                 **({"data": str(look)} if look else {}),
             }
         )
+        print_list(exposures(manifest))
         for note in look.notes if look else ():
             print(f"learnae: {options.data}: {note}", file=sys.stderr)
         if not options.data:

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from learnae.adapters.mqtt.connection import MqttConnection
+from learnae.audit.exposures import exposures
 from learnae.cli.commands.swarm.data_look import Look, look_into
 from learnae.cli.commands.swarm.join import (
     LABEL,
@@ -20,7 +21,16 @@ from learnae.cli.commands.swarm.join import (
     link_sections,
     start_peer,
 )
-from learnae.cli.output import columns_note, human_bytes, membership_note, print_fields, print_json, privacy_note
+from learnae.cli.output import (
+    columns_note,
+    floor_note,
+    human_bytes,
+    membership_note,
+    print_fields,
+    print_json,
+    print_list,
+    privacy_note,
+)
 from learnae.config.loading import user_config_directory
 from learnae.config.privacy_section import PrivacySection
 from learnae.config.sections import AUTO, LanSection, MqttSection
@@ -186,6 +196,7 @@ def _show(manifest: Manifest, options: argparse.Namespace) -> Look | None:
         "swarm": manifest.name,
         "trains": f"{manifest.task}, {manifest.model.count:,} parameters",
         **columns_note(manifest),
+        **floor_note(manifest),
         **membership_note(manifest),
         **privacy_note(manifest),
         "costs": f"at most {hourly} an hour out, {replicas} of memory for weights",
@@ -193,6 +204,7 @@ def _show(manifest: Manifest, options: argparse.Namespace) -> Look | None:
     }
     if not options.json:
         print_fields(fields)
+        print_list(exposures(manifest))
     look = look_into(options.data, options.label or LABEL, manifest) if options.data else None
     for note in look.notes if look else ():
         print(f"learnae: {options.data}: {note}", file=sys.stderr)
