@@ -21,8 +21,9 @@ def test_agents_sum_their_rows_and_none_of_them_is_seen_alone(programs: Programs
         programs.start("agent", "run", "--config", config, environment=settings)
     told = wait_for(lambda: programs.answer("learnae", "summary")["peers"], "a total", 300)
     assert [peer["name"] for peer in told] == ["total of 5 members"]
-    assert abs(told[0]["rows"] - 5 * 0.75 * (12_000 // 50 - 1)) < 200
-    assert programs.status("ann")["sums"]["releases"] == 1
+    every = 5 * 0.75 * (12_000 // 50 - 1)  # a quarter is held out; who was asked early had read less
+    assert 0.4 * every < told[0]["rows"] < 1.2 * every
+    wait_for(lambda: programs.status("ann")["sums"]["state"] == "done", "a total at a member")
     kinds = {message["body"]["kind"] for message in programs.answer("learnae", "log", "-n", 1000)}
     assert kinds == {"join", "mask-ready", "masked", "mask-open"}
     assert "total of 5 members" in programs.run("learnae", "summary").stdout
