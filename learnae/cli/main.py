@@ -240,6 +240,7 @@ def _add_looking(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     _finish(_with_swarm(command), log)
     command = verbs.add_parser("summary", help="what peers tell of their rows, and how much of it is noise")
     command.add_argument("peer", nargs="?", default="", metavar="PEER", help="only this one's: a name, or its key")
+    command.add_argument("--data", type=place, metavar="F", help="what would be sent of this file; nothing is")
     _finish(_with_swarm(command), summary)
     command = verbs.add_parser("watch", help="a live table of the swarm")
     command.add_argument("--every", type=seconds, default=1.0, metavar="S", help="seconds between two looks")

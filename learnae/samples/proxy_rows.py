@@ -16,7 +16,7 @@ from learnae.samples.dp_statistics import Layout
 
 LEAST_ROWS = 20  # of a group that rows are drawn from, noise included
 _CLEAR = 2.0  # times the noise in its count: fewer rows may be none at all
-_MOST_NOISE = 0.35  # in a mean, of the usual deviation of a column: more teaches what is not so
+_MOST_NOISE = 0.5  # in a mean, of the usual deviation of a column: more teaches what is not so
 _SHRINKAGE = 0.15  # of covariances towards their diagonal: that of some 60 rows and 30 columns is hardly known
 _LEAST_VARIANCE, _MOST_VARIANCE = 0.01, 20.0  # in any direction, of columns scaled to about one
 _FEW = 3  # of a class: the median of fewer is that of one of them
@@ -91,8 +91,19 @@ def _moments(layout: Layout, means: Array) -> tuple[Array, Array]:
     return mean, products - np.outer(mean, mean)
 
 
+def is_clear(groups: Sequence[Group]) -> bool:
+    """Return True if one member's means are known well enough to teach: all of its classes do, or none.
+
+    Some alone would teach that the others are seldom.
+    """
+    if not groups:
+        return False
+    spread = math.sqrt(max(float(np.mean([group.variances.mean() for group in groups])), _LEAST_VARIANCE))
+    return float(np.median([group.noise for group in groups])) <= _MOST_NOISE * spread
+
+
 def steadied(groups: Sequence[Group], among: Sequence[Group] = ()) -> list[Group]:
-    """Return ``groups`` with covariances that rows can have; without those whose means are hardly known.
+    """Return ``groups`` with covariances that rows can have.
 
     Each covariance is moved to that of all groups together (those ``among`` which they are), as far as its own noise
     makes it differ from that (Ledoit & Wolf 2004), and a part of the way to its diagonal, as that of some 60 rows is
@@ -103,14 +114,11 @@ def steadied(groups: Sequence[Group], among: Sequence[Group] = ()) -> list[Group
     among = among or groups
     counts = np.array([group.count for group in among])
     usual = np.tensordot(counts / counts.sum(), np.array([group.covariance for group in among]), 1)
-    variances = usual if usual.ndim == 1 else np.diagonal(usual)
-    spread = math.sqrt(max(float(variances.mean()), _LEAST_VARIANCE))
-    found = []
-    for group in groups:
-        if group.noise <= _MOST_NOISE * spread:
-            share = _noise_share(group, usual)
-            found.append(replace(group, covariance=_possible((1 - share) * group.covariance + share * usual)))
-    return found
+    shares = [_noise_share(group, usual) for group in groups]
+    return [
+        replace(group, covariance=_possible((1 - share) * group.covariance + share * usual))
+        for group, share in zip(groups, shares, strict=True)
+    ]
 
 
 def _noise_share(group: Group, usual: Array) -> float:

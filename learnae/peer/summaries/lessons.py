@@ -13,7 +13,7 @@ from learnae.protocol.bodies import Summary
 from learnae.protocol.messages import Message
 from learnae.samples.dp_statistics import Layout
 from learnae.samples.pooling import Pooled, drift, pool
-from learnae.samples.proxy_rows import Group, believable, draw_rows, groups_of, read_groups, steadied
+from learnae.samples.proxy_rows import Group, believable, draw_rows, groups_of, is_clear, read_groups, steadied
 
 _PER_ROW = 2.0  # rows drawn for each of a summary: more tell nothing new
 _MOST_ROWS = 8192  # drawn in all: memory of a board
@@ -46,19 +46,22 @@ class Lessons:
         kept = believable(said)
         everything = [group for groups in kept.values() for group in groups]
         self._pooled = pool(everything) if everything else None
-        silent = {author: groups for author, groups in kept.items() if messages[author].checkpoint}
+        silent = {a: groups for a, groups in kept.items() if messages[a].checkpoint and is_clear(groups)}
         self.teachers = sum(1 for groups in silent.values() if groups)
         self._draw([group for groups in silent.values() for group in groups if self._can_teach(group)], everything)
 
     def note_totals(self, totals: Sequence[tuple[NDArray[np.int64], int]]) -> None:
         """Take in the totals (values,) of masked sums, each with the number of members whose rows are in it."""
-        groups = []
-        for values, members in totals:
-            if len(values) == self._layout.groups * self._layout.size:
-                groups += read_groups(self._layout, values, self._deviation * math.sqrt(members * share(members)))
-        self._pooled = pool(groups) if groups else None
-        self.teachers = sum(members for _, members in totals)
-        self._draw([group for group in groups if self._can_teach(group)], groups)
+        found = [
+            (read_groups(self._layout, values, self._deviation * math.sqrt(members * share(members))), members)
+            for values, members in totals
+            if len(values) == self._layout.groups * self._layout.size
+        ]
+        everything = [group for groups, _ in found for group in groups]
+        self._pooled = pool(everything) if everything else None
+        clear = [(groups, members) for groups, members in found if is_clear(groups)]
+        self.teachers = sum(members for _, members in clear)
+        self._draw([group for groups, _ in clear for group in groups if self._can_teach(group)], everything)
 
     def drift(self) -> str:
         """Return which column of the own rows is far from the swarm's, and how far; empty if none is, or it is not

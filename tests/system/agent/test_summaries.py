@@ -36,6 +36,10 @@ def test_an_agent_without_training_says_so_and_sends_summaries(programs: Program
     shown = programs.run("learnae", "summary").stdout
     assert "board" in shown
     assert "7 more with too few rows" in shown
+    labelled = programs.root / "labelled.npz"
+    np.savez(labelled, signal=signals, label=np.repeat(np.arange(6), 2000))
+    ((would,), *_) = programs.answer("learnae", "summary", "--data", labelled).values()
+    assert (would["name"], would["epsilon"], len(would["classes"])) == ("labelled.npz", 8.0, 6)
     refused = programs.run("learnae", "summary", "pump")
     assert (refused.returncode, "no summary of 'pump'" in refused.stderr) == (78, True)
     (view,) = programs.answer("learnae", "peers")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from learnae.audit.own_rows import rows_of
 from learnae.cli.output import Cell, PeerName, console, print_json, table
 from learnae.cli.swarm_choice import choose_swarm, observe
 from learnae.errors import ConfigurationError
@@ -15,7 +16,7 @@ from learnae.privacy.masking.noise_share import share
 from learnae.privacy.policy import MASKED
 from learnae.protocol.bodies import COUNT_STEPS, Summary
 from learnae.runtime.observer import PeerView
-from learnae.samples.dp_statistics import Layout, layout_of, noise_of, overlap_of, why_none
+from learnae.samples.dp_statistics import Layout, Statistics, layout_of, noise_of, overlap_of, why_none
 from learnae.samples.pooling import pool, suggestion
 from learnae.samples.proxy_rows import Group, believable, groups_of
 from learnae.swarm.manifest import Manifest
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from learnae.peer.masking.heard import Sum
 
 _UNKNOWN = "unknown"
+_COLUMNS = ["peer", "class", ">rows", ">+-", ">means", ">+- each", ">spreads", ">epsilon"]
 
 
 class _Author(NamedTuple):
@@ -40,6 +42,8 @@ def summary(options: argparse.Namespace) -> int:
     manifest, layout = swarm.manifest, layout_of(swarm.manifest)
     if layout is None:
         raise ConfigurationError(f"swarm {manifest.name!r} has no summaries", why_none(manifest))
+    if options.data:
+        return _preview(options, layout, manifest)
     observer, found = observe(swarm.directory), list[tuple[_Author, Summary]]()
     if manifest.privacy.summary.sharing == MASKED:
         if options.peer:
@@ -55,12 +59,24 @@ def summary(options: argparse.Namespace) -> int:
         known = shown([view.shown for view in observer.peers() if view.peer in said])
         raise ConfigurationError(f"no summary of {options.peer!r} is here", f"there is one of: {known or 'no peer'}")
     if options.json:
-        peers = [_fields(layout, manifest, view, body) for view, body in found]
+        peers = [{"peer": view.peer, "name": view.shown, **_fields(layout, manifest, body)} for view, body in found]
         print_json({"peers": peers, "together": _together(layout, manifest, said)})
         return 0
-    rows = [row for view, body in found for row in _rows(layout, manifest, view, body)]
-    columns = ["peer", "class", ">rows", ">+-", ">means", ">+- each", ">spreads", ">epsilon"]
-    console.print(table(f"{manifest.name}: summaries of rows, with noise", columns, rows))
+    rows = [row for view, body in found for row in _rows(layout, manifest, PeerName(view.shown), body)]
+    console.print(table(f"{manifest.name}: summaries of rows, with noise", _COLUMNS, rows))
+    return 0
+
+
+def _preview(options: argparse.Namespace, layout: Layout, manifest: Manifest) -> int:
+    """Show what would be sent of a file's rows; its noise is drawn for this alone, and nothing leaves the machine."""
+    own, statistics = rows_of(manifest, options.data), Statistics(layout)
+    statistics.add(own.rows, own.targets)
+    body = statistics.release(1, manifest.privacy, overlap_of(manifest))
+    if options.json:
+        print_json({"peers": [{"peer": None, "name": own.origin, **_fields(layout, manifest, body)}]})
+    else:
+        title = f"{manifest.name}: what would be sent of {own.origin}; nothing is"
+        console.print(table(title, _COLUMNS, _rows(layout, manifest, own.origin, body)))
     return 0
 
 
@@ -84,28 +100,26 @@ def _class(manifest: Manifest, label: int | None) -> str:
     return manifest.classes[label] if manifest.classes else str(label)
 
 
-def _rows(layout: Layout, manifest: Manifest, view: _Author, body: Summary) -> list[list[Cell]]:
+def _rows(layout: Layout, manifest: Manifest, peer: Cell, body: Summary) -> list[list[Cell]]:
     noise = body.noise.deviation / COUNT_STEPS
     groups = groups_of(layout, body)
     rows: list[list[Cell]] = []
     for group in groups:
         values = [_range(group.mean), f"{group.noise:.2g}", _range(group.spreads)]
         count = [f"{group.count:,.0f}", f"{noise:.1f}"]
-        rows.append([PeerName(view.shown), _class(manifest, group.label), *count, *values, f"{body.noise.epsilon:g}"])
+        rows.append([peer, _class(manifest, group.label), *count, *values, f"{body.noise.epsilon:g}"])
     few = layout.groups - len(groups)
     rest = "other shape than the swarm asks for" if not layout.fits(body) else f"{few} more with too few rows"
-    return rows if groups and not few else [*rows, [PeerName(view.shown), rest, *([""] * 5), f"{body.noise.epsilon:g}"]]
+    return rows if groups and not few else [*rows, [peer, rest, *([""] * 5), f"{body.noise.epsilon:g}"]]
 
 
 def _range(values: np.ndarray[Any, Any]) -> str:
     return f"{values.min():.2f} to {values.max():.2f}"
 
 
-def _fields(layout: Layout, manifest: Manifest, view: _Author, body: Summary) -> dict[str, Any]:
+def _fields(layout: Layout, manifest: Manifest, body: Summary) -> dict[str, Any]:
     noise = body.noise
     return {
-        "peer": view.peer,
-        "name": view.shown,
         "release": body.release,
         "epsilon": noise.epsilon,
         "delta": noise.delta,
