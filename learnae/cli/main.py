@@ -23,6 +23,7 @@ from learnae.cli.commands.look.summary import summary
 from learnae.cli.commands.look.versions import versions
 from learnae.cli.commands.look.watch import watch
 from learnae.cli.commands.members.invites import invite, uninvite
+from learnae.cli.commands.members.key import key
 from learnae.cli.commands.members.members import members
 from learnae.cli.commands.members.votes import admit, revoke
 from learnae.cli.commands.swarm.create import create
@@ -30,6 +31,7 @@ from learnae.cli.commands.swarm.definition import MEMBERSHIPS, SETTINGS, USUAL_M
 from learnae.cli.commands.swarm.features import add_parser as add_features_arguments
 from learnae.cli.commands.swarm.features import features
 from learnae.cli.commands.swarm.join import join
+from learnae.cli.commands.swarm.vouching import code_to_ask
 from learnae.config.sections import BROKER_URLS, MqttSection
 from learnae.membership.codes.invite_code import is_code
 from learnae.membership.records import ANY_ROLE, INVITE_ROLES, MAX_USES
@@ -127,6 +129,8 @@ def _add_swarm(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help=f"who may speak: by invite, by votes of members, or all who get here (default: {USUAL_MEMBERSHIP})",
     )
     command.add_argument("--votes", type=count, metavar="M", help="of members that remove one, or vouch for one")
+    founder = "a member from the beginning besides this one, from learnae key on its machine; may be repeated"
+    command.add_argument("--founder", action="append", default=[], metavar="F", help=founder)
     command.add_argument("--name", help="of the swarm (default: the preset's, or the model file's)")
     for flag, (_, kind, explained) in SETTINGS.items():
         command.add_argument(
@@ -169,6 +173,9 @@ def _add_join(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         "with an invite code", "LRN1… or 4-orbit-piano, from learnae invite on a member's machine"
     )
     group.add_argument("--wait", type=seconds, default=60.0, metavar="S", help="for a member, at most (default: 60)")
+    vouched = command.add_argument_group("where members vouch", "with the swarm's id or manifest, and --broker, or:")
+    member = "http://HOST:PORT of a member that serves, or https://HOST:PORT/PEER; may be repeated"
+    vouched.add_argument("--member", action="append", default=[], metavar="URL", help=member)
     _add_links(command, "goes into the configuration; a code names its broker itself", "with a code: you are asked")
     _finish(command, _join)
 
@@ -188,11 +195,12 @@ def _add_links(command: argparse.ArgumentParser, about: str, about_password: str
 
 
 def _join(options: argparse.Namespace) -> int:
-    if not is_code(options.swarm) and not _SPOKEN.fullmatch(options.swarm):
+    code = None
+    if not is_code(options.swarm) and not _SPOKEN.fullmatch(options.swarm) and not (code := code_to_ask(options)):
         return join(options)
     from learnae.cli.commands.swarm.join_by_code import join_by_code  # noqa: PLC0415 - brings the adapters of MQTT
 
-    return join_by_code(options)
+    return join_by_code(options, code)
 
 
 def _add_members(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -218,6 +226,9 @@ def _add_members(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     spoken = "print three words in its place, with which one machine of this network joins, within ten minutes"
     command.add_argument("--spoken", action="store_true", help=spoken)
     _finish(_with_swarm(command), invite)
+    command = verbs.add_parser("key", help="a peer's key before it is in a swarm, to found one with")
+    command.add_argument("--name", help="of the peer on this machine (default: trainer)")
+    _finish(command, key)
     command = verbs.add_parser("uninvite", help="take an invite back")
     which = command.add_mutually_exclusive_group(required=True)
     which.add_argument("invite", nargs="?", default="", metavar="INVITE", help="the end of its name: learnae members")

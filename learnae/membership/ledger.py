@@ -129,6 +129,14 @@ class Ledger:
         """Return True if the author was ever let in, whatever became of it."""
         return self.history.knows(author)
 
+    def forget(self, cid: Cid) -> bool:
+        """Drop a guest, which may come again; return False if there is no such one."""
+        if cid not in self._guests:
+            return False
+        self._drop_guest(cid)
+        self._roster = None
+        return True
+
     def write(self, identity: Identity, time: int, body: Body) -> Record:
         """Sign a record that stands on all that is known, and add it; ``time`` in Unix milliseconds.
 

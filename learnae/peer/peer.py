@@ -623,7 +623,8 @@ def compose_peer(
     wants_more = lambda: floors.wants_more  # noqa: E731
     trajectory = Trajectory(ports.learner, once.steps, once.batch, wants_more)
     training = Training(ports.learner, _steps(manifest, options), trajectory, is_private, wants_more)
-    view = SwarmView(author, following, training, traffic)
+    view = SwarmView(author, following, training, traffic, errors, gate)
+    following.fits = view.fits
     profile = Profile(options.name, options.role, learnae.__version__)
     publisher = Publisher(
         manifest.swarm, manifest.is_sealed, ports.state, clock, own, frames, merging, training, view, errors, traffic,

@@ -1,5 +1,8 @@
 """What attached messages say: names of peers, proofs of equivocation, and what this peer itself has published."""
 
+from learnae.error_log import ErrorLog
+from learnae.errors import MembershipError
+from learnae.membership.gate import Gate
 from learnae.peer.following import Following
 from learnae.peer.learning.training import Training
 from learnae.peer_names import look_alike, told_apart
@@ -22,7 +25,9 @@ class SwarmView:
     ``released`` is how many noisy releases what it has published counts, 0 without differential privacy.
     """
 
-    def __init__(self, me: bytes, following: Following, training: Training, traffic: Traffic) -> None:
+    def __init__(
+        self, me: bytes, following: Following, training: Training, traffic: Traffic, errors: ErrorLog, gate: Gate
+    ) -> None:
         self.names: dict[bytes, Profile] = {}
         self.to_accuse: dict[bytes, Evidence] = {}
         self.accused: dict[bytes, list[Evidence]] = {}
@@ -38,6 +43,8 @@ class SwarmView:
         self._following = following
         self._training = training
         self._traffic = traffic
+        self._errors = errors
+        self._gate = gate
 
     def note(self, outcome: Outcome) -> None:
         """Take in what was attached."""
@@ -46,6 +53,7 @@ class SwarmView:
             profile = profile_of(message)
             if profile is not None:
                 self.names[message.author] = profile
+                self._check_role(message.author, profile)
             if message.author == self._me:
                 self.note_own(message)
             else:
@@ -53,6 +61,16 @@ class SwarmView:
         for equivocation in outcome.equivocations:
             if equivocation.author != self._me:  # that is declared instead
                 self.to_accuse.setdefault(equivocation.author, equivocation)
+
+    def fits(self, author: bytes) -> bool:
+        """Return True if an author works in the role in which it was let in, as far as it has said."""
+        profile = self.names.get(author)
+        return profile is None or self._gate.fits(author, profile.role)
+
+    def _check_role(self, author: bytes, profile: Profile) -> None:
+        if not self._gate.fits(author, profile.role):
+            problem = f"{peer_name(author)[:8]} works as {profile.role}, and was let in as another"
+            self._errors.count(MembershipError(problem, "what it teaches is left out"))
 
     def forget_absent(self, tangle: Tangle) -> None:
         """Forget names and summaries of authors of whom ``tangle`` holds nothing any more."""

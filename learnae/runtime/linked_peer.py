@@ -13,7 +13,7 @@ from learnae.adapters.local.clock import SystemClock
 from learnae.adapters.local.gossip import LocalGossip
 from learnae.adapters.local.state_store import LocalStateStore
 from learnae.adapters.local.status_file import StatusFile
-from learnae.errors import NotWrittenError, StateError
+from learnae.errors import ConfigurationError, NotWrittenError, StateError
 from learnae.ipld.cid import DAG_CBOR
 from learnae.peer.peer import Options, Peer, Ports, compose_peer
 from learnae.ports import Clock, Learner, Monitor, Traffic
@@ -43,7 +43,8 @@ class LinkedPeer:
     doorkeepers: tuple[Doorkeeper, ...] = ()
 
     def serve(self) -> None:
-        """Answer machines that have an invite code; the peer welcomes at its next tick."""
+        """Answer machines that want to come in, and count what went to callers; the peer welcomes at its next tick."""
+        self.peer.traffic.bytes_out += sum(meter() for meter in self.links.meters)
         for doorkeeper in self.doorkeepers:
             doorkeeper.serve()
 
@@ -63,7 +64,15 @@ class LinkedPeer:
 
 
 def build_peer(workspace: Workspace, learner: Learner, options: Options, links: LinkSet | None = None) -> LinkedPeer:
-    """Compose the peer of ``workspace``; raises StateError if its saved state does not fit."""
+    """Compose the peer of ``workspace``; raises StateError if its saved state does not fit.
+
+    Raises ConfigurationError for a peer that was let in to work in another role.
+    """
+    if not workspace.gate.fits(workspace.identity.author, options.role):
+        raise ConfigurationError(
+            f"peer {workspace.directory.name!r} was let in for another role than {options.role}",
+            "run it in that one, or join under another --name",
+        )
     links, manifest, traffic = links or LinkSet(), workspace.swarm.manifest, Traffic()
     options = replace(options, is_archive=workspace.is_archive)
     local = LocalGossip(workspace.swarm.directory, workspace.name, workspace.errors)

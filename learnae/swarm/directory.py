@@ -119,7 +119,7 @@ def open_manifest(directory: Path) -> Manifest:
     """
     manifest = read_manifest(directory / MANIFEST_FILE)
     for name in (directory.absolute().name, Path(os.path.realpath(directory)).name):
-        if _is_cid(name) and name != str(manifest.swarm):
+        if is_swarm_id(name) and name != str(manifest.swarm):
             raise ManifestError(
                 f"{directory} holds swarm {manifest.swarm}, and is called as another",
                 f"bring its own {MANIFEST_FILE} back, or name that directory as what it holds",
@@ -147,8 +147,8 @@ def find_swarm(text: str = "") -> Swarm:
     such swarm, ConfigurationError if there is none here, or no single one.
     """
     # not Path.exists and is_file: they raise for a name that is too long, and where this user may not look
-    if _is_cid(text) or "/" in text or os.path.isfile(text) or (text and os.path.exists(Path(text, MANIFEST_FILE))):
-        directory = home() / "swarms" / text if _is_cid(text) else Path(text)
+    if is_swarm_id(text) or "/" in text or os.path.isfile(text) or (text and os.path.exists(Path(text, MANIFEST_FILE))):
+        directory = home() / "swarms" / text if is_swarm_id(text) else Path(text)
         if os.path.isfile(directory):
             return create_swarm(read_manifest(directory))
         return open_swarm(directory)
@@ -176,7 +176,8 @@ def _name_of(directory: Path) -> str:
         return "?"
 
 
-def _is_cid(text: str) -> bool:
+def is_swarm_id(text: str) -> bool:
+    """Return True if a text is a swarm's id, whether it is known here or not."""
     try:
         return Cid.parse(text).codec == DAG_CBOR
     except EncodingError:

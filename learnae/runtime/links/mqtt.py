@@ -15,7 +15,6 @@ from learnae.adapters.mqtt.topics import OFFLINE, Topics
 from learnae.config.privacy_section import LABEL
 from learnae.config.sections import OFF, PLAIN, SEALED, MqttSection
 from learnae.errors import ConfigurationError
-from learnae.membership.policy import INVITE
 from learnae.runtime.link_set import LinkSet
 from learnae.runtime.workspace import Workspace
 from learnae.swarm.features import RAW_KIND
@@ -100,7 +99,7 @@ def connect_mqtt(section: MqttSection, workspace: Workspace, holds: bool = False
             frontier,
         )
         links += LinkSet({NAME: exchange}, states={"mqtt exchange": exchange.state})
-    if manifest.membership and manifest.membership.kind == INVITE:
+    if manifest.membership is not None:
         from learnae.adapters.mqtt.invites.invite_desk import MqttInviteDesk  # noqa: PLC0415 - not in open swarms
 
         links += LinkSet(desks=(MqttInviteDesk(connection, section.prefix, workspace.errors),))

@@ -22,7 +22,12 @@ from learnae.peer.members.records_here import open_gate
 from learnae.ports import InviteCaller, InviteDesk
 from learnae.protocol.identity import Identity
 from learnae.runtime.admission.applicant import Applicant
-from learnae.runtime.admission.application import find_application, forget_application, keep_application
+from learnae.runtime.admission.application import (
+    find_application,
+    forget_application,
+    keep_application,
+    take_handed_over,
+)
 from learnae.runtime.admission.doorkeeper import Doorkeeper
 from learnae.runtime.registrar import Registrar
 from learnae.swarm.directory import create_swarm
@@ -267,6 +272,26 @@ def test_a_join_that_proves_nothing_is_not_stored_and_who_is_no_member_answers_n
     )  # fmt: skip
     outsider.serve()
     assert meeting.line.keys == ()
+
+
+def test_a_code_that_systemd_hands_over_is_kept_and_a_damaged_one_is_named(
+    meeting: Meeting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    credentials, directory = tmp_path / "credentials", tmp_path / "peer"
+    credentials.mkdir()
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
+    take_handed_over(directory)
+    assert not directory.exists()
+    (credentials / "learnae_invite-code").write_text(f"{meeting.code.to_text()}\n")
+    take_handed_over(directory)
+    assert (directory.stat().st_mode & 0o777, (directory / "invite-code").stat().st_mode & 0o777) == (0o700, 0o600)
+    found = find_application(directory)
+    assert found is not None
+    assert found.seed == meeting.code.seed
+    (credentials / "learnae_invite-code").write_text(f"{meeting.code.to_text()[:-1]}\n")
+    with pytest.raises(ConfigurationError, match="learnae_invite-code: ") as caught:
+        take_handed_over(directory)
+    assert meeting.code.to_text()[:40] not in str(caught.value)
 
 
 def test_a_code_is_kept_for_its_owner_alone_until_it_is_of_no_use(meeting: Meeting, tmp_path: Path) -> None:

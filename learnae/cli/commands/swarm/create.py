@@ -52,6 +52,7 @@ def create(options: argparse.Namespace) -> int:
     if options.columns is not None:
         flags["swarm.columns"] = _columns(options.columns)
     flags.update({"swarm.membership": options.membership, "swarm.votes": options.votes})
+    flags["swarm.founders"] = options.founder or None
     flags.update({"optimiser.name": options.optimiser, "optimiser.learning_rate": options.learning_rate})
     values = read_definition(options, flags)
     if values["swarm"].get("preset"):
@@ -91,7 +92,8 @@ def create(options: argparse.Namespace) -> int:
             return join(argparse.Namespace(**vars(options) | _USUAL_PEER, swarm=str(joined)))
         print(f"\nnext: learnae join {joined} --name NAME --data FILE")
         elsewhere = f"learnae join {MANIFEST_FILE}, with a copy of the one in that directory"
-        print(f"on another machine: {'the line that learnae invite says here' if owner else elsewhere}")
+        elsewhere = "the line that learnae invite says here" if owner else elsewhere
+        print(f"on another machine: {elsewhere}")
     return 0
 
 
@@ -112,7 +114,8 @@ def _owned(manifest: Manifest, swarm: Mapping[str, Any]) -> tuple[Identity | Non
     if membership == OPEN:
         return None, manifest
     owner = Identity.generate()
-    policy = MembershipPolicy.of(membership, [Founder(owner.author, owner.x25519)], swarm.get("votes", 0))
+    founders = [Founder(owner.author, owner.x25519), *map(Founder.of_text, swarm.get("founders", ()))]
+    policy = MembershipPolicy.of(membership, founders, swarm.get("votes", 0))
     summary = replace(manifest.privacy.summary, sharing=swarm.get("summaries", EACH))
     return owner, replace(manifest, membership=policy, privacy=replace(manifest.privacy, summary=summary))
 

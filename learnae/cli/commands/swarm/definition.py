@@ -50,7 +50,7 @@ SETTINGS: dict[str, tuple[str, type, str]] = {
 }
 USUAL_MEMBERSHIP = INVITE
 MEMBERSHIPS = (INVITE, VOUCHED, OPEN)
-_OF_A_PRESET = ("preset", "name", "seed", "membership", "votes", "summaries")
+_OF_A_PRESET = ("preset", "name", "seed", "membership", "founders", "votes", "summaries")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,7 @@ class SwarmKeys:
     table: Place = ""  # whose columns they are
     features: SwarmPlace = ""  # a preset's name, or a file
     membership: str = USUAL_MEMBERSHIP
+    founders: list[str] = field(default_factory=list)  # members from the beginning besides the owner's key
     votes: int = 0  # that remove a member; 0 for half of the founders, at most three
     summaries: str = EACH
 
@@ -113,7 +114,7 @@ def read_definition(options: argparse.Namespace, flags: Mapping[str, object]) ->
     more = {key: getattr(options, flag.strip("-").replace("-", "_")) for flag, (key, _, _) in SETTINGS.items()}
     values = given_values(Definition, options.file, {**flags, **more})
     swarm = values.setdefault("swarm", {})
-    for name in ("classes", "columns"):
+    for name in ("classes", "columns", "founders"):
         if not all(isinstance(text, str) for text in swarm.get(name, [])):
             raise ConfigurationError(f"swarm.{name} holds what is no text", 'write names: ["a", "b"]')
     if bool(swarm.get("preset")) == bool(swarm.get("model")):
@@ -136,6 +137,8 @@ def _check_membership(swarm: Mapping[str, Any]) -> None:
     membership = swarm.get("membership", USUAL_MEMBERSHIP)
     if membership not in MEMBERSHIPS:
         raise ConfigurationError(f"swarm.membership is {membership!r}", f"use {', '.join(MEMBERSHIPS)}")
+    if membership == OPEN and swarm.get("founders"):
+        raise ConfigurationError("swarm.founders of an open swarm", "leave them out: all who reach it are members")
     if membership == OPEN and swarm.get("votes"):
         raise ConfigurationError("swarm.votes of an open swarm", "leave it out: no member is ever removed from one")
     summaries = swarm.get("summaries", EACH)

@@ -114,7 +114,7 @@ def join(options: argparse.Namespace) -> int:
         if not options.data:
             what = "[data] file" if options.role == "trainer" else "[source], see docs/agent.md"
             print(f"\nfirst set {what}, in that configuration")
-    return start_peer(options, name) if options.start else 0
+    return start_peer(options) if options.start else 0
 
 
 def mqtt_section(options: argparse.Namespace) -> MqttSection:
@@ -139,17 +139,20 @@ def _taken(config: Path) -> ConfigurationError:
 
 
 def check_startable(options: argparse.Namespace) -> None:
-    """Raise ConfigurationError if the peer is to be started and has no data to train on."""
+    """Raise ConfigurationError if the peer is to be started and cannot be, or has no data to train on."""
+    if options.start and options.role == "agent":
+        remedy = (
+            "leave out --start, then: learnae-agent run; services are made with a code, or by learnae-agent install"
+        )
+        raise ConfigurationError("an agent of this home is no service", remedy)
     if options.start and not options.data and options.role == "trainer":
         raise ConfigurationError("there is no data to train on yet", "give --data FILE, too")
 
 
-def start_peer(options: argparse.Namespace, name: str) -> int:
-    """Start the peer in the background: a trainer detached, an agent by its service."""
+def start_peer(options: argparse.Namespace) -> int:
+    """Start the trainer in the background."""
     config = ["--config", str(options.config)] if options.config else []
     command = [sys.executable, "-m", "trainer_node", "start", "--detach", *config]
-    if options.role == "agent":
-        command = ["systemctl", "restart", f"learnae-agent@{name}.service"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     print((done.stdout + done.stderr).strip(), file=sys.stderr)
     return done.returncode

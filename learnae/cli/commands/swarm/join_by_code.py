@@ -1,4 +1,7 @@
-"""``learnae join LRN1…``: from an invite code to a member of the swarm, on a machine that knows nothing of it."""
+"""``learnae join LRN1…``: from an invite code to a member of the swarm, on a machine that knows nothing of it.
+
+Also without a code, where members vouch: then the swarm's id and an address bring a peer's wish to them.
+"""
 
 import argparse
 import sys
@@ -10,6 +13,7 @@ from urllib.parse import urlsplit
 
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.audit.exposures import exposures
+from learnae.cli.commands.swarm.board_service import join_as_service
 from learnae.cli.commands.swarm.data_look import Look, look_into
 from learnae.cli.commands.swarm.join import (
     LABEL,
@@ -58,9 +62,14 @@ _MESSAGE_BYTES = 700
 _BROKERS = ("mqtt://", "mqtts://", "ws://", "wss://")
 
 
-def join_by_code(options: argparse.Namespace) -> int:
-    """Ask the swarm's members to let a peer of this machine in, and write its configuration."""
-    code = parse(options.swarm) if is_code(options.swarm) else _heard(options.swarm)
+def join_by_code(options: argparse.Namespace, code: InviteCode | None = None) -> int:
+    """Ask the swarm's members to let a peer of this machine in, and write its configuration.
+
+    Without ``code``, the options hold it.
+    """
+    code = code or (parse(options.swarm) if is_code(options.swarm) else _heard(options.swarm))
+    if options.role == "agent" and options.start:
+        return join_as_service(options, code)
     if options.label and options.role == "agent":
         raise ConfigurationError("an agent's labels are in the column 'label'", "leave out --label, or rename it there")
     check_startable(options)
@@ -89,7 +98,7 @@ def join_by_code(options: argparse.Namespace) -> int:
     if is_in:
         forget_application(directory)
     _tell(options, code, identity, config, swarm.manifest if swarm else None, look, is_in, said)
-    return start_peer(options, directory.name) if options.start else 0
+    return start_peer(options) if options.start else 0
 
 
 def _heard(text: str) -> InviteCode:
@@ -107,7 +116,7 @@ def _sections(code: InviteCode, options: argparse.Namespace, directory: Path) ->
     """
     broker = options.broker or next((address for address in code.addresses if address.startswith(_BROKERS)), "")
     members = [address if urlsplit(address).port else f"{address}:80" for address in code.addresses
-               if address.startswith("http://")]  # fmt: skip
+               if address.startswith("http://")] + options.member  # fmt: skip
     if not broker and members:
         return MqttSection(), LanSection(peers=" ".join(members))
     if not broker:

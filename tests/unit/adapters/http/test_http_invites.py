@@ -99,7 +99,7 @@ def test_an_address_where_nothing_answers_keeps_none_of_the_others_waiting(tmp_p
     desk.open([KEY])
     member = LanMember(tmp_path, new_swarm(), serves=False)
     service = SwarmService(
-        member.swarm, "meeting", member.store.get, member.own, member.gossip, member.uploads, lambda _: True,
+        member.swarm, "meeting", member.store.get, member.own, member.gossip, member.uploads, lambda *_: True,
         invites=desk.ask,
     )  # fmt: skip
     server = HttpServer(HOST, port := free_port(), service, errors)
