@@ -42,10 +42,10 @@ from learnae.runtime.private.consent import check_consent
 from learnae.runtime.private.floors import release_floor
 from learnae.runtime.private.learner import as_agreed
 from learnae.runtime.private.policy import training_privacy
-from learnae.runtime.private.summaries import lessons_of, releasing_of, summary_facts
+from learnae.runtime.private.summaries import addend_of, lessons_of, releasing_of, summary_facts
 from learnae.runtime.publishing import publish_policy
 from learnae.runtime.workspace import Workspace
-from learnae.samples.dp_statistics import Statistics, layout_of
+from learnae.samples.dp_statistics import Statistics, layout_of, most_rows
 from learnae.samples.recordings import label_kind
 from learnae.swarm.directory import find_swarm
 from learnae.swarm.manifest import Manifest
@@ -75,7 +75,7 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
     policy = policy_of(config, is_private)
     dataset = Dataset(manifest.model, manifest.objective, _ROWS, manifest.is_autoencoder)
     summary_mode, layout = SummaryMode(), layout_of(manifest)
-    statistics = Statistics(layout) if layout else None
+    statistics = Statistics(layout, most_rows(manifest)) if layout else None
     # first: a name that is taken is refused before any data is read
     workspace = Workspace(swarm, config.peer.directory(ROLE), config.peer.history)
     intake = build_intake(config, manifest, dataset, workspace.directory, summary_mode, workspace.name, statistics)
@@ -130,6 +130,7 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
         summaries=releasing,
         lessons=lessons,
         update_clip=update_clip(manifest, config.privacy.clip),
+        addend=addend_of(manifest, statistics, releasing),
         privacy=private.spent,
         recall=private.recall,
         suspicion=suspicion_of(manifest, dataset),

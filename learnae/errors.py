@@ -97,6 +97,10 @@ class LimitError(MessageError):
     """The message is larger, deeper or more frequent than the protocol allows."""
 
 
+class MaskError(MessageError):
+    """What a member says of a masked sum does not fit the sum, or what it has said before."""
+
+
 class FrameError(PeerError):
     """Published weights cannot be decoded or must not be used."""
 

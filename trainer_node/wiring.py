@@ -25,7 +25,7 @@ from learnae.runtime.private.clipping import update_clip
 from learnae.runtime.private.consent import check_consent
 from learnae.runtime.private.floors import release_floor
 from learnae.runtime.private.learner import as_agreed
-from learnae.runtime.private.summaries import lessons_of, releasing_of, summary_facts
+from learnae.runtime.private.summaries import addend_of, lessons_of, releasing_of, summary_facts
 from learnae.runtime.publishing import publish_policy
 from learnae.runtime.workspace import Workspace
 from learnae.swarm.directory import find_swarm
@@ -134,6 +134,7 @@ def _build(
         floors=release_floor(config.privacy, dataset),
         summaries=releasing,
         lessons=lessons,
+        addend=addend_of(swarm.manifest, dataset, releasing),
     )
     linked = build_peer(workspace, learner, options, links)
     return PeerService(linked, TrainerSchedule(linked.peer, learner, config.train.share, reread))

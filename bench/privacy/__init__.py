@@ -3,9 +3,10 @@
 from collections.abc import Callable
 
 from bench.harness import Race
-from bench.privacy import attacks, clipping, one_run, summaries, training
+from bench.privacy import attacks, clipping, masking, one_run, summaries, training
 
 PARTS: dict[str, Callable[[Race], None]] = {
+    "masking": masking.run,
     "attacks": attacks.run,
     "training": training.run,
     "one_run": one_run.run,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import learnae
 from learnae.error_log import ErrorLog
-from learnae.errors import EquivocationError, NotWrittenError, StateError
+from learnae.errors import EquivocationError, MaskError, NotWrittenError, StateError
 from learnae.ipld.cid import Cid
 from learnae.membership.gate import MEMBER, Gate
 from learnae.membership.sealing import NO_SECRETS, Seals, Secrets
@@ -34,16 +34,19 @@ from learnae.peer.swarm_view import SwarmView
 from learnae.ports import BlockStore, Clock, Gossip, Learner, Monitor, StateStore, Traffic, Trained
 from learnae.privacy.clipping import UpdateClip
 from learnae.privacy.floors import Floors, ReleaseFloor
+from learnae.privacy.policy import MASKED
 from learnae.privacy.spent import PrivacySpent
 from learnae.protocol.bodies import Profile, Summary, Update
 from learnae.protocol.identity import Identity, peer_name
 from learnae.protocol.messages import open_message
 from learnae.protocol.tangle import Tangle
+from learnae.samples.dp_statistics import layout_of
 from learnae.swarm.initial_weights import starting_weights
 from learnae.swarm.manifest import OPEN, Manifest
 from learnae.weights.codecs import Vector
 
 if TYPE_CHECKING:
+    from learnae.peer.masking.sums import MaskedSums, Source
     from learnae.peer.members.steward import Steward
 
 _CHECKPOINTS_PER_HORIZON = 3  # of a peer that has nothing to say: others never forget it
@@ -77,9 +80,10 @@ class Options:
     one. ``recall`` takes the number of releases that own messages tell of, which the own disk may have forgotten.
     ``facts`` gives what only the role knows, such as the device that trains: shown in the status as it is.
     ``summaries`` releases what this peer tells of its rows, ``lessons`` takes in what others tell of theirs; None for
-    nothing. One that ``is_archive`` fetches and keeps everything. ``floors`` say which updates are held back;
-    ``update_clip`` bounds each as a whole, where learners cannot clip rows. ``suspicion`` says what is wrong with
-    weights that are to be trained on (Guard).
+    nothing. ``addend`` gives at a time (Unix ms) what it adds to masked sums, where the manifest has these. One that
+    ``is_archive`` fetches and keeps everything. ``floors`` say which updates are held back; ``update_clip`` bounds each
+    as a whole, where learners cannot clip rows. ``suspicion`` says what is wrong with weights that are to be trained on
+    (Guard).
     """
 
     name: str
@@ -93,6 +97,7 @@ class Options:
     facts: Callable[[], Mapping[str, Any]] = dict
     summaries: Releasing | None = None
     lessons: Lessons | None = None
+    addend: "Callable[[int], Source | None]" = lambda _: None
     privacy: Callable[[], PrivacySpent | None] = lambda: None
     recall: Callable[[int], None] = lambda _: None
     is_archive: bool = False
@@ -135,6 +140,7 @@ class Peer:
     founding: Founding
     archive: Archive | None
     steward: "Steward | None"  # None in an open swarm
+    sums: "MaskedSums | None" = None  # where summaries are masked
 
     def __post_init__(self) -> None:
         self.author = self.own.author
@@ -163,6 +169,8 @@ class Peer:
             self.settling.settle(self.frames.own_vote.time)
         if self.options.summaries:
             self.options.summaries.begin(self.ports.clock.now(), self.manifest.limits, has_state or is_back)
+            if self.sums and not has_state and self.options.summaries.record.number:
+                self.options.summaries.doubt()  # which vectors are out is in the state that is lost
         spoken = self.own.last.time if self.own.last else None
         self.catching_up.start(spoken, is_new=not (has_state or is_back), is_first=is_first)
 
@@ -193,6 +201,7 @@ class Peer:
         trained = self._train()
         published = self._end_cycle() if self.training.taken else self._go_without_training(merged)
         summarised = self._summarise()
+        self._sum()  # last, so that no checkpoint replaces it before it is announced
         self._show(bool(heard or self.training.taken == 0))
         self.forgetting.forget(self.own.last.cid if self.own.last else None)
         self.view.forget_absent(self.tangle)
@@ -203,7 +212,9 @@ class Peer:
         records = self.replication.records
         outcome = self.replication.hear()
         self.view.note(outcome)
-        if self.options.lessons and self.view.has_new_summaries:
+        if self.sums:
+            self.sums.take(outcome.attached, self.ports.clock.now())
+        elif self.options.lessons and self.view.has_new_summaries:
             self.view.has_new_summaries = False
             self.options.lessons.note(self.view.summaries)
         if self.archive:
@@ -407,6 +418,20 @@ class Peer:
                 self.publisher.accuse(self.view.to_accuse[author])
             del self.view.to_accuse[author]  # not before: the disk may have taken nothing
 
+    def _sum(self) -> None:
+        """Say what is due of masked sums; none of it is a checkpoint."""
+        ledger = self.replication.gate.ledger
+        if self.sums is None or ledger is None or self.own.needs_checkpoint or not self.own.may_speak():
+            return
+        members, now = ledger.roster().members, self.ports.clock.now()
+        try:
+            self.sums.act(now, members, self.view.checkpointed, self.publisher.sum)
+        except MaskError as error:
+            self.errors.count(error)
+        totals = self.sums.take_totals() if self.options.lessons else None
+        if totals is not None and self.options.lessons:
+            self.options.lessons.note_totals([(total.values, len(total.authors)) for total in totals])
+
     def _go_without_training(self, merged: int) -> Cid | None:
         if merged:
             now = self.ports.clock.now()
@@ -418,7 +443,7 @@ class Peer:
     def _summarise(self) -> Cid | None:
         """Let others have the summary of the own rows: anew after each checkpoint, which makes them forget the last."""
         summaries, last = self.options.summaries, self.view.summary
-        if summaries is None or not self.own.may_speak():
+        if summaries is None or self.sums or not self.own.may_speak():  # no summary is seen where they are masked
             return None
         said = last.body if last and isinstance(last.body, Summary) else None
         summary = summaries.due(self.ports.clock.now(), self.manifest.limits.horizon, said)
@@ -465,7 +490,8 @@ class Peer:
         here; ``banned`` that its key has equivocated; ``settled`` since when it has nothing to add;
         ``privacy`` what of differential privacy is spent (bodies.PrivacySpent), None without any; ``unmeasured`` why
         there is neither accuracy nor loss, and until when; ``held_back`` why no update is published (ReleaseFloor);
-        ``membership`` is open, or whether this peer may speak, and what it waits for.
+        ``membership`` is open, or whether this peer may speak, and what it waits for;
+        ``sums``, where summaries are masked, where it stands with these.
         """
         metrics, now, facts = self.training.metrics, self.ports.clock.now(), self.options.facts()
         spent = self.options.privacy()
@@ -497,6 +523,7 @@ class Peer:
             "held_back": self._why_held_back(),
             "banned": self.own.has_forked,
             "membership": self.steward.standing if self.steward else OPEN,
+            **({"sums": self.sums.status()} if self.sums else {}),
             "problems": self.errors.counts,
             "last_problems": self.errors.last,
             **facts,
@@ -578,6 +605,7 @@ def compose_peer(
     rng, is_archive = random.Random(options.seed), options.is_archive
     gate = gate if gate is not None else open_gate(manifest, ports.store, errors)
     steward = _steward(identity, gate, ports, errors)
+    sums = _sums(identity.author, manifest, options, errors)
     secrets = secrets or (steward.keyring if steward else NO_SECRETS)
     tangle, seals = Tangle(manifest.limits, rng, author), Seals(manifest.is_sealed, secrets)
     replication = Replicator(
@@ -607,7 +635,7 @@ def compose_peer(
     profile = Profile(options.name, options.role, learnae.__version__)
     publisher = Publisher(
         manifest.swarm, manifest.is_sealed, ports.state, clock, own, frames, merging, training, view, errors, traffic,
-        profile, options.privacy,
+        profile, options.privacy, sums,
     )  # fmt: skip
     catching_up = CatchUp(clock, ports.gossip, replication.begin, lambda: measure(replication, following))
     forgetting = Forgetting(tangle, ports.store, clock, [manifest.swarm, *manifest.start], is_archive, gate)
@@ -615,7 +643,7 @@ def compose_peer(
         manifest, ports, options, errors, traffic, replication, following, own, catching_up,
         frames, merging, training, view, publisher, forgetting,
         Cadence(options.publish), Settling(0 if is_private else options.patience), Founding(clock, ports.gossip),
-        archive, steward,
+        archive, steward, sums,
     )  # fmt: skip
     peer.start(is_back, is_first)
     return peer
@@ -635,3 +663,13 @@ def _steward(identity: Identity, gate: Gate, ports: Ports, errors: ErrorLog) -> 
     from learnae.peer.members.steward import Steward  # noqa: PLC0415 - ciphers, for which open swarms have no use
 
     return Steward(identity, gate, gate.ledger, ports.store, ports.clock, errors)
+
+
+def _sums(author: bytes, manifest: Manifest, options: Options, errors: ErrorLog) -> "MaskedSums | None":
+    layout = layout_of(manifest)
+    if manifest.privacy.summary.sharing != MASKED or layout is None:
+        return None
+    from learnae.peer.masking.sums import MaskedSums  # noqa: PLC0415 - ciphers, for which other swarms have no use
+
+    values, horizon = layout.groups * layout.size, manifest.limits.horizon
+    return MaskedSums(author, manifest.swarm, values, horizon, options.addend, errors)

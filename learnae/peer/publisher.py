@@ -6,7 +6,7 @@ A crash between any two of these leaves either nothing or a message that is show
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from learnae.error_log import ErrorLog
 from learnae.errors import FrameError, NotWrittenError, StateError
@@ -22,7 +22,11 @@ from learnae.ports import Clock, StateStore, Traffic
 from learnae.privacy.spent import PRIVATE_SAMPLES, PrivacySpent
 from learnae.protocol.bodies import KEY, Evidence, Join, Profile, Sealed, Summary, Unknown, Update
 from learnae.protocol.messages import Message
+from learnae.protocol.sum_bodies import SumBody
 from learnae.weights.frames import Frame
+
+if TYPE_CHECKING:
+    from learnae.peer.masking.sums import MaskedSums
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +52,7 @@ class Publisher:
     traffic: Traffic
     profile: Profile
     privacy: Callable[[], PrivacySpent | None]
+    sums: "MaskedSums | None" = None  # where summaries are masked
     unwritable: dict[str, Any] | None = None
 
     def introduce(self) -> Cid:
@@ -57,6 +62,10 @@ class Publisher:
     def accuse(self, evidence: Evidence) -> Cid:
         """Publish evidence, which all keep; raises NotWrittenError."""
         return self._commit(self.own.compose(evidence.to_fields(), checkpoint=False))
+
+    def sum(self, body: SumBody) -> Cid:
+        """Publish a part of a masked sum, with where this peer stands then; raises NotWrittenError."""
+        return self._commit(self.own.compose(body.to_fields(), checkpoint=False))
 
     def summarise(self, summary: Summary, *, checkpoint: bool) -> Cid:
         """Publish a summary; a ``checkpoint`` replaces what came before it, also the own updates.
@@ -111,6 +120,7 @@ class Publisher:
             body=self._plain(message),
             bytes_out=self.traffic.bytes_out,
             bytes_in=self.traffic.bytes_in,
+            sums=self.sums.standing.to_bytes() if self.sums else b"",
             **self.frames.to_state(),
             **self.merging.to_state(),
             **self.training.to_state(),
@@ -128,6 +138,8 @@ class Publisher:
         self.training.restore(state)
         self.frames.restore(state)
         self.merging.restore(state)
+        if self.sums:
+            self.sums.restore(state.sums, self.clock.now())
         outcome = self.own.resume(state.message, state.body)
         last = self.own.last
         if last and isinstance(last.body, Update) and last.body.settled and last.cid == state.update:

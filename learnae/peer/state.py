@@ -31,6 +31,7 @@ class PeerState:
     ``message`` is the last signed message (its block's bytes), ``body`` what it says (dag-cbor) where it is sealed. On
     the last ``update`` the next delta stands; ``replica`` (count,) is what others have decoded at it, ``samples`` and
     ``time`` (Unix milliseconds) are its weight in a merge. FrameEncoder counts what came since the last keyframe.
+    ``sums`` is where it stands with masked sums (Standing), empty where there are none.
     """
 
     swarm: Cid
@@ -50,6 +51,7 @@ class PeerState:
     estimate: Vector
     learner: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     body: bytes = b""
+    sums: bytes = b""
 
     def to_bytes(self) -> bytes:
         """Return the sha2-256 of the rest, then an uncompressed .npz: a dag-cbor header and the arrays."""
@@ -58,6 +60,7 @@ class PeerState:
             "swarm": self.swarm,
             "message": self.message,
             "body": self.body,
+            "sums": self.sums,
             "update": self.update,
             **{name: getattr(self, name) for name in _COUNTS},
         }
@@ -93,7 +96,7 @@ class PeerState:
         fields = Fields(dagcbor.decode(arrays["header"].tobytes()), "state", StateError)
         if fields.integer("v") != VERSION:
             raise StateError(f"a state of version {fields.integer('v')}", "use the learnae that wrote it")
-        messages = {name: fields.value(name) for name in ("message", "body")}
+        messages = {name: fields.value(name) for name in ("message", "body", "sums")}
         for name, message in messages.items():
             if not isinstance(message, bytes):
                 raise fields.error(name, message, "bytes")

@@ -10,6 +10,7 @@ from learnae.ports import Traffic
 from learnae.protocol.bodies import Evidence, Join, Profile, Sealed, Summary, Update
 from learnae.protocol.identity import peer_name
 from learnae.protocol.messages import Message
+from learnae.protocol.sum_bodies import SumBody
 from learnae.protocol.tangle import Outcome, Tangle
 
 
@@ -92,7 +93,7 @@ class SwarmView:
         if message.checkpoint:
             self.checkpointed = max(self.checkpointed, message.time)
             self.checkpoint = max(self.checkpoint, message.seq)
-        if message.seq > self._seq and not isinstance(body, (Evidence, Sealed)):
+        if message.seq > self._seq and not isinstance(body, (Evidence, Sealed, SumBody)):
             self._seq, self.epoch = message.seq, message.epoch
         if isinstance(body, Update):  # of a later time than a state from a backup
             self._training.steps = max(self._training.steps, body.steps)

@@ -11,6 +11,7 @@ from learnae.ipld.cid import Cid
 from learnae.ipld.fields import Fields
 from learnae.protocol.identity import PUBLIC_KEY_BYTES
 from learnae.protocol.limits import Limits
+from learnae.protocol.sum_bodies import SUM_KINDS, MaskedVector, MaskOpen, MaskReady, SumBody
 
 ROLES = ("agent", "trainer")
 WINDOW, READING = UNITS = ("window", "reading")  # what differential privacy is counted for
@@ -364,9 +365,9 @@ class Sealed:
         return self.data[:EPOCH_NAME_BYTES]
 
 
-Body = Join | Update | Summary | Evidence | Unknown | Sealed
-_KINDS: dict[str, type[Join | Update | Summary | Evidence]] = {
-    "join": Join, "update": Update, "summary": Summary, Evidence.KIND: Evidence
+Body = Join | Update | Summary | Evidence | MaskReady | MaskedVector | MaskOpen | Unknown | Sealed
+_KINDS: dict[str, type[Join | Update | Summary | Evidence | SumBody]] = {
+    "join": Join, "update": Update, "summary": Summary, Evidence.KIND: Evidence, **SUM_KINDS
 }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.clock import SystemClock
 from learnae.adapters.local.gossip import LocalGossip
 from learnae.error_log import ErrorLog
-from learnae.errors import BlockMissingError, ConfigurationError, PeerError
+from learnae.errors import BlockMissingError, ConfigurationError, MaskError, PeerError
 from learnae.membership.gate import Gate
 from learnae.membership.sealing import NO_SECRETS, Seals
 from learnae.models.keras_model import moments_in
@@ -27,8 +27,10 @@ from learnae.privacy.spent import PrivacySpent
 from learnae.protocol.bodies import KEY, Evidence, Join, Profile, Summary, Update
 from learnae.protocol.identity import peer_name
 from learnae.protocol.messages import Message, open_message
+from learnae.protocol.sum_bodies import SumBody
 from learnae.protocol.tangle import Node, Tangle
 from learnae.runtime.version_store import read_version
+from learnae.samples.dp_statistics import layout_of
 from learnae.swarm.directory import open_manifest
 from learnae.swarm.manifest import Manifest
 from learnae.system.paths import STATE_FILE
@@ -37,6 +39,7 @@ from learnae.weights.frames import decode_frame
 from learnae.weights.merge import consensus
 
 if TYPE_CHECKING:
+    from learnae.peer.masking.heard import Sum
     from learnae.runtime.keys_here import SecretsHere
 
 _ALL_PEERS = 1 << 20
@@ -158,6 +161,20 @@ class Observer:
                 message = open_message(self._store.get(node.cid), self.swarm, self.manifest.limits)
                 yield self._seals.opened(message, self.manifest.limits)
 
+    def totals(self) -> "list[Sum]":
+        """Return the masked sums whose totals can be seen from what is here, oldest first."""
+        from learnae.peer.masking.heard import Heard  # noqa: PLC0415 - ciphers, for which other swarms have no use
+
+        layout = layout_of(self.manifest)
+        if layout is None:
+            return []
+        heard = Heard(self.swarm, layout.groups * layout.size)
+        for message in sorted(self.messages(len(self.tangle)), key=lambda message: message.time):
+            if isinstance(message.body, SumBody):
+                with suppress(MaskError):
+                    heard.note(message.author, message.seq, message.body, message.time)
+        return [known for known in heard.sums.values() if known.is_open]
+
     def estimate(self) -> Estimate:
         """Compute the consensus estimate of all peers that published last; raises ConfigurationError without any."""
         now = self._clock.now()
@@ -240,6 +257,8 @@ def describe(message: Message) -> dict[str, Any]:
     """Return a message as a plain map, for people and JSON."""
     body = message.body
     what: dict[str, Any] = {"kind": type(body).__name__.lower()}
+    if isinstance(body, SumBody):
+        what = {"kind": body.KIND}
     if isinstance(body, Update):
         what = {
             "kind": "update",

@@ -21,7 +21,7 @@ from learnae.models.dataset import Rows
 from learnae.models.graph import token_count
 from learnae.privacy.accountant import mu_for
 from learnae.privacy.noise.gaussian import Normals, fresh_normals
-from learnae.privacy.policy import NONE, PrivacyPolicy
+from learnae.privacy.policy import MASKED, NONE, PrivacyPolicy
 from learnae.protocol.bodies import (
     COUNT_STEPS,
     DIAGONAL,
@@ -37,6 +37,7 @@ from learnae.swarm.manifest import AUTOENCODER, CLASSIFICATION, Manifest
 
 GATE = 1 / 16  # of epsilon: what the moment of the first release costs (learnae.peer.summaries.releasing)
 MAX_ROWS = 1 << 20  # in a summary: more could not be said in int32
+MASKED_ROWS = 60_000  # of one member in a masked sum, which leaves room for its noise
 _RADIUS = 0.8  # times sqrt(columns): cuts long rows, which costs little; the noise is as large as the longest may be
 _SUM_BYTES = 4
 _CHUNK = 1024  # rows at once
@@ -118,6 +119,11 @@ def _fits(layout: Layout) -> bool:
     return layout.groups * layout.size * _SUM_BYTES <= SUMMARY_BYTES
 
 
+def most_rows(manifest: Manifest) -> int:
+    """Return how many rows of one member its summaries are of, at most."""
+    return MASKED_ROWS if manifest.privacy.summary.sharing == MASKED else MAX_ROWS
+
+
 def overlap_of(manifest: Manifest) -> int:
     """Return how many rows share what is protected: 1 where that is a row."""
     training, features = manifest.privacy.training, manifest.features
@@ -134,25 +140,27 @@ def noise_of(layout: Layout, privacy: PrivacyPolicy, overlap: int) -> SummaryNoi
 
 
 class Statistics:
-    """The sums over rows of one ``layout``, in steps; ``rows`` counts them, ``skipped`` those that hold no numbers."""
+    """The sums over at most ``most`` rows of one ``layout``, in steps; ``rows`` counts them, ``skipped`` those that
+    hold no numbers."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, most: int = MAX_ROWS) -> None:
         self.layout = layout
+        self.most = most
         self.rows = 0
         self.skipped = 0
         self._sums: Sums = np.zeros((layout.groups, layout.size), np.int64)
 
     @classmethod
-    def of(cls, layout: Layout, rows: Rows) -> "Statistics":
+    def of(cls, layout: Layout, rows: Rows, most: int = MAX_ROWS) -> "Statistics":
         """Sum up the newest rows of a dataset."""
-        statistics = cls(layout)
-        statistics.add(rows.rows[-MAX_ROWS:], rows.targets[-MAX_ROWS:])
+        statistics = cls(layout, most)
+        statistics.add(rows.rows[-most:], rows.targets[-most:])
         return statistics
 
     def add(self, rows: NDArray[np.float32], targets: NDArray[np.generic]) -> None:
         """Take in ``rows`` (n, inputs) with their classes (n,), -1 where unknown, or their targets (n, ...)."""
-        for start in range(0, min(len(rows), MAX_ROWS - self.rows), _CHUNK):
-            part = slice(start, min(start + _CHUNK, start + MAX_ROWS - self.rows))
+        for start in range(0, min(len(rows), self.most - self.rows), _CHUNK):
+            part = slice(start, min(start + _CHUNK, start + self.most - self.rows))
             self._add(rows[part], np.asarray(targets[part]))
 
     def _add(self, rows: NDArray[np.float32], targets: NDArray[np.generic]) -> None:

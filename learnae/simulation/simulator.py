@@ -17,6 +17,7 @@ from learnae.models.private.private_learner import PrivateLearner
 from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.peer.learning.guard import suspicion_of
 from learnae.peer.learning.training import ENDLESS
+from learnae.peer.masking.sums import Source
 from learnae.peer.peer import Options, Peer, Ports, compose_peer
 from learnae.peer.publishing_policy import PublishPolicy
 from learnae.ports import Learner, Traffic
@@ -99,6 +100,7 @@ class Member:
             publish=PublishPolicy(setting.every),
             patience=setting.patience,
             rows=lambda: len(self._data.train),
+            addend=lambda _: simulation.addends(self._index),
             is_archive=self.is_archive,
             suspicion=suspicion_of(manifest, self._data),
             floors=ReleaseFloor(setting.floors, self._data.train),
@@ -115,7 +117,7 @@ class Simulation:
     """Peers that train in virtual time; everything that happens follows from ``setting.seed``.
 
     In a sealed swarm ``secrets`` gives what the member of a number has, None for what records tell it; salts and new
-    secrets there follow from nothing.
+    secrets there follow from nothing. ``addends`` gives what the member of a number adds to masked sums.
     """
 
     def __init__(
@@ -125,11 +127,13 @@ class Simulation:
         setting: Setting,
         learner: LearnerFactory = numpy_learner,
         secrets: Callable[[int], Secrets | None] = lambda _: None,
+        addends: Callable[[int], Source | None] = lambda _: None,
     ) -> None:
         self.manifest = manifest
         self.learner = learner
         self.setting = setting
         self.secrets = secrets
+        self.addends = addends
         self.clock = VirtualClock(START)
         self.network = Network(self.clock, random.Random(setting.seed), setting.weather)
         self.opener = MessageOpener(_OPENED)

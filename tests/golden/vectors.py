@@ -16,7 +16,7 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from golden import record_vectors
+from golden import record_vectors, sum_vectors
 
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
@@ -374,6 +374,7 @@ def vectors() -> dict[str, Any]:
         },
         "frames": {name: list(frames(name)) for name in NAMES},
         "sealed": sealed(),
+        "sums": {"swarm": str(SWARM), **sum_vectors.sums(SWARM.to_bytes())},
         "refused": refused,
     }
 

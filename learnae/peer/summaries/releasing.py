@@ -134,6 +134,15 @@ class Releasing:
             _log.info("summary %d: about %d rows, epsilon %g", number, summary.rows, summary.noise.epsilon)
         return self.record.summary
 
+    def has_opened(self, now: int, horizon: int) -> bool:
+        """Return True once there are rows enough for what is released in masked sums: found out as ``due`` does.
+
+        Raises NotWrittenError.
+        """
+        if not self.record.number and self._may_release() and self._is_time(now, horizon):
+            self._keep(replace(self.record, number=1, time=now))
+        return bool(self.record.number) and not self.record.is_closed and not self._is_barred()
+
     def status(self) -> dict[str, Any]:
         """Return what people see of it: nothing that is not published."""
         record, policy = self.record, self._privacy.summary

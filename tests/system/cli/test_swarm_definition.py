@@ -88,7 +88,7 @@ def test_features_are_a_section_or_a_file_beside_it(programs: Programs, tmp_path
 
 def test_flags_set_every_policy_and_win_over_the_file(programs: Programs, model: Path, tmp_path: Path) -> None:
     assert {key for key, _, _ in SETTINGS.values()} | {"optimiser.name", "optimiser.learning_rate"} == {
-        "swarm.seed", *(f"{name}.{key}" for name, of in OTHER.items() for key in of),
+        "swarm.seed", "swarm.summaries", *(f"{name}.{key}" for name, of in OTHER.items() for key in of),
     }  # fmt: skip
     flags: list[object] = ["--seed", 5, "--optimiser", "adam", "--learning-rate", 0.5]
     for flag, (key, _, _) in SETTINGS.items():
@@ -99,6 +99,10 @@ def test_flags_set_every_policy_and_win_over_the_file(programs: Programs, model:
     found = fields_of(manifest)
     assert {name: found[name] for name in OTHER} == OTHER
     assert (manifest.name, manifest.seed) == ("mine", 5)
+
+
+def test_summaries_are_masked_in_a_swarm_of_members(programs: Programs) -> None:
+    assert made(programs, "--preset", "wrist", "--summaries", "masked").privacy.summary.sharing == "masked"
 
 
 def test_another_optimiser_has_its_own_usual_rate(programs: Programs) -> None:
@@ -144,6 +148,8 @@ def test_with_differential_privacy_the_usual_is_another(programs: Programs) -> N
         ("[privacy]\nepsilon = 4\nprotects = 'user'", ["privacy.protects", "'user'", "window, reading"]),
         ("[swarm]\nclasses = [1, 2]", ["swarm.classes holds what is no text"]),
         ("[swarm]\nmodel = 'm.json'\n", ["not both"]),
+        ("[swarm]\nsummaries = 'hidden'", ["swarm.summaries is 'hidden'", "each, masked"]),
+        ("[swarm]\nsummaries = 'masked'\nmembership = 'open'", ["masked summaries in an open swarm", "--membership"]),
         ("[swarm]\nloss = 'huber'\n", ["a preset takes no --loss"]),
     ],
 )

@@ -1,8 +1,10 @@
 """``learnae summary``: what peers tell of their rows, class by class, and how much of it is noise."""
 
 import argparse
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -10,16 +12,28 @@ from learnae.audit.own_rows import rows_of
 from learnae.cli.output import Cell, PeerName, console, print_json, table
 from learnae.cli.swarm_choice import choose_swarm, observe
 from learnae.errors import ConfigurationError
+from learnae.privacy.masking.noise_share import share
+from learnae.privacy.policy import MASKED
 from learnae.protocol.bodies import COUNT_STEPS, Summary
 from learnae.runtime.observer import PeerView
-from learnae.samples.dp_statistics import Layout, Statistics, layout_of, overlap_of, why_none
+from learnae.samples.dp_statistics import Layout, Statistics, layout_of, noise_of, overlap_of, why_none
 from learnae.samples.pooling import pool, suggestion
 from learnae.samples.proxy_rows import Group, believable, groups_of
 from learnae.swarm.manifest import Manifest
 from learnae.text import shown
 
+if TYPE_CHECKING:
+    from learnae.peer.masking.heard import Sum
+
 _UNKNOWN = "unknown"
 _COLUMNS = ["peer", "class", ">rows", ">+-", ">means", ">+- each", ">spreads", ">epsilon"]
+
+
+class _Author(NamedTuple):
+    """Who a summary is of: a peer's key and name, or a masked sum's."""
+
+    peer: str
+    shown: str
 
 
 def summary(options: argparse.Namespace) -> int:
@@ -30,9 +44,17 @@ def summary(options: argparse.Namespace) -> int:
         raise ConfigurationError(f"swarm {manifest.name!r} has no summaries", why_none(manifest))
     if options.data:
         return _preview(options, layout, manifest)
-    observer = observe(swarm.directory)
-    said, views = observer.summaries(), [view for view in observer.peers() if _is_meant(view, options.peer)]
-    found = [(view, said[view.peer]) for view in views if view.peer in said]
+    observer, found = observe(swarm.directory), list[tuple[_Author, Summary]]()
+    if manifest.privacy.summary.sharing == MASKED:
+        if options.peer:
+            problem = f"swarm {manifest.name!r} masks summaries: none of one peer is seen"
+            raise ConfigurationError(problem, "leave out the peer: learnae summary")
+        found = [_total(layout, manifest, each) for each in observer.totals()]
+        said = {view.peer: body for view, body in found}
+    else:
+        said = observer.summaries()
+        views = [view for view in observer.peers() if _is_meant(view, options.peer)]
+        found = [(_Author(view.peer, view.shown), said[view.peer]) for view in views if view.peer in said]
     if options.peer and not found:
         known = shown([view.shown for view in observer.peers() if view.peer in said])
         raise ConfigurationError(f"no summary of {options.peer!r} is here", f"there is one of: {known or 'no peer'}")
@@ -56,6 +78,16 @@ def _preview(options: argparse.Namespace, layout: Layout, manifest: Manifest) ->
         title = f"{manifest.name}: what would be sent of {own.origin}; nothing is"
         console.print(table(title, _COLUMNS, _rows(layout, manifest, own.origin, body)))
     return 0
+
+
+def _total(layout: Layout, manifest: Manifest, known: "Sum") -> "tuple[_Author, Summary]":
+    """Return a total of a masked sum as what one peer would have said."""
+    privacy, members = manifest.privacy, len(known.group.authors)
+    each = noise_of(layout, privacy, overlap_of(manifest))
+    noise = replace(each, deviation=each.deviation * math.sqrt(members * share(members)))
+    sums = known.total().astype("<i4").tobytes()
+    body = Summary(1, noise, layout.form, layout.columns, layout.groups, sums)
+    return _Author(known.group.name.hex(), f"total of {members} members"), body
 
 
 def _is_meant(view: PeerView, name: str) -> bool:

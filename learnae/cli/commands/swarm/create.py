@@ -23,6 +23,7 @@ from learnae.ipld.fields import Fields
 from learnae.membership.policy import Founder, MembershipPolicy
 from learnae.models.graph import normalises_rows
 from learnae.models.optimisers import RATES, USUAL, OptimiserPolicy
+from learnae.privacy.policy import EACH
 from learnae.protocol.identity import Identity
 from learnae.runtime.private.policy import check_agreed
 from learnae.runtime.registrar import Registrar
@@ -115,7 +116,8 @@ def _owned(manifest: Manifest, swarm: Mapping[str, Any]) -> tuple[Identity | Non
     owner = Identity.generate()
     founders = [Founder(owner.author, owner.x25519), *map(Founder.of_text, swarm.get("founders", ()))]
     policy = MembershipPolicy.of(membership, founders, swarm.get("votes", 0))
-    return owner, replace(manifest, membership=policy)
+    summary = replace(manifest.privacy.summary, sharing=swarm.get("summaries", EACH))
+    return owner, replace(manifest, membership=policy, privacy=replace(manifest.privacy, summary=summary))
 
 
 def _keep(blocks: Sequence[bytes], owner: Identity | None, manifest: Manifest, directory: Path) -> None:

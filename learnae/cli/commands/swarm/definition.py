@@ -12,7 +12,7 @@ from learnae.ipld.fields import Fields
 from learnae.membership.policy import INVITE, VOUCHED
 from learnae.models.optimisers import RATES, OptimiserPolicy
 from learnae.peer.learning.training import PRIVATE_STEPS
-from learnae.privacy.policy import TrainingPrivacy
+from learnae.privacy.policy import EACH, MASKED, SHARINGS, TrainingPrivacy
 from learnae.privacy.spent import UNITS
 from learnae.runtime.private.policy import private_optimiser
 from learnae.swarm.manifest import OPEN, Manifest, TrainingPolicy
@@ -23,6 +23,7 @@ _USUAL_PRIVACY = {item.name: item.default for item in fields(TrainingPrivacy)}
 # flags: the key, what argparse reads, and the help; a preset takes those of sections other than [swarm], and name
 SETTINGS: dict[str, tuple[str, type, str]] = {
     "--seed": ("swarm.seed", int, "that starting weights are drawn from"),
+    "--summaries": ("swarm.summaries", str, "of rows: each member's are seen (each), or totals alone (masked)"),
     "--batch": ("training.batch", int, "rows of an optimiser step"),
     "--steps": ("training.steps", int, "an agent's optimiser steps in one update"),
     "--momentum": ("optimiser.momentum", float, "of momentum"),
@@ -49,7 +50,7 @@ SETTINGS: dict[str, tuple[str, type, str]] = {
 }
 USUAL_MEMBERSHIP = INVITE
 MEMBERSHIPS = (INVITE, VOUCHED, OPEN)
-_OF_A_PRESET = ("preset", "name", "seed", "membership", "founders", "votes")
+_OF_A_PRESET = ("preset", "name", "seed", "membership", "founders", "votes", "summaries")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ class SwarmKeys:
     membership: str = USUAL_MEMBERSHIP
     founders: list[str] = field(default_factory=list)  # members from the beginning besides the owner's key
     votes: int = 0  # that remove a member; 0 for half of the founders, at most three
+    summaries: str = EACH
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,14 @@ def _check_membership(swarm: Mapping[str, Any]) -> None:
         raise ConfigurationError("swarm.founders of an open swarm", "leave them out: all who reach it are members")
     if membership == OPEN and swarm.get("votes"):
         raise ConfigurationError("swarm.votes of an open swarm", "leave it out: no member is ever removed from one")
+    summaries = swarm.get("summaries", EACH)
+    if summaries not in SHARINGS:
+        raise ConfigurationError(f"swarm.summaries is {summaries!r}", f"use {', '.join(SHARINGS)}")
+    if membership == OPEN and summaries == MASKED:
+        raise ConfigurationError(
+            "masked summaries in an open swarm, where one program may be all members of a sum but one",
+            f"let members be invited (--membership {INVITE}), or let each summary be seen (--summaries {EACH})",
+        )
 
 
 def with_policies(manifest: Manifest, values: Mapping[str, Mapping[str, Any]]) -> Manifest:
