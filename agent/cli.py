@@ -22,7 +22,7 @@ from agent.learning.engine_choice import why_no_training
 from agent.learning.inference import read_results
 from agent.sources.section import REPLAY
 from agent.wiring import ROLE, build, build_intake, label_names, probe_sources, write_inference
-from learnae import strict_json
+from learnae.basics import strict_json
 from learnae.cli.arguments import count
 from learnae.config.loading import load_config
 from learnae.errors import ConfigurationError

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from learnae.basics.overriding import override
 from learnae.errors import ConfigurationError
 from learnae.models.dataset import Dataset
 from learnae.models.reference.numpy_learner import NumpyLearner
-from learnae.overriding import override
 from learnae.peer.learning.guard import suspicion_of
 from learnae.peer.learning.training import ENDLESS
 from learnae.peer.peer import Options, Peer, Tick

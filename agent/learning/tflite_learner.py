@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from agent.tflite.runtime import open_program
 from agent.tflite.training import program
 from agent.tflite.training.optimisers import VARIABLES, rate_of
+from learnae.basics.overriding import override
 from learnae.errors import ConfigurationError, StateError
 from learnae.models.batch_learner import BatchLearner, ClippedSum, Predictor, sum_parts
-from learnae.overriding import override
 from learnae.system.installation import how_to_install
 from learnae.weights.codecs import Vector
 

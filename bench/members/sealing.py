@@ -10,10 +10,10 @@ import numpy as np
 from bench.core import FOLLOW
 from bench.harness import AT_LEAST, AT_MOST, Race, interleaved, seconds_of
 from bench.swarms import FOUNDING, SECOND, load_people, split_over
+from learnae.basics.overriding import override
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import RAW, Cid
 from learnae.membership.sealing import Seals, Secrets
-from learnae.overriding import override
 from learnae.protocol.bodies import Update
 from learnae.protocol.identity import Identity
 from learnae.protocol.limits import Limits

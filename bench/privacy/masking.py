@@ -10,13 +10,13 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from bench.harness import AT_LEAST, AT_MOST, Race, seconds_of
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
+from learnae.basics.overriding import override
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.membership.policy import INVITE, Founder, MembershipPolicy
 from learnae.membership.sealing import seal
 from learnae.models.dataset import Dataset
-from learnae.overriding import override
 from learnae.peer.masking.sums import MaskedSums, Source
 from learnae.privacy.masking.masks import Group, masked, public_of, total
 from learnae.privacy.masking.noise_share import Integers

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from learnae.bounded_dict import BoundedDict
+from learnae.basics.bounded_dict import BoundedDict
 
 _MOST_ASKERS = 256  # remembered, those last heard
 

@@ -15,7 +15,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from learnae import peer_names, strict_json
+from learnae.basics import peer_names, strict_json
 from learnae.config.privacy_section import PrivacySection
 from learnae.text import counted, decimal, shortly, significant
 

@@ -6,7 +6,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Iterator
 
-from learnae.bounded_dict import BoundedDict
+from learnae.basics.bounded_dict import BoundedDict
 from learnae.errors import LimitError, MembershipError, MessageError, ReplayError
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.membership.history import History

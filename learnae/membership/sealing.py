@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from cryptography.exceptions import InvalidTag
 
+from learnae.basics.overriding import override
 from learnae.errors import SealError, UnknownEpochError
 from learnae.ipld import dagcbor
-from learnae.overriding import override
 from learnae.protocol.bodies import EPOCH_NAME_BYTES, Evidence, Sealed
 from learnae.protocol.identity import peer_name
 from learnae.protocol.limits import Limits

@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from learnae.basics.overriding import override
 from learnae.models.dataset import Dataset
 from learnae.models.definition import ModelDefinition
 from learnae.models.losses import Loss, explained
 from learnae.models.optimisers import OptimiserPolicy
-from learnae.overriding import override
 from learnae.ports import Learner, Trained
 from learnae.privacy.clipping import NormClip
 from learnae.protocol.bodies import Metrics

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import learnae
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
 from learnae.errors import EquivocationError, MaskError, NotWrittenError, StateError
 from learnae.ipld.cid import Cid
 from learnae.membership.gate import MEMBER, Gate

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
 from learnae.errors import FrameError, NotWrittenError, StateError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import Cid

@@ -1,11 +1,11 @@
 """What attached messages say: names of peers, proofs of equivocation, and what this peer itself has published."""
 
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
+from learnae.basics.peer_names import look_alike, told_apart
 from learnae.errors import MembershipError
 from learnae.membership.gate import Gate
 from learnae.peer.following import Following
 from learnae.peer.learning.training import Training
-from learnae.peer_names import look_alike, told_apart
 from learnae.ports import Traffic
 from learnae.protocol.bodies import Evidence, Join, Profile, Sealed, Summary, Update
 from learnae.protocol.identity import peer_name

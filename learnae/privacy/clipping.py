@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from learnae.basics.light_numpy import median
+
 WITHIN = 1 - 1e-5  # of a bound: so long are vectors made, that rounding in float32 makes none longer than it
 TINY = 1e-30  # a norm below it, which float32 hardly holds, is as good as 0
 Vector = NDArray[np.float32]
@@ -78,7 +80,7 @@ class UpdateClip:
         """
         change = np.subtract(after, before, dtype=np.float64)
         norm = float(np.linalg.norm(change))
-        bound = _AS_LONG * float(np.median(self._norms)) if self._norms else math.inf
+        bound = _AS_LONG * median(self._norms) if self._norms else math.inf
         if not norm > 0 or math.isinf(norm):  # nothing moved, or no numbers: no measure for others
             return after
         self._norms.append(norm)

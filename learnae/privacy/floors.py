@@ -12,6 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from learnae.basics.light_numpy import unique
+
 Rows = NDArray[Any]
 
 _DIGEST_BYTES = 16
@@ -157,4 +159,4 @@ class ReleaseFloor:
         for start in range(0, len(indices), _AT_ONCE):
             if self._drawn.is_full:
                 return
-            self._drawn.add(rows[np.unique(indices[start : start + _AT_ONCE])])
+            self._drawn.add(rows[unique(indices[start : start + _AT_ONCE])])

@@ -12,7 +12,8 @@ from learnae import text
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.clock import SystemClock
 from learnae.adapters.local.gossip import LocalGossip
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
+from learnae.basics.peer_names import harmless, told_apart
 from learnae.errors import BlockMissingError, ConfigurationError, MaskError, PeerError
 from learnae.membership.gate import Gate
 from learnae.membership.sealing import NO_SECRETS, Seals
@@ -22,7 +23,6 @@ from learnae.peer.members.records_here import open_gate
 from learnae.peer.replication import Replicator
 from learnae.peer.state import PeerState
 from learnae.peer.swarm_view import profile_of
-from learnae.peer_names import harmless, told_apart
 from learnae.privacy.spent import PrivacySpent
 from learnae.protocol.bodies import KEY, Evidence, Join, Profile, Summary, Update
 from learnae.protocol.identity import peer_name

@@ -12,7 +12,7 @@ from pathlib import Path
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.clock import SystemClock
 from learnae.adapters.local.gossip import LocalGossip
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
 from learnae.errors import ConfigurationError
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.membership.key_epochs import Keyring

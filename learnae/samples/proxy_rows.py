@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from learnae.basics.light_numpy import median, medians_of
 from learnae.protocol.bodies import COUNT_STEPS, FULL, SUMMARY_STEPS, Summary
 from learnae.samples.dp_statistics import Layout
 
@@ -99,7 +100,7 @@ def is_clear(groups: Sequence[Group]) -> bool:
     if not groups:
         return False
     spread = math.sqrt(max(float(np.mean([group.variances.mean() for group in groups])), _LEAST_VARIANCE))
-    return float(np.median([group.noise for group in groups])) <= _MOST_NOISE * spread
+    return median([group.noise for group in groups]) <= _MOST_NOISE * spread
 
 
 def steadied(groups: Sequence[Group], among: Sequence[Group] = ()) -> list[Group]:
@@ -147,7 +148,7 @@ def believable(groups: Mapping[bytes, Sequence[Group]]) -> dict[bytes, list[Grou
     for said in groups.values():
         for group in said:
             by_label.setdefault(group.label, []).append(group)
-    medians = {label: np.median([group.mean for group in found], axis=0) for label, found in by_label.items()}
+    medians = {label: medians_of([group.mean for group in found]) for label, found in by_label.items()}
 
     def squared(group: Group, label: int | None) -> float:
         return float(np.sum((group.mean - medians[label]) ** 2))
@@ -163,8 +164,8 @@ def believable(groups: Mapping[bytes, Sequence[Group]]) -> dict[bytes, list[Grou
         alike = by_label[group.label]
         if len(alike) < _FEW:
             return True
-        spread = float(np.median([other.variances.sum() for other in alike]))
-        usual = float(np.median([squared(other, other.label) for other in alike]))
+        spread = median([other.variances.sum() for other in alike])
+        usual = median([squared(other, other.label) for other in alike])
         is_near = squared(group, group.label) <= _WIDEST * usual + spread
         return is_near and group.variances.sum() <= _WIDEST * spread and nearness(group) <= _CLEARLY
 

@@ -15,8 +15,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from learnae.basics.peer_names import MOST_CHARACTERS, why_unclear
 from learnae.errors import ConfigurationError, StateError
-from learnae.peer_names import MOST_CHARACTERS, why_unclear
 from learnae.system.atomic_files import read_regular, why_unwritable
 
 ARCHIVE_FILE = "archive"  # in a swarm's directory: its blocks are kept for ever

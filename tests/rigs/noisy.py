@@ -6,9 +6,9 @@ from typing import Any
 from builders import tiny_dataset, tiny_manifest
 from machine import Machine
 
+from learnae.basics.overriding import override
 from learnae.models.dataset import Dataset
 from learnae.models.wrapped_learner import WrappedLearner
-from learnae.overriding import override
 from learnae.peer.peer import Options, Peer
 from learnae.peer.publishing_policy import PublishPolicy
 from learnae.ports import Learner, Trained

@@ -7,7 +7,7 @@ from contextlib import suppress
 import numpy as np
 from builders import NOW, SWARM, identity
 
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
 from learnae.errors import NotWrittenError
 from learnae.peer.masking.sums import MaskedSums
 from learnae.privacy.masking.noise_share import Integers

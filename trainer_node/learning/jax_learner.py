@@ -12,12 +12,12 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from learnae.basics.overriding import override
 from learnae.errors import ConfigurationError, ModelError
 from learnae.models.batch_learner import ClippedSum, sum_parts
 from learnae.models.dataset import Dataset
 from learnae.models.losses import Loss, explained
 from learnae.models.optimisers import OptimiserPolicy
-from learnae.overriding import override
 from learnae.ports import Learner, Trained
 from learnae.privacy.clipping import NormClip
 from learnae.protocol.bodies import Metrics

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
+from learnae.basics.overriding import override
 from learnae.errors import LearnaeError
-from learnae.overriding import override
 from learnae.ports import Gossip, Heard
 from learnae.protocol.announcements import Announcement
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from learnae import strict_json
+from learnae.basics import strict_json
+from learnae.basics.overriding import override
 from learnae.errors import StateError
-from learnae.overriding import override
 from learnae.ports import Inference, Monitor
 from learnae.system.atomic_files import write_atomic
 from learnae.text import counted, decimal, significant

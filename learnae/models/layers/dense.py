@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
+from learnae.basics.overriding import override
 from learnae.models.layers.base import Array, Arrays, Layer, Shape, squares_of
-from learnae.overriding import override
 
 ZEROS = "Zeros"
 # uniform initialisers of Keras, fan-dependent but for one: (numerator, uses fan_out)

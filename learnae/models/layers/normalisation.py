@@ -11,8 +11,8 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from numpy.random import Generator
 
+from learnae.basics.overriding import override
 from learnae.models.layers.base import Array, Arrays, Layer, Shape, squares_of
-from learnae.overriding import override
 from learnae.weights.merge import NO_MOMENTS, Moments
 
 MOVING_MEAN, MOVING_VARIANCE = "moving_mean", "moving_variance"  # as in Keras

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from learnae.basics.overriding import override
 from learnae.models.layers.base import Array, Arrays, Layer, Shape, squares_of
 from learnae.models.layers.dense import KernelLayer
-from learnae.overriding import override
 
 PADDINGS = ("valid", "same")
 

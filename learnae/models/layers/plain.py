@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
+from learnae.basics.overriding import override
 from learnae.models.layers.base import Array, Arrays, Layer, Shape
-from learnae.overriding import override
 
 ACTIVATIONS = ("linear", "relu", "sigmoid", "tanh", "softmax")
 

@@ -13,11 +13,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from learnae.basics.overriding import override
 from learnae.errors import NotWrittenError
 from learnae.models.batch_learner import ClippedSum
 from learnae.models.dataset import Dataset
 from learnae.models.optimisers import Optimiser, OptimiserPolicy
-from learnae.overriding import override
 from learnae.ports import Learner, Trained
 from learnae.privacy.accountant import epsilon_of, noise_multiplier
 from learnae.privacy.budget import Price

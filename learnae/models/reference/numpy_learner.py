@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from learnae.basics.overriding import override
 from learnae.models.batch_learner import BatchLearner, ClippedSum, Predictor, measure, sum_parts
 from learnae.models.definition import ModelDefinition
 from learnae.models.losses import Loss
 from learnae.models.optimisers import Optimiser
 from learnae.models.reference.numpy_model import clipped_sum, predict, train_step
-from learnae.overriding import override
 from learnae.protocol.bodies import Metrics
 from learnae.weights.codecs import Vector
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from learnae.basics.light_numpy import median
 from learnae.models.dataset import Rows, one_line_each
 from learnae.models.definition import ModelDefinition
 from learnae.models.layers.dense import KernelLayer
@@ -90,7 +91,7 @@ class TrapCheck:
         rare, own = (int((each <= most_often).sum()) for each in (fires, first_fires))
         if rare > max(MOST_RARE * units, own + _MORE_RARE * units, _FEWEST_UNITS):
             return f"{rare} of {units} units of the first layer fire on {most_often} of {len(rows)} rows at most"
-        middle, own_middle = (float(np.median(each)) for each in (fires, first_fires))
+        middle, own_middle = (median(each) for each in (fires, first_fires))
         if units >= _ENOUGH_UNITS and middle < min(LEAST_FIRING * len(rows), own_middle / 2):
             return f"half of the {units} units of the first layer fire on {middle:g} of {len(rows)} rows at most"
         return ""

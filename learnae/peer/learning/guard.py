@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
 from learnae.errors import TrapError
 from learnae.ipld.cid import Cid
 from learnae.models.dataset import Dataset

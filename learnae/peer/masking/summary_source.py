@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from learnae.overriding import override
+from learnae.basics.overriding import override
 from learnae.peer.masking.sums import Source
 from learnae.privacy.masking.noise_share import Integers, noisy
 from learnae.privacy.noise.gaussian import Normals, fresh_normals

@@ -17,8 +17,8 @@ from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from learnae.bounded_dict import BoundedDict
-from learnae.error_log import ErrorLog
+from learnae.basics.bounded_dict import BoundedDict
+from learnae.basics.error_log import ErrorLog
 from learnae.errors import MaskError, NotWrittenError, SealError
 from learnae.ipld.cid import Cid
 from learnae.peer.masking.heard import Heard, Sum

@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 from builders import tiny_dataset, tiny_manifest
 
+from learnae.basics.overriding import override
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.membership.gate import MEMBER, REMOVED, WAITING
 from learnae.membership.key_epochs import Keyring
 from learnae.membership.policy import Founder, MembershipPolicy
 from learnae.membership.records import ADMIT, REMOVE, Invite, Join, Leave, Rekey, Vote, prove_join
 from learnae.membership.sealing import Seals, Secrets
-from learnae.overriding import override
 from learnae.peer.peer import Peer
 from learnae.protocol.identity import Identity
 from learnae.simulation.network import Weather

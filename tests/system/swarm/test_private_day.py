@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from learnae.basics.overriding import override
 from learnae.models.batch_learner import ClippedSum
 from learnae.models.dataset import Array, Dataset
 from learnae.models.private.private_learner import PrivateLearner
 from learnae.models.reference.numpy_learner import NumpyLearner
-from learnae.overriding import override
 from learnae.ports import Learner
 from learnae.privacy.accountant import epsilon_of, mu_of, noise_multiplier
 from learnae.privacy.budget_file import FILE

@@ -13,12 +13,12 @@ from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.clock import SystemClock
 from learnae.adapters.local.gossip import LocalGossip
 from learnae.adapters.local.state_store import LocalStateStore
+from learnae.basics.overriding import override
 from learnae.config.privacy_section import PrivacySection
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.models.batch_learner import ClippedSum
 from learnae.models.dataset import Array, Dataset
 from learnae.models.reference.numpy_learner import NumpyLearner
-from learnae.overriding import override
 from learnae.peer.peer import Options, Ports, compose_peer
 from learnae.privacy.accountant import epsilon_of, mu_of, noise_multiplier
 from learnae.privacy.policy import PrivacyPolicy, TrainingPrivacy

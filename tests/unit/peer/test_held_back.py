@@ -9,9 +9,9 @@ import pytest
 from builders import tiny_dataset, tiny_manifest
 from machine import HOUR, Machine, frame_of, update_of
 
+from learnae.basics.overriding import override
 from learnae.models.dataset import Dataset
 from learnae.models.reference.numpy_learner import NumpyLearner
-from learnae.overriding import override
 from learnae.peer.peer import Options
 from learnae.peer.publishing_policy import PublishPolicy
 from learnae.privacy.floors import Floors, ReleaseFloor

@@ -9,7 +9,8 @@ import pytest
 from builders import tiny_manifest
 
 from learnae.adapters.local.block_store import LocalBlockStore
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
+from learnae.basics.overriding import override
 from learnae.errors import ConfigurationError
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.membership.codes.invite_code import InviteCode
@@ -17,7 +18,6 @@ from learnae.membership.key_epochs import Keyring
 from learnae.membership.policy import Founder, MembershipPolicy
 from learnae.membership.records import Join, Leave, compose_record
 from learnae.membership.rendezvous import EXPIRED, REFUSALS, USED_UP, WITHDRAWN, Answer, Question
-from learnae.overriding import override
 from learnae.peer.members.records_here import open_gate
 from learnae.ports import InviteCaller, InviteDesk
 from learnae.protocol.identity import Identity

@@ -9,7 +9,7 @@ from builders import tiny_manifest
 from test_admission import CallerEnd, DeskEnd, Line, Meeting
 
 from learnae.adapters.local.block_store import LocalBlockStore
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
 from learnae.errors import ConfigurationError, LimitError
 from learnae.membership.codes.invite_code import InviteCode
 from learnae.membership.policy import VOUCHED, Founder, MembershipPolicy

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from learnae.adapters.http.serving.requests import HEAD_BYTES, HEAD_END, RefusedError, Request
 from learnae.adapters.http.serving.service import Response, SwarmService
 from learnae.adapters.token_bucket import Spending
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
 from learnae.errors import EncodingError, LearnaeError, LimitError, PeerError, StateError, TransportError
 from learnae.system.backoff import Backoff
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import learnae
-from learnae import strict_json
 from learnae.adapters.mqtt.monitor.disclosure import Judgement
+from learnae.basics import strict_json
 
 _MEASUREMENT, _TOTAL = "measurement", "total_increasing"
 _SENSOR, _BINARY = "sensor", "binary_sensor"

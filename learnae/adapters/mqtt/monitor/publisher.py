@@ -17,7 +17,6 @@ from typing import Any
 import cbor2
 
 import learnae
-from learnae import strict_json
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.adapters.mqtt.monitor import home_assistant
 from learnae.adapters.mqtt.monitor.disclosure import Disclosure
@@ -25,8 +24,9 @@ from learnae.adapters.mqtt.monitor.outbox import Outbox, Queued
 from learnae.adapters.mqtt.subscriptions import Received
 from learnae.adapters.mqtt.topics import BYTES, CBOR, JSON, OFFLINE, ONLINE, Topics
 from learnae.adapters.token_bucket import TokenBucket
+from learnae.basics import strict_json
+from learnae.basics.overriding import override
 from learnae.errors import StateError
-from learnae.overriding import override
 from learnae.ports import Inference, Monitor
 from learnae.system.atomic_files import writing
 

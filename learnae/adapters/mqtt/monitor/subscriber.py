@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.adapters.mqtt.subscriptions import Received
 from learnae.adapters.mqtt.topics import OFFLINE, ONLINE
+from learnae.basics.peer_names import harmless
 from learnae.errors import EncodingError, LearnaeError, LimitError
 from learnae.ipld.cid import Cid
 from learnae.ipld.fields import Fields
-from learnae.peer_names import harmless
 from learnae.protocol.bodies import MAX_EPSILON
 
 _log = logging.getLogger(__name__)

@@ -8,9 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from learnae.adapters.local.clock import SystemClock
+from learnae.basics.peer_names import harmless
 from learnae.cli.output import console, peer_table, print_json
 from learnae.cli.swarm_choice import choose_swarm, observe
-from learnae.peer_names import harmless
 from learnae.runtime.observer import Observer, PeerView
 from learnae.system.paths import last_status, peers_here
 from learnae.text import counted

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from learnae import strict_json
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.adapters.mqtt.monitor.sealed_payloads import open_payload
 from learnae.adapters.mqtt.monitor.subscriber import Seen, Subscriber, check_meeting
 from learnae.adapters.mqtt.topics import ONLINE
+from learnae.basics import strict_json
+from learnae.basics.peer_names import harmless, told_apart
 from learnae.cli.commands.look.peers import swarm_table
 from learnae.cli.live_display import live_view
 from learnae.cli.output import (
@@ -36,7 +37,6 @@ from learnae.cli.swarm_choice import choose_swarm, observe
 from learnae.config.sections import MqttSection
 from learnae.errors import ConfigurationError, EncodingError, TransportError, UnknownEpochError
 from learnae.membership.viewer_key import ViewerKey
-from learnae.peer_names import harmless, told_apart
 from learnae.protocol.identity import author_of_name
 from learnae.runtime.admission.viewing import sealed_views
 from learnae.runtime.observer import PeerView

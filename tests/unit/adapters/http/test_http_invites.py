@@ -16,7 +16,7 @@ from learnae.adapters.http.invites.invite_desk import LENGTH_BYTES, RESPONSE_BYT
 from learnae.adapters.http.member import make_client
 from learnae.adapters.http.serving.server import HttpServer
 from learnae.adapters.http.serving.service import SwarmService
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
 from learnae.membership.rendezvous import (
     QUESTION_BYTES,
     Answer,

@@ -16,7 +16,7 @@ from programs import wait_for
 from learnae.adapters.http.certificate import certificate_of, key_of, server_context
 from learnae.adapters.http.member import MemberExchange, MemberLink, make_client
 from learnae.adapters.http.vector import Vector, tag_of
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
 from learnae.errors import BlockMissingError, ConfigurationError, TransportError
 from learnae.ipld.cid import DAG_CBOR, MAX_BLOCK_BYTES, RAW, Cid
 from learnae.protocol.announcements import Announcement, Entry

@@ -8,11 +8,11 @@ import pytest
 from attacked import WRIST, dataset_of, person
 
 from learnae.audit.imprint import imprint
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
+from learnae.basics.overriding import override
 from learnae.ipld.cid import RAW, Cid
 from learnae.models.dataset import Dataset
 from learnae.models.passive_learner import PassiveLearner
-from learnae.overriding import override
 from learnae.peer.following import Replica
 from learnae.peer.learning.guard import MUTED_MS, Guard
 from learnae.ports import Learner, Trained
