@@ -2,7 +2,8 @@
 
 ::
 
-    peers/<name>/key.pem  peers/<name>/state  peers/<name>/privacy.sqlite  peers/<name>/versions/<version>
+    peers/<name>/key.pem  peers/<name>/state  peers/<name>/summaries  peers/<name>/privacy.sqlite
+    peers/<name>/versions/<version>
     swarms/<id>/manifest.cbor  swarms/<id>/owner.key  swarms/<id>/blocks/<cid>
 
 Nothing else of a home is in it: no readings, no results, no log. What is restored is looked at as if a stranger had
@@ -41,6 +42,7 @@ from learnae.system.paths import (
     MANIFEST_FILE,
     OWNER_FILE,
     STATE_FILE,
+    SUMMARIES_FILE,
     VERSIONS,
     home,
     peer_directory,
@@ -53,7 +55,7 @@ _KEY_BYTES = 4096
 _WEIGHTS_BYTES = 1 << 34  # of a state or a version: far more than any model here
 _PIECE_BYTES = 1 << 20  # read at once, also of what tells about an entry
 _PEER = re.compile(
-    rf"peers/([^/]+)/({re.escape(KEY_FILE)}|{STATE_FILE}|{re.escape(BUDGET)}|{VERSIONS}/(?:best|v[0-9]{{1,12}}))"
+    rf"peers/([^/]+)/({re.escape(KEY_FILE)}|{STATE_FILE}|{SUMMARIES_FILE}|{re.escape(BUDGET)}|{VERSIONS}/(?:best|v[0-9]{{1,12}}))"
 )
 _OWNER = re.compile(rf"swarms/([a-z0-9]+)/{re.escape(OWNER_FILE)}")
 _BLOCK = re.compile(rf"swarms/([a-z0-9]+)/(?:{re.escape(MANIFEST_FILE)}|blocks/([a-z0-9]+))")
@@ -75,7 +77,12 @@ def back_up(peers: list[Path], swarms: list[Path], file: Path) -> int:
                 tarfile.open(fileobj=raw, mode="w", format=tarfile.PAX_FORMAT) as tar,
             ):
                 for peer in peers:  # first: what a state stands on may be more than it knows, never less
-                    for name in (KEY_FILE, STATE_FILE, *(f"{VERSIONS}/{name}" for name in version_names(peer))):
+                    for name in (
+                        KEY_FILE,
+                        STATE_FILE,
+                        SUMMARIES_FILE,
+                        *(f"{VERSIONS}/{name}" for name in version_names(peer)),
+                    ):
                         _add_file(tar, peer / name, f"peers/{peer.name}/{name}")
                     if (budget := snapshot(peer / BUDGET)) is not None:  # after the state: it has paid for all of it
                         _add(tar, f"peers/{peer.name}/{BUDGET}", len(budget), io.BytesIO(budget))
