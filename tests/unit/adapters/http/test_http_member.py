@@ -65,7 +65,7 @@ def test_blocks_and_announcements_pass_between_members(tmp_path: Path, encrypted
         reached = calling.link_to(serving)
         serving.own.say(NEWS)
         wait_for(lambda: told([serving, calling]), "both to hear each other")
-        assert reached.state() == "connected"
+        wait_for(lambda: reached.state() == "connected", "its own call, too")
         assert serving.errors.counts == calling.errors.counts == {}
 
 
