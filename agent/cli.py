@@ -22,7 +22,7 @@ from agent.learning.engine_choice import why_no_training
 from agent.learning.inference import read_results
 from agent.sources.section import REPLAY
 from agent.wiring import ROLE, build, build_intake, label_names, probe_sources, write_inference
-from learnae import strict_json
+from learnae.basics import strict_json
 from learnae.cli.arguments import count
 from learnae.config.loading import load_config
 from learnae.errors import ConfigurationError
@@ -185,7 +185,8 @@ def _said(result: Inference) -> str:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from learnae.swarm.model_card import card, shown_by, with_card  # noqa: PLC0415 - an agent that runs has no use for it
+    from learnae.runtime.observer import published_spent  # noqa: PLC0415 - an agent that runs has no use for these
+    from learnae.swarm.model_card import card, shown_by, with_card  # noqa: PLC0415
 
     check_target(options.file, [".tflite"])
     if options.weights_only and not options.int8:
@@ -198,9 +199,10 @@ def _export(options: argparse.Namespace) -> int:
     rows = calibration_rows(config, manifest, directory) if calibrated else None
     program = write_inference(manifest.definition, estimate.vector, options.int8, rows)
     loss = len(program) - len(write_inference(manifest.definition, estimate.vector, False)) if options.int8 else 0
-    data = with_card(program, manifest)
+    spent = published_spent(swarm.directory)
+    data = with_card(program, manifest, spent)
     write_atomic(options.file, data)
-    facts: dict[str, Any] = card(manifest)
+    facts: dict[str, Any] = card(manifest, spent)
     if not options.json:
         facts = {**{name: facts[name] for name in ("swarm", "input", "output")}, "card": shown_by(options.file)}
     report = {

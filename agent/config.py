@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 
 from agent.sources.section import SourceSection
+from learnae.basics.overriding import override
 from learnae.config import sections
 from learnae.config.places import Secret
 from learnae.config.privacy_section import PrivacySection
 from learnae.errors import ConfigurationError
-from learnae.overriding import override
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,18 +13,24 @@ import re
 import sys
 import sysconfig
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from learnae.errors import ConfigurationError, StateError
 from learnae.swarm.directory import open_manifest, read_manifest
 from learnae.system.atomic_files import write_atomic
 from learnae.system.installation import how_to_install, is_installed
 
+if TYPE_CHECKING:
+    from learnae.membership.codes.invite_code import InviteCode
+
 UNITS = ("learnae-agent@.service", "firmware-bridge@.service", "trainer-node.service")
 UNIT_DIRECTORY = "usr/local/lib/systemd/system"  # below /etc/systemd, so that `systemctl edit` wins
 CONFIGURATION = "etc/learnae"
 SWARM_FILE = "swarm.cbor"
+CODE_FILE, PASSWORD_FILE = "invite-code", "password"  # credentials
 CREATE, REPLACE, SAME, KEEP = "create", "replace", "same", "keep"
 
 _PROGRAMS = "/opt/learnae/bin"  # where the shipped units look
@@ -45,7 +51,7 @@ class Wanted:
     """A file with ``data``, or a directory; ``ours`` is replaced if it differs."""
 
     path: Path
-    data: bytes | None
+    data: bytes | None = field(repr=False)
     mode: int = 0o644
     ours: bool = False
 
@@ -75,12 +81,13 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Which services get a configuration, and the swarm that they join, if it is known."""
+    """Which services get a configuration, and the swarm that they join, if it is known: by manifest or by invite."""
 
     agents: Sequence[str] = (_EXAMPLE,)
     bridges: Sequence[str] = ()
     trainer: bool = False
     swarm: Path | None = None
+    code: InviteCode | None = None
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -89,7 +96,8 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     command.add_argument("names", nargs="*", metavar="NAME", help=f"of the agents here ({_EXAMPLE})")
     command.add_argument("--bridge", action="append", default=[], metavar="NAME", help="a serial board, too")
     command.add_argument("--trainer", action="store_true", help="a trainer, too")
-    command.add_argument("--swarm", type=Path, metavar="S", help="manifest or directory of the swarm to join")
+    swarm = "an invite code for one peer, - to read it from standard input; or manifest or directory of an open swarm"
+    command.add_argument("--swarm", default="", metavar="S", help=swarm)
     command.add_argument("--root", type=Path, default=Path("/"), metavar="D", help="write below D: for images")
     command.add_argument("--programs", type=Path, default=Path(sysconfig.get_path("scripts")), metavar="D",
                          help="where the units find the programs (where this one is)")  # fmt: skip
@@ -101,8 +109,15 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def install(options: argparse.Namespace) -> int:
     """Write what is missing and print what was done; the same again changes nothing."""
+    from learnae.membership.codes.invite_code import is_code, parse  # noqa: PLC0415 - running agents import this, too
+
     agents = options.names or ([] if options.bridge or options.trainer else [_EXAMPLE])
-    request = Request(agents, options.bridge, options.trainer, options.swarm)
+    text = sys.stdin.readline().strip() if options.swarm == "-" else options.swarm
+    if is_code(text) and len(agents) + options.trainer != 1:
+        raise ConfigurationError("an invite code, and not one peer that is to use it", "install peers one by one")
+    code = parse(text) if is_code(text) else None
+    manifest = Path(text) if text and code is None else None
+    request = Request(agents, options.bridge, options.trainer, manifest, code)
     programs = options.programs.absolute()
     if not _IN_UNITS.fullmatch(str(programs)):
         remedy = "install Learnae at a path without spaces, quotes and %, such as /opt/learnae"
@@ -158,8 +173,32 @@ def wanted(request: Request, root: Path, programs: Path) -> Iterator[Wanted]:
         yield Wanted(configuration / SWARM_FILE, manifest.to_bytes())
     for example, name, service in _services(request):
         text = (shipped / "examples" / f"{example}.toml").read_text().replace(_EXAMPLE, name)
-        yield Wanted(configuration / f"{service}.toml", text.encode())
-        yield Wanted(configuration / "credentials" / service, None, 0o700)
+        secrets = configuration / "credentials" / service
+        yield Wanted(configuration / f"{service}.toml", _with_code(text, request.code).encode())
+        yield Wanted(secrets, None, 0o700)
+        if request.code and example != "bridge":
+            yield Wanted(secrets / CODE_FILE, request.code.to_text().encode() + b"\n", 0o600, ours=True)
+            if request.code.password:
+                yield Wanted(secrets / PASSWORD_FILE, request.code.password[1].encode() + b"\n", 0o600, ours=True)
+
+
+def _with_code(text: str, code: InviteCode | None) -> str:
+    """Return an example's configuration with what an invite says: which swarm it is, and where members are met."""
+    if code is None:
+        return text
+    text = text.replace(f'id = "/{CONFIGURATION}/{SWARM_FILE}"', f'id = "{code.swarm}"')
+    brokers = [address for address in code.addresses if address.startswith(("mqtt", "ws"))]
+    members = [address if urlsplit(address).port else f"{address}:80" for address in code.addresses
+               if address.startswith("http://")]  # fmt: skip
+    lines = []
+    if brokers:
+        lines += ["[mqtt]", f"broker = {json.dumps(brokers[0])}"]
+        if code.password:
+            user = json.dumps(code.password[0], ensure_ascii=False)
+            lines += [f"user = {user}", f'password_file = "{PASSWORD_FILE}"']
+    elif members:
+        lines += ["[lan]", f"peers = {json.dumps(' '.join(members))}"]
+    return "\n".join([text, *lines, ""]) if lines else text
 
 
 def shipped_directory() -> Path:
@@ -193,5 +232,7 @@ def _next(request: Request) -> str:
     units = [f"learnae-agent@{name}" for name in request.agents]
     units += [f"firmware-bridge@{name}" for name in request.bridges]
     units += ["trainer-node"] if request.trainer else []
+    if request.code and not request.code.addresses:
+        print("the code names no place where members are met: set [mqtt] broker or [lan] peers", file=sys.stderr)
     edit = f"next: edit /{CONFIGURATION}/*.toml"
     return f"{edit}, then: systemctl daemon-reload && systemctl enable --now {' '.join(units)}"

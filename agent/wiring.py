@@ -29,6 +29,7 @@ from agent.sources.section import BRIDGE, LIVE, POLLED, REPLAY, SourceSection
 from learnae.errors import ConfigurationError
 from learnae.models.dataset import Dataset
 from learnae.models.definition import ModelDefinition
+from learnae.peer.learning.guard import suspicion_of
 from learnae.peer.learning.training import ENDLESS
 from learnae.peer.peer import Options
 from learnae.peer.publishing_policy import PublishPolicy
@@ -36,8 +37,15 @@ from learnae.runtime.admission.application import once_in
 from learnae.runtime.linked_peer import build_peer
 from learnae.runtime.links.connect import connect
 from learnae.runtime.peer_service import PeerService, Worker
+from learnae.runtime.private.clipping import update_clip
+from learnae.runtime.private.consent import check_consent
+from learnae.runtime.private.floors import release_floor
+from learnae.runtime.private.learner import as_agreed
+from learnae.runtime.private.policy import training_privacy
+from learnae.runtime.private.summaries import addend_of, lessons_of, releasing_of, summary_facts
 from learnae.runtime.publishing import publish_policy
 from learnae.runtime.workspace import Workspace
+from learnae.samples.dp_statistics import Statistics, layout_of, most_rows
 from learnae.samples.recordings import label_kind
 from learnae.swarm.directory import find_swarm
 from learnae.swarm.manifest import Manifest
@@ -62,17 +70,28 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
     """Wire a member; live sources are read from now on."""
     swarm = find_swarm(config.swarm.id)
     manifest = swarm.manifest
+    check_consent(manifest, config.privacy)
+    is_private = training_privacy(manifest, config.privacy) is not None
+    policy = policy_of(config, is_private)
     dataset = Dataset(manifest.model, manifest.objective, _ROWS, manifest.is_autoencoder)
-    summary_mode = SummaryMode(features_of(manifest), manifest.class_count)
+    summary_mode, layout = SummaryMode(), layout_of(manifest)
+    statistics = Statistics(layout, most_rows(manifest)) if layout else None
     # first: a name that is taken is refused before any data is read
     workspace = Workspace(swarm, config.peer.directory(ROLE), config.peer.history)
-    intake = build_intake(config, manifest, dataset, workspace.directory, summary_mode, workspace.name)
+    intake = build_intake(config, manifest, dataset, workspace.directory, summary_mode, workspace.name, statistics)
     intake.begin()
-    policy = policy_of(config)
     governor, board = Governor(config.resources, tick_pause(policy)), Board(groups=groups_of())
     if reason := why_no_training(manifest, config.train.engine) or too_small(config.resources, board):
         summary_mode.begin(reason)
-    learner, predictor = choose_learner(summary_mode, manifest, dataset, config.train.engine)
+    learner, predictor = choose_learner(summary_mode, manifest, dataset, config.train.engine, config.privacy.clip)
+    private = as_agreed(learner, dataset, manifest, config.privacy, workspace.directory)
+
+    def is_alone() -> bool:
+        return bool(summary_mode.reason)
+
+    directory = workspace.directory
+    releasing = releasing_of(manifest, directory, statistics, is_alone, is_private) if statistics else None
+    lessons = lessons_of(manifest, dataset)
 
     def why_none_held_out() -> str:
         keeps_none = "this agent sends summaries and keeps no rows"
@@ -80,7 +99,8 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
 
     threshold = Threshold(config.inference.percentile, dataset.holdout, why_none_held_out)
     inferrer = Inferrer(manifest, predictor, threshold)
-    links = connect(workspace, config.mqtt, config.ipfs, config.exchange, config.iota, config.lan)
+    shown = config.privacy.inference
+    links = connect(workspace, config.mqtt, config.ipfs, config.exchange, config.iota, config.lan, shown)
 
     def facts() -> dict[str, Any]:
         return {
@@ -90,6 +110,7 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
             "skipped_rows": dataset.skipped,
             "unmeasured": intake.why_unmeasured(len(dataset.holdout)),
             "only_summaries": summary_mode.reason,
+            **summary_facts(manifest, releasing, lessons),
             "engine": engine_of(learner),
             "inference": inferrer.status(),
             "resources": governor.status(),
@@ -106,18 +127,25 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
         patience=config.train.stop_when,
         rows=lambda: len(dataset.train),
         facts=facts,
-        statistics=summary_mode.statistics,
+        summaries=releasing,
+        lessons=lessons,
+        update_clip=update_clip(manifest, config.privacy.clip),
+        addend=addend_of(manifest, statistics, releasing),
+        privacy=private.spent,
+        recall=private.recall,
+        suspicion=suspicion_of(manifest, dataset),
+        floors=release_floor(config.privacy, dataset),
     )
-    governed = GovernedLearner(learner, governor, manifest.training.steps)
+    governed = GovernedLearner(private.learner, governor, manifest.training.steps)
     linked = build_peer(workspace, governed, options, links)
     oracle = Oracle(inferrer, ResultFile(workspace.directory), linked.monitor)
-    schedule = AgentSchedule(linked.peer, intake, oracle, governor, board, lambda: policy_of(reread()))
+    schedule = AgentSchedule(linked.peer, intake, oracle, governor, board, lambda: policy_of(reread(), is_private))
     return PeerService(linked, schedule)
 
 
-def policy_of(config: AgentConfig) -> PublishPolicy:
+def policy_of(config: AgentConfig, is_private: bool) -> PublishPolicy:
     """Return how often an agent publishes."""
-    metered = config.resources.bytes_per_day > 0
+    metered = is_private or config.resources.bytes_per_day > 0
     return publish_policy(config.publish, config.mqtt, config.ipfs, config.iota, config.lan, _LOCAL_SECONDS, metered)
 
 
@@ -138,8 +166,9 @@ def build_intake(
     directory: Path | None = None,
     summary_mode: SummaryMode | None = None,
     peer: str = "",
+    statistics: Statistics | None = None,
 ) -> Intake:
-    """Wire sources, windows and features into ``dataset``, or into statistics; raises ConfigurationError.
+    """Wire sources, windows and features into ``dataset`` and ``statistics``; raises ConfigurationError.
 
     Live sources are recorded in ``directory``, and left out without one; at a broker they are known as those of
     ``peer``.
@@ -162,7 +191,10 @@ def build_intake(
     undated = {name for name, recording in recordings.items() if not recording.is_dated}
     if directory is None or not live:
         return Intake(
-            Collector(recordings, manifest, dataset, None, summary_mode, undated=undated), None, names, recordings
+            Collector(recordings, manifest, dataset, None, summary_mode, undated=undated, statistics=statistics),
+            None,
+            names,
+            recordings,
         )
     stored = config.buffer
     seal = Seal(read_secret(stored.key, "buffer.key")) if stored.key else None
@@ -179,7 +211,7 @@ def build_intake(
         )
         for name, (open_source, section) in live.items()
     ]
-    collector = Collector(recordings, manifest, dataset, buffer, summary_mode, undated=undated)
+    collector = Collector(recordings, manifest, dataset, buffer, summary_mode, undated=undated, statistics=statistics)
     return Intake(collector, Recorder(readers, buffer, holdouts, GivenLabel(directory, names)), names, recordings)
 
 

@@ -87,7 +87,8 @@ class Member:
         self._config.write_text(
             f'[swarm]\nid = "{self.directory}"\n[peer]\nname = "agent-{person}"\nstate = "{home / "peer"}"\n'
             f'[source]\nfile = "{home / "person.npz"}"\nspeed = 0\n[train]\nengine = "numpy"\n'
-            f'[publish]\nevery = {every}\n[mqtt]\nbroker = "{section.broker}"\nmonitor = "off"\n'
+            f"[publish]\nevery = {every}\n[privacy]\nmerge_first = false\n"
+            f'[mqtt]\nbroker = "{section.broker}"\nmonitor = "off"\n'
         )
         self._process: subprocess.Popen[bytes] | None = None
 

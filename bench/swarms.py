@@ -15,10 +15,10 @@ from unittest import mock
 import numpy as np
 from numpy.typing import NDArray
 
+from learnae.basics.overriding import override
 from learnae.models.dataset import Dataset
 from learnae.models.passive_learner import PassiveLearner
 from learnae.models.reference.numpy_learner import evaluate
-from learnae.overriding import override
 from learnae.peer import following
 from learnae.ports import Trained
 from learnae.protocol.bodies import FrameHeader

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from learnae.basics.overriding import override
 from learnae.models.dataset import Dataset
-from learnae.overriding import override
 from learnae.ports import Learner, Trained
 from learnae.protocol.bodies import Metrics
 from learnae.simulation.simulator import Setting, Simulation

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import learnae
 from firmware_bridge.serial_link.port import list_ports, pins
-from learnae import strict_json
+from learnae.basics import strict_json
 from learnae.cli.arguments import count
 from learnae.system.logs import set_up_logging
 from learnae.system.service import Service, Work, run_program

@@ -7,7 +7,7 @@ from firmware_bridge.errors import LinkError, ProtocolVersionError
 from firmware_bridge.records import Record
 from firmware_bridge.serial_link.assembler import Assembler
 from firmware_bridge.serial_link.link import Link
-from learnae.overriding import override
+from learnae.basics.overriding import override
 from learnae.text import counted
 
 _SILENCE_SECONDS = 3.0  # three pings without an answer

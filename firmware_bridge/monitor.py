@@ -18,7 +18,7 @@ from rich.text import Text
 from firmware_bridge.records import DOWN, Event, Label, LinkState, Readings, Record, Schema
 from firmware_bridge.senml import codec as senml
 from firmware_bridge.socket_api.client import Client
-from learnae import strict_json
+from learnae.basics import strict_json
 from learnae.cli.live_display import live_view
 from learnae.system.signals import Pause, held_back
 from learnae.text import counted

@@ -97,8 +97,16 @@ class LimitError(MessageError):
     """The message is larger, deeper or more frequent than the protocol allows."""
 
 
+class MaskError(MessageError):
+    """What a member says of a masked sum does not fit the sum, or what it has said before."""
+
+
 class FrameError(PeerError):
     """Published weights cannot be decoded or must not be used."""
+
+
+class TrapError(PeerError):
+    """Weights look as if they were made to read single rows, not to learn."""
 
 
 class SealError(PeerError):

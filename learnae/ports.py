@@ -151,6 +151,11 @@ class Gossip(Protocol):
         """Return how many announcements of other machines were heard so far; None if it links to none."""
         return None
 
+    @property
+    def is_linked(self) -> bool:
+        """Return False while no other machine can be heard."""
+        return True
+
 
 @dataclass(frozen=True, slots=True)
 class Trained:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 import typer
 
 import learnae
-from learnae import strict_json
 from learnae.adapters.local.lock import end_holder
+from learnae.basics import strict_json
 from learnae.cli.output import console, fitting, human_time, score_columns, shedding, short_cid
 from learnae.config.loading import config_files, load_config
 from learnae.errors import ConfigurationError, InUseError

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from learnae.basics.overriding import override
 from learnae.config.places import Place
 from learnae.config.privacy_section import PrivacySection
 from learnae.config.sections import (
@@ -19,7 +20,6 @@ from learnae.config.sections import (
 )
 from learnae.errors import ConfigurationError
 from learnae.models.keras_model import PRECISIONS
-from learnae.overriding import override
 from learnae.samples.time_column import Columns
 from trainer_node.engines import ENGINES
 

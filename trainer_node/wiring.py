@@ -7,18 +7,25 @@ from typing import Any
 
 import numpy as np
 
+from learnae.basics.overriding import override
 from learnae.errors import ConfigurationError
 from learnae.models.dataset import Dataset
 from learnae.models.reference.numpy_learner import NumpyLearner
-from learnae.overriding import override
+from learnae.peer.learning.guard import suspicion_of
 from learnae.peer.learning.training import ENDLESS
 from learnae.peer.peer import Options, Peer, Tick
 from learnae.peer.publishing_policy import PublishPolicy
 from learnae.ports import Learner
+from learnae.privacy.clipping import NormClip
 from learnae.runtime.admission.application import once_in
 from learnae.runtime.linked_peer import build_peer
 from learnae.runtime.links.connect import connect
 from learnae.runtime.peer_service import PeerService, Schedule, Worker
+from learnae.runtime.private.clipping import update_clip
+from learnae.runtime.private.consent import check_consent
+from learnae.runtime.private.floors import release_floor
+from learnae.runtime.private.learner import as_agreed
+from learnae.runtime.private.summaries import addend_of, lessons_of, releasing_of, summary_facts
 from learnae.runtime.publishing import publish_policy
 from learnae.runtime.workspace import Workspace
 from learnae.swarm.directory import find_swarm
@@ -59,7 +66,7 @@ class TrainerSchedule(Schedule):
     @override
     def reload(self) -> None:
         config = self._reread()
-        self.peer.cadence.policy = policy_of(config)
+        self.peer.cadence.policy = policy_of(config, self.peer.is_private)
         self._keep_to(config.train.share)
         self.pause = 0.0
 
@@ -69,10 +76,10 @@ class TrainerSchedule(Schedule):
         self._learner.slice_seconds = min(SLICE_SECONDS, share * self.peer.cadence.policy.every / 1000)
 
 
-def policy_of(config: TrainerConfig) -> PublishPolicy:
+def policy_of(config: TrainerConfig, is_private: bool) -> PublishPolicy:
     """Return how often a trainer publishes."""
     return publish_policy(
-        config.publish, config.mqtt, config.ipfs, config.iota, config.lan, _LOCAL_SECONDS, metered=False
+        config.publish, config.mqtt, config.ipfs, config.iota, config.lan, _LOCAL_SECONDS, metered=is_private
     )
 
 
@@ -91,12 +98,17 @@ def _build(
     load: Callable[[TrainerConfig, Manifest], Dataset],
 ) -> PeerService:
     swarm = find_swarm(config.swarm.id)
+    check_consent(swarm.manifest, config.privacy)
     # first: a name that is taken is refused before any data is read
     workspace = Workspace(swarm, config.peer.directory(ROLE), config.peer.history)
     dataset = load(config, swarm.manifest)
-    engine, facts = build_learner(config.train, swarm.manifest, dataset)
-    learner = PacedLearner(engine, swarm.manifest.training.steps)
-    links = connect(workspace, config.mqtt, config.ipfs, config.exchange, config.iota, config.lan)
+    engine, facts = build_learner(config.train, swarm.manifest, dataset, config.privacy.clip)
+    private = as_agreed(engine, dataset, swarm.manifest, config.privacy, workspace.directory)
+    learner = PacedLearner(private.learner, swarm.manifest.training.steps)
+    shown = config.privacy.inference
+    links = connect(workspace, config.mqtt, config.ipfs, config.exchange, config.iota, config.lan, shown)
+    releasing = releasing_of(swarm.manifest, workspace.directory, dataset, is_private=private.is_private)
+    lessons = lessons_of(swarm.manifest, dataset)
     rows = {"training_rows": len(dataset.train), "skipped_rows": dataset.skipped}
     unmeasured = {} if len(dataset.holdout) else {"unmeasured": "no rows are held out: data.holdout"}
     options = Options(
@@ -104,30 +116,45 @@ def _build(
         ROLE,
         config.peer.follow or FOLLOW,
         steps=local_steps(config.train, swarm.manifest, len(dataset.train)),
-        publish=policy_of(config),
+        publish=policy_of(config, private.is_private),
         patience=config.train.stop_when,
         rows=lambda: len(dataset.train),
+        update_clip=update_clip(swarm.manifest, config.privacy.clip),
+        privacy=private.spent,
+        recall=private.recall,
         facts=lambda: {
             **facts,
             **rows,
             **unmeasured,
+            **summary_facts(swarm.manifest, releasing, lessons),
             "training_seconds": round(learner.seconds, 3),
             "connections": workspace.store.states() | links.status(),
         },
+        suspicion=suspicion_of(swarm.manifest, dataset),
+        floors=release_floor(config.privacy, dataset),
+        summaries=releasing,
+        lessons=lessons,
+        addend=addend_of(swarm.manifest, dataset, releasing),
     )
     linked = build_peer(workspace, learner, options, links)
     return PeerService(linked, TrainerSchedule(linked.peer, learner, config.train.share, reread))
 
 
-def build_learner(train: TrainerTrainSection, manifest: Manifest, dataset: Dataset) -> tuple[Learner, dict[str, Any]]:
-    """Make the learner of the engine that is configured and installed, and what the status says of it."""
+def build_learner(
+    train: TrainerTrainSection, manifest: Manifest, dataset: Dataset, clip: bool = False
+) -> tuple[Learner, dict[str, Any]]:
+    """Make the learner of the engine that is configured and installed, and what the status says of it.
+
+    With ``clip`` it bounds each row's gradient, where rows have their own.
+    """
     engine, rng = choose_engine(train.engine, train.precision), np.random.default_rng()
+    norms = NormClip(is_on=clip)
     if engine == JAX:
-        jax = JaxLearner.for_manifest(manifest, dataset, rng, train.precision)
+        jax = JaxLearner.for_manifest(manifest, dataset, rng, train.precision, norms)
         warn_of_an_unseen_gpu(jax.device)
         return jax, {"engine": engine, "device": jax.device, "precision": train.precision}
     plain = NumpyLearner(
-        manifest.definition, manifest.objective, manifest.optimiser, dataset, manifest.training.batch, rng
+        manifest.definition, manifest.objective, manifest.optimiser, dataset, manifest.training.batch, rng, norms
     )
     return plain, {"engine": engine, "device": "cpu", "precision": "float32"}
 

@@ -15,7 +15,7 @@ from learnae.models.dataset import Dataset
 from learnae.ports import Samples, SampleSource
 from learnae.samples.dp_statistics import Statistics
 from learnae.samples.recordings import is_date
-from learnae.samples.windows import Windower, add_windows
+from learnae.samples.windows import Windower, add_to_statistics, add_windows
 from learnae.swarm.features import Features
 from learnae.swarm.manifest import Manifest
 from learnae.text import counted
@@ -39,22 +39,15 @@ class Judged:
 
 
 class SummaryMode:
-    """Says, in ``reason``, why this agent only sends summaries; empty while it trains.
+    """Says, in ``reason``, why this agent only sends summaries; empty while it trains."""
 
-    ``statistics`` are of all windows since then, labelled or not; None while it trains: as Options.statistics.
-    """
-
-    def __init__(self, features: Features, classes: int) -> None:
+    def __init__(self) -> None:
         self.reason = ""
-        self._columns = features.shape[-1]
-        self._classes = classes
-        self._statistics: Statistics | None = None
 
     def begin(self, reason: str) -> None:
-        """Send summaries from now on, because of ``reason``, which is logged once."""
+        """Send only summaries from now on, because of ``reason``, which is logged once."""
         if not self.reason:
             self.reason = reason
-            self._statistics = Statistics(self._columns, self._classes)
             _log.warning("this agent does not train, it sends summaries: %s", reason)
 
     def note_labels(self, labelled: int, unlabelled: int) -> None:
@@ -63,11 +56,7 @@ class SummaryMode:
             self.begin(NO_LABELS)
         elif labelled and self.reason == NO_LABELS:
             _log.info("there are labels: this agent trains")
-            self.reason, self._statistics = "", None
-
-    def statistics(self) -> Statistics | None:
-        """Return what is to be summarised; None while the agent trains."""
-        return self._statistics
+            self.reason = ""
 
 
 @dataclass(eq=False)
@@ -75,8 +64,8 @@ class Collector:
     """Reads recordings and the buffer, cuts windows, computes features, fills the dataset as the swarm's task asks.
 
     Readings of live sources are always read back from the buffer, those of an earlier run first, so that
-    training goes on with old data after a restart. While ``summary_mode`` has statistics, all windows go there
-    and none is kept. Raises ManifestError for a swarm without features.
+    training goes on with old data after a restart. All windows but those held out go into ``statistics``, where a
+    swarm has summaries; in ``summary_mode`` none is kept. Raises ManifestError for a swarm without features.
 
     It reads ``chunks`` of the buffer at once, for about ``seconds`` of ``monotonic`` in one call. ``undated`` names the
     recordings whose times are no dates.
@@ -91,6 +80,7 @@ class Collector:
     seconds: float = _SECONDS
     monotonic: Callable[[], float] = time.monotonic
     undated: Collection[str] = ()
+    statistics: Statistics | None = None
 
     def __post_init__(self) -> None:
         self._recordings = dict(self.recordings)  # those that have not ended
@@ -120,7 +110,7 @@ class Collector:
 
     def _report_end(self, name: str) -> None:
         data, features = self.dataset, self._features
-        if self._statistics() is not None:  # no rows are kept
+        if self._keeps_none:
             return
         _log.log(
             logging.INFO if len(data.train) and not data.skipped else logging.WARNING,
@@ -163,19 +153,19 @@ class Collector:
         if self.summary_mode and self.manifest.needs_labels:
             self.summary_mode.note_labels(self.labelled, self.unlabelled)
         rows = self._features.extract(windows.values)
-        statistics = self._statistics()
-        if statistics is None:
+        if not self._keeps_none:
             add_windows(self.dataset, self.manifest, rows, windows)
-        else:
-            statistics.add(rows, windows.label)
+        if self.statistics is not None:
+            add_to_statistics(self.statistics, self.manifest, rows, windows)
         if fresh:
             times = windows.time[-_NEWEST:]
             # a clock that is not set yet tells no date either
             dated = np.full(len(times), name not in self.undated) if name in self.recordings else is_date(times)
             self._newest.extend(map(Judged, times.tolist(), rows[-_NEWEST:], dated.tolist()))
 
-    def _statistics(self) -> Statistics | None:
-        return self.summary_mode.statistics() if self.summary_mode else None
+    @property
+    def _keeps_none(self) -> bool:
+        return self.summary_mode is not None and bool(self.summary_mode.reason)
 
 
 def features_of(manifest: Manifest) -> Features:

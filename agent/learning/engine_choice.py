@@ -17,6 +17,7 @@ from learnae.models.passive_learner import PassiveLearner
 from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.models.reference.numpy_model import predict
 from learnae.ports import Learner
+from learnae.privacy.clipping import NormClip
 from learnae.swarm.manifest import Manifest
 from learnae.system.installation import how_to_install
 
@@ -42,13 +43,17 @@ def too_small(resources: ResourcesSection, board: Board) -> str:
 
 
 def build_learner(
-    manifest: Manifest, dataset: Dataset, rng: np.random.Generator, engine: str = AUTO
+    manifest: Manifest, dataset: Dataset, rng: np.random.Generator, engine: str = AUTO, clip: bool = False
 ) -> NumpyLearner | TfliteLearner:
     """Make a TFLite learner where a runtime is installed that can train the swarm's model, else a NumPy one.
 
-    Raises ConfigurationError if the configured ``engine`` cannot.
+    With ``clip`` it bounds each row's gradient, where rows have their own. Raises ConfigurationError if the configured
+    ``engine`` cannot train the model.
     """
-    arguments = (manifest.definition, manifest.objective, manifest.optimiser, dataset, manifest.training.batch, rng)
+    arguments = (
+        manifest.definition, manifest.objective, manifest.optimiser, dataset, manifest.training.batch, rng,
+        NormClip(is_on=clip),
+    )  # fmt: skip
     if engine == NUMPY:
         return NumpyLearner(*arguments)
     try:
@@ -73,7 +78,7 @@ def engine_of(learner: Learner) -> str:
 
 
 def choose_learner(
-    summary_mode: SummaryMode, manifest: Manifest, dataset: Dataset, engine: str
+    summary_mode: SummaryMode, manifest: Manifest, dataset: Dataset, engine: str, clip: bool = False
 ) -> tuple[Learner, Predict | None]:
     """Return the learner, and what computes the model: without training, too, unless only Keras can."""
     if summary_mode.reason:
@@ -81,5 +86,5 @@ def choose_learner(
             return PassiveLearner(manifest.model.count), None
         passive = PassiveLearner(manifest.model.count, manifest.definition.moments)
         return passive, lambda weights, rows: predict(manifest.definition, weights, rows)
-    learner = build_learner(manifest, dataset, np.random.default_rng(), engine)
+    learner = build_learner(manifest, dataset, np.random.default_rng(), engine, clip)
     return learner, learner.predict

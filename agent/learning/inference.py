@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from agent.labels import LabelNames
 from agent.learning.collector import Judged
 from agent.learning.threshold import Predict, Threshold
-from learnae import strict_json
+from learnae.basics import strict_json
 from learnae.errors import StateError
 from learnae.models.losses import reconstruction_error
 from learnae.ports import Inference

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from agent.learning.governor import Governor, Usage
 from agent.learning.memory import Group, available
+from learnae.basics.overriding import override
 from learnae.models.wrapped_learner import WrappedLearner
-from learnae.overriding import override
 from learnae.ports import Learner, Trained
 
 _THERMAL = Path("/sys/class/thermal")

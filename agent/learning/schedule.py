@@ -13,7 +13,7 @@ from agent.learning.governor import Governor, Usage
 from agent.learning.inference import Inferrer, ResultFile
 from agent.learning.resources import Board
 from agent.sources.replay import ReplaySource
-from learnae.overriding import override
+from learnae.basics.overriding import override
 from learnae.peer.peer import Peer, Tick
 from learnae.peer.publishing_policy import PublishPolicy
 from learnae.ports import Monitor

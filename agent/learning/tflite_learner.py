@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,11 +12,14 @@ from numpy.typing import NDArray
 from agent.tflite.runtime import open_program
 from agent.tflite.training import program
 from agent.tflite.training.optimisers import VARIABLES, rate_of
+from learnae.basics.overriding import override
 from learnae.errors import ConfigurationError, StateError
-from learnae.models.batch_learner import BatchLearner, Predictor
-from learnae.overriding import override
+from learnae.models.batch_learner import BatchLearner, ClippedSum, Predictor, sum_parts
 from learnae.system.installation import how_to_install
 from learnae.weights.codecs import Vector
+
+_SUMMED = 64  # rows of which gradients are summed at a time; the last ones are filled up
+_MOST = 3e38  # of float32: as good as no bound
 
 
 class TfliteLearner(BatchLearner):
@@ -31,8 +35,10 @@ class TfliteLearner(BatchLearner):
     @override
     def __post_init__(self) -> None:
         self._steps = 0
-        self._program = _Program(program.compile_program(self.model, self.loss, self.optimiser), self.batch)
+        clip = self.clips_rows
+        self._program = _Program(program.compile_program(self.model, self.loss, self.optimiser, clip), self.batch)
         self._evaluator: _Program | None = None
+        self._summer: _Program | None = None
         self.load(np.zeros(self.model.count, np.float32))
         self._restore({name: np.zeros(self.model.count, np.float32) for name in VARIABLES[self.optimiser.name]})
 
@@ -47,7 +53,30 @@ class TfliteLearner(BatchLearner):
     @override
     def step(self, rows: NDArray[Any], targets: NDArray[Any]) -> float:
         self._steps += 1
-        return self._program.step(rows, targets, rate_of(self.optimiser, self._steps))
+        rate = rate_of(self.optimiser, self._steps)
+        if not self.clips_rows:
+            return self._program.step(rows, targets, rate)
+        loss = self._program.step(rows, targets, rate, self.bound_for(rows, targets))
+        self.clip.note(self._program.norms())
+        return loss
+
+    @override
+    def bound_for(self, rows: NDArray[Any], targets: NDArray[Any]) -> float:
+        if math.isinf(self.clip.bound):  # a step that is taken back: another program would cost a board memory
+            weights, arrays = self.weights(), self._arrays()
+            self._program.step(rows, targets, 0.0, math.inf)
+            self.clip.note(self._program.norms())
+            self.load(weights)
+            self._restore(arrays)
+        return self.clip.bound
+
+    @override
+    def clipped_sum(self, rows: NDArray[Any], targets: NDArray[Any], bound: float) -> ClippedSum:
+        self.model.check_row_gradients()
+        summer = self._summer or _Program(program.compile_sum(self.model, self.loss), _SUMMED)
+        self._summer = summer
+        summer.call(program.LOAD, weights=self.weights())
+        return sum_parts(summer.clipped_sum, self.model.count, rows, targets, bound, _SUMMED)
 
     def predict(self, weights: Vector, rows: NDArray[Any]) -> NDArray[Any]:
         """Return the output (n, *outputs) of the model of these weights for ``rows`` (n, *input_shape)."""
@@ -61,8 +90,7 @@ class TfliteLearner(BatchLearner):
         evaluator.call(program.LOAD, weights=np.ascontiguousarray(weights, np.float32))
 
         def predict(part: NDArray[Any]) -> NDArray[Any]:
-            filled = np.zeros((self.evaluation_batch, *part.shape[1:]), np.float32)
-            filled[: len(part)] = part
+            filled = _filled(part.astype(np.float32, copy=False), self.evaluation_batch)
             return np.asarray(evaluator.call(program.INFER, rows=filled)["output"][: len(part)])
 
         return predict
@@ -70,8 +98,10 @@ class TfliteLearner(BatchLearner):
     @override
     def state(self) -> dict[str, NDArray[Any]]:
         """Return the optimiser's arrays, as NumpyLearner names them."""
-        arrays = self._program.call(program.STATE) if VARIABLES[self.optimiser.name] else {}
-        return {**arrays, "steps": np.array([self._steps], np.int64)}
+        return {**self._arrays(), "steps": np.array([self._steps], np.int64)}
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        return self._program.call(program.STATE) if VARIABLES[self.optimiser.name] else {}
 
     @override
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
@@ -86,6 +116,13 @@ class TfliteLearner(BatchLearner):
             self._program.call(program.RESTORE, **variables)
 
 
+def _filled(part: NDArray[Any], size: int) -> NDArray[Any]:
+    """Fill ``part`` (n, ...) up with zeros to ``size`` rows."""
+    filled = np.zeros((size, *part.shape[1:]), part.dtype)
+    filled[: len(part)] = part
+    return filled
+
+
 class _Program:
     """An interpreter of a program; it trains on batches of one size, if ``batch`` is given.
 
@@ -98,6 +135,7 @@ class _Program:
 
     def __init__(self, data: bytes, batch: int = 0) -> None:
         self._interpreter = open_program(data)
+        self._batch = batch
         if batch:
             self._prepare(batch)
 
@@ -113,22 +151,46 @@ class _Program:
                 f"the TFLite runtime cannot run the model: {error}", how_to_install("agent")
             ) from error
         inputs = {details["name"]: details for details in self._interpreter.get_input_details()}
-        self._rows, self._targets, self._rate = (inputs[name]["index"] for name in ("rows", "targets", "rate"))
+        self._inputs = {name: details["index"] for name, details in inputs.items()}
+        self._rows, self._targets = self._inputs["rows"], self._inputs["targets"]
         self._target_type = inputs["targets"]["dtype"]
-        self._loss = self._interpreter.get_output_details()[0]["index"]
-        self._set_rate = -1.0
-        self._interpreter.set_tensor(inputs["row_weights"]["index"], np.full(batch, 1 / batch, np.float32))
+        self._outputs = [details["index"] for details in self._interpreter.get_output_details()]
+        self._set: dict[str, float] = {}
+        self._interpreter.set_tensor(self._inputs["row_weights"], np.full(batch, 1 / batch, np.float32))
 
-    def step(self, rows: NDArray[Any], targets: NDArray[Any], rate: float) -> float:
-        """Train on one batch and return its mean loss."""
+    def step(self, rows: NDArray[Any], targets: NDArray[Any], rate: float, bound: float | None = None) -> float:
+        """Train on one batch and return its mean loss; a program that clips needs a ``bound``, and then has norms."""
+        self._set_number("rate", rate)
+        if bound is not None:
+            self._set_number("bound", bound)
+        return self._invoke(rows, targets)
+
+    def norms(self) -> NDArray[np.float64]:
+        """Return the norms (batch,) of the gradients of the rows before."""
+        return self._output(1).reshape(-1).astype(np.float64)
+
+    def clipped_sum(self, rows: NDArray[Any], targets: NDArray[Any], bound: float) -> ClippedSum:
+        """Sum the gradients of at most a batch of rows."""
+        count = len(rows)
+        self._set_number("bound", bound)
+        self._interpreter.set_tensor(self._inputs["row_weights"], (np.arange(self._batch) < count).astype(np.float32))
+        loss = self._invoke(*(_filled(each, self._batch) for each in (rows, targets)))
+        return ClippedSum(self._output(2), self.norms()[:count], loss / count)
+
+    def _set_number(self, name: str, value: float) -> None:
+        if value != self._set.get(name):
+            self._interpreter.set_tensor(self._inputs[name], np.array([min(value, _MOST)], np.float32))
+            self._set[name] = value
+
+    def _invoke(self, rows: NDArray[Any], targets: NDArray[Any]) -> float:
         interpreter = self._interpreter
-        if rate != self._set_rate:
-            interpreter.set_tensor(self._rate, np.array([rate], np.float32))
-            self._set_rate = rate
         interpreter.set_tensor(self._rows, rows)
         interpreter.set_tensor(self._targets, targets.astype(self._target_type, copy=False))
         interpreter.invoke()
-        return float(interpreter.get_tensor(self._loss)[0])
+        return float(self._output(0)[0])
+
+    def _output(self, number: int) -> NDArray[Any]:
+        return np.asarray(self._interpreter.get_tensor(self._outputs[number]))
 
     def call(self, signature: str, **inputs: NDArray[Any]) -> dict[str, Any]:
         """Run another signature than ``train``."""

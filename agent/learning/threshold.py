@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from learnae.basics.light_numpy import quantile, unique
 from learnae.models.dataset import Rows
 from learnae.models.losses import reconstruction_error
 from learnae.text import counted
@@ -86,6 +87,6 @@ class Threshold:
         )
         if not np.isfinite(scores).all():
             return None, "the scores of held-out rows are no finite numbers: training has diverged (docs/tasks.md)"
-        if (different := len(np.unique(scores))) < least:
+        if (different := len(unique(scores))) < least:
             return None, f"held-out rows have {counted(different, 'different score')}, and a threshold needs {least}"
-        return float(_ROUNDED_UP.create_decimal_from_float(float(np.percentile(scores, self._percentile)))), ""
+        return float(_ROUNDED_UP.create_decimal_from_float(quantile(scores, self._percentile / 100))), ""

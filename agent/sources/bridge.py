@@ -11,8 +11,8 @@ from agent.sources.live import LiveSource
 from agent.sources.resampling import Resampler, nothing
 from firmware_bridge.records import Label, LinkState, Listen, Readings, Record, Schema
 from firmware_bridge.socket_api.client import Client
+from learnae.basics.overriding import override
 from learnae.errors import DataError
-from learnae.overriding import override
 from learnae.ports import Samples
 from learnae.text import counted
 

@@ -14,8 +14,8 @@ from agent.sources.resampling import Resampler
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.adapters.mqtt.subscriptions import Received
 from learnae.adapters.mqtt.topic_filters import topic_of
+from learnae.basics.overriding import override
 from learnae.errors import EncodingError, LearnaeError
-from learnae.overriding import override
 from learnae.ports import Samples
 from learnae.text import Sayings, counted
 

@@ -15,8 +15,8 @@ from typing import Any
 from firmware_bridge.errors import SenmlError
 from firmware_bridge.senml import codec as senml
 from firmware_bridge.senml.numbers import UNIT, Quantity, load_json, read_number
+from learnae.basics.overriding import override
 from learnae.errors import EncodingError, LearnaeError
-from learnae.overriding import override
 from learnae.text import shown
 
 MAX_BYTES = 64 * 1024  # of a payload

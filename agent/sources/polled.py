@@ -9,8 +9,8 @@ from pathlib import Path
 
 from agent.sources.live import LiveSource
 from agent.sources.resampling import Resampler, nothing
+from learnae.basics.overriding import override
 from learnae.errors import TransportError
-from learnae.overriding import override
 from learnae.ports import Samples
 from learnae.text import counted
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from agent.labels import UNKNOWN
-from learnae.overriding import override
+from learnae.basics.overriding import override
 from learnae.ports import Samples, SampleSource
 from learnae.samples.recordings import read_recording
 from learnae.samples.time_column import USUAL_COLUMNS, Columns

@@ -1,5 +1,6 @@
 """Builtin operators as functions of tensors, with the shapes that they give."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -86,6 +87,16 @@ class Operations:
     def product_over_rows(self, x: Tensor, y: Tensor) -> Tensor:
         """Compute ``x.T @ y``: x (rows, a), y (rows, b) -> (a, b)."""
         return self.graph.run(schema.BATCH_MATMUL, (x, y), (x.shape[1], y.shape[1]), schema.BATCH_MATMUL_OPTIONS)
+
+    def product_of_each_row(self, x: Tensor, y: Tensor) -> Tensor:
+        """Compute ``x[row].T @ y[row]``: x (rows, n, a), y (rows, n, b) -> (rows, a, b)."""
+        shape = (x.shape[0], x.shape[2], y.shape[2])
+        return self.graph.run(schema.BATCH_MATMUL, (x, y), shape, schema.BATCH_MATMUL_OPTIONS)
+
+    def sum_of_squares(self, a: Tensor) -> Tensor:
+        """Sum the squares of each row's values: (rows, ...) -> (rows, 1)."""
+        flat = self.reshape(a, (a.shape[0], math.prod(a.shape[1:])))
+        return self.sum(self.unary(schema.SQUARE, flat), (1,), keep=True)
 
     def pad(self, a: Tensor, left: int, right: int) -> Tensor:
         """Add zeros before and after along axis 1 of a tensor of three axes."""

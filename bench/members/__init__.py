@@ -3,12 +3,15 @@
 from collections.abc import Callable
 
 from bench.harness import Race
-from bench.members import beginning, sealing, strangers
+from bench.members import beginning, interleavings, lines, memory, sealing, strangers
 
 PARTS: dict[str, Callable[[Race], None]] = {
     "sealing": sealing.run,
     "strangers": strangers.run,
     "beginning": beginning.run,
+    "lines": lines.run,
+    "memory": memory.run,
+    "interleavings": interleavings.run,
 }
 
 

@@ -48,6 +48,7 @@ def run(race: Race) -> None:
     with race.step("refusing a message"):
         seconds = refusal_seconds(20 if race.quick else 2000)
         note = f"{_MEMBERS} members, median; before decoder, signature and disk"
+        race.figure("strangers' messages that can be refused", 1 / seconds, "a second")
         race.check("a stranger's message is refused after", seconds * 1e6, _MOST_MICROSECONDS, AT_MOST, "µs", note)
     wait = 2.0 if race.quick else 20.0
     with race.step(f"{_RATE} messages a second for {wait:.0f} s"), tempfile.TemporaryDirectory() as name:

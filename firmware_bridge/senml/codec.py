@@ -21,9 +21,9 @@ import cbor2
 from firmware_bridge.errors import SenmlError
 from firmware_bridge.records import MAX_TIME, Readings, Schema
 from firmware_bridge.senml.numbers import Quantity, load_json, read_number
+from learnae.basics.overriding import override
 from learnae.errors import EncodingError, LearnaeError
 from learnae.ipld.fields import Fields
-from learnae.overriding import override
 
 MAX_BYTES = 1 << 20  # of one pack
 MAX_MEASUREMENTS = 20_000  # in one pack

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from learnae.basics.overriding import override
 from learnae.errors import EncodingError
-from learnae.overriding import override
 
 _MAX_CHARACTERS = 64  # of a number in text
 _WORDS = {"on": 1.0, "off": 0.0, "true": 1.0, "false": 0.0}

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Self
 from cobs import cobs
 
 from firmware_bridge.errors import ProtocolVersionError, SerialFrameError
-from learnae.overriding import override
+from learnae.basics.overriding import override
 
 VERSION = 1
 MAX_BYTES = 252  # with header and CRC: COBS then never needs a second code byte

@@ -17,7 +17,7 @@ from firmware_bridge.errors import ProtocolVersionError, SerialFrameError
 from firmware_bridge.serial_link import frames
 from firmware_bridge.serial_link.description import MAX_PARTS, Description
 from firmware_bridge.serial_link.frames import Event, Frame, FrameSplitter, Hello, Log, Samples
-from learnae.bounded_dict import BoundedDict
+from learnae.basics.bounded_dict import BoundedDict
 from learnae.text import counted
 
 _log = logging.getLogger(__name__)

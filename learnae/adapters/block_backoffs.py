@@ -2,7 +2,7 @@
 
 import threading
 
-from learnae.bounded_dict import BoundedDict
+from learnae.basics.bounded_dict import BoundedDict
 from learnae.ipld.cid import Cid
 from learnae.system.backoff import Backoff
 

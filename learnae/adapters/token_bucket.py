@@ -1,7 +1,12 @@
 """How much of something may happen: a token bucket."""
 
+import threading
 import time
 from collections.abc import Callable
+
+from learnae.basics.bounded_dict import BoundedDict
+
+_MOST_ASKERS = 256  # remembered, those last heard
 
 
 class TokenBucket:
@@ -28,3 +33,40 @@ class TokenBucket:
             return False
         self._left -= amount
         return True
+
+
+class Spending:
+    """Says whether so many bytes may go out now, and how many went; safe to use from several threads.
+
+    One asker takes at most half of what goes out, at once and in time, so that some is left for the others.
+
+    >>> spend = Spending(burst=8, rate=0)
+    >>> spend(3, b"ann"), spend(3, b"ann"), spend(3, b"bob"), spend(3), spend.taken(), spend.taken()
+    (True, False, True, False, 6, 0)
+    """
+
+    def __init__(self, burst: float, rate: float, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._bucket = TokenBucket(burst, rate, monotonic)
+        self._of_one = burst / 2, rate / 2, monotonic
+        self._askers = BoundedDict[bytes, TokenBucket](_MOST_ASKERS)
+        self._lock = threading.Lock()
+        self._spent = 0
+
+    def __call__(self, size: int, asker: bytes = b"") -> bool:
+        """Return True if ``size`` bytes may go out now, to an ``asker`` of that name, and count them."""
+        with self._lock:
+            if asker:
+                own = self._askers.get(asker) or TokenBucket(*self._of_one)
+                self._askers.renew(asker, own)
+                if not own.take(size):
+                    return False
+            if not self._bucket.take(size):
+                return False
+            self._spent += size
+            return True
+
+    def taken(self) -> int:
+        """Return how many bytes went since this was last asked."""
+        with self._lock:
+            spent, self._spent = self._spent, 0
+            return spent

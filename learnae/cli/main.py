@@ -19,9 +19,11 @@ from learnae.cli.commands.keep.rollback import rollback
 from learnae.cli.commands.look.doctor import doctor
 from learnae.cli.commands.look.log import log
 from learnae.cli.commands.look.peers import peers
+from learnae.cli.commands.look.summary import summary
 from learnae.cli.commands.look.versions import versions
 from learnae.cli.commands.look.watch import watch
 from learnae.cli.commands.members.invites import invite, uninvite
+from learnae.cli.commands.members.key import key
 from learnae.cli.commands.members.members import members
 from learnae.cli.commands.members.votes import admit, revoke
 from learnae.cli.commands.swarm.create import create
@@ -29,6 +31,7 @@ from learnae.cli.commands.swarm.definition import MEMBERSHIPS, SETTINGS, USUAL_M
 from learnae.cli.commands.swarm.features import add_parser as add_features_arguments
 from learnae.cli.commands.swarm.features import features
 from learnae.cli.commands.swarm.join import join
+from learnae.cli.commands.swarm.vouching import code_to_ask
 from learnae.config.sections import BROKER_URLS, MqttSection
 from learnae.membership.codes.invite_code import is_code
 from learnae.membership.records import ANY_ROLE, INVITE_ROLES, MAX_USES
@@ -126,6 +129,8 @@ def _add_swarm(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help=f"who may speak: by invite, by votes of members, or all who get here (default: {USUAL_MEMBERSHIP})",
     )
     command.add_argument("--votes", type=count, metavar="M", help="of members that remove one, or vouch for one")
+    founder = "a member from the beginning besides this one, from learnae key on its machine; may be repeated"
+    command.add_argument("--founder", action="append", default=[], metavar="F", help=founder)
     command.add_argument("--name", help="of the swarm (default: the preset's, or the model file's)")
     for flag, (_, kind, explained) in SETTINGS.items():
         command.add_argument(
@@ -161,11 +166,16 @@ def _add_join(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     command.add_argument("--data", type=place, metavar="F", help="what it trains on; a table is looked into at once")
     command.add_argument("--label", metavar="C", help="the column of a table that holds the labels (default: label)")
     command.add_argument("--config", type=place, metavar="F", help="write the configuration here")
+    accept = "what its definition asks for though it tells rows: exact_frames, raw_windows, foreign_start"
+    command.add_argument("--accept", default="", metavar="A,B,...", help=f"{accept} (docs/privacy.md)")
     _add_running(command)
     group = command.add_argument_group(
         "with an invite code", "LRN1… or 4-orbit-piano, from learnae invite on a member's machine"
     )
     group.add_argument("--wait", type=seconds, default=60.0, metavar="S", help="for a member, at most (default: 60)")
+    vouched = command.add_argument_group("where members vouch", "with the swarm's id or manifest, and --broker, or:")
+    member = "http://HOST:PORT of a member that serves, or https://HOST:PORT/PEER; may be repeated"
+    vouched.add_argument("--member", action="append", default=[], metavar="URL", help=member)
     _add_links(command, "goes into the configuration; a code names its broker itself", "with a code: you are asked")
     _finish(command, _join)
 
@@ -185,11 +195,12 @@ def _add_links(command: argparse.ArgumentParser, about: str, about_password: str
 
 
 def _join(options: argparse.Namespace) -> int:
-    if not is_code(options.swarm) and not _SPOKEN.fullmatch(options.swarm):
+    code = None
+    if not is_code(options.swarm) and not _SPOKEN.fullmatch(options.swarm) and not (code := code_to_ask(options)):
         return join(options)
     from learnae.cli.commands.swarm.join_by_code import join_by_code  # noqa: PLC0415 - brings the adapters of MQTT
 
-    return join_by_code(options)
+    return join_by_code(options, code)
 
 
 def _add_members(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -215,6 +226,9 @@ def _add_members(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     spoken = "print three words in its place, with which one machine of this network joins, within ten minutes"
     command.add_argument("--spoken", action="store_true", help=spoken)
     _finish(_with_swarm(command), invite)
+    command = verbs.add_parser("key", help="a peer's key before it is in a swarm, to found one with")
+    command.add_argument("--name", help="of the peer on this machine (default: trainer)")
+    _finish(command, key)
     command = verbs.add_parser("uninvite", help="take an invite back")
     which = command.add_mutually_exclusive_group(required=True)
     which.add_argument("invite", nargs="?", default="", metavar="INVITE", help="the end of its name: learnae members")
@@ -235,11 +249,25 @@ def _add_looking(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command = verbs.add_parser("log", help="the tangle, newest message first")
     command.add_argument("-n", "--count", type=count, default=20, help="how many messages")
     _finish(_with_swarm(command), log)
+    command = verbs.add_parser("summary", help="what peers tell of their rows, and how much of it is noise")
+    command.add_argument("peer", nargs="?", default="", metavar="PEER", help="only this one's: a name, or its key")
+    command.add_argument("--data", type=place, metavar="F", help="what would be sent of this file; nothing is")
+    _finish(_with_swarm(command), summary)
     command = verbs.add_parser("watch", help="a live table of the swarm")
     command.add_argument("--every", type=seconds, default=1.0, metavar="S", help="seconds between two looks")
     command.add_argument("--rounds", type=count, default=0, metavar="N", help="stop after so many looks")
     _add_broker(command)
     _finish(_with_swarm(command), watch)
+    command = verbs.add_parser("audit", help="what others could compute of rows from here, by trying it: sends nothing")
+    which = "its id, name, directory or a copy of its manifest.cbor; not needed if there is only one"
+    command.add_argument("swarm", nargs="?", default="", help=which)
+    command.add_argument("--data", type=place, metavar="F", help="rows to try on (default: the demo's, or any)")
+    command.add_argument("--label", metavar="C", help="the column of a table that holds the labels (default: label)")
+    command.add_argument("--seconds", type=seconds, default=5.0, metavar="S", help="for each trial (default: 5)")
+    watched = "collect what peers of this machine publish meanwhile (default: what is here)"
+    command.add_argument("--watch", type=seconds, default=0.0, metavar="S", help=watched)
+    command.add_argument("--picture", type=place, metavar="F", help="draw it, as .svg")
+    _finish(command, _audit)
     command = verbs.add_parser("versions", help="the models that the peers of this machine have kept")
     command.add_argument("--peer", metavar="P", help="only this one's")
     _finish(command, versions)
@@ -257,6 +285,12 @@ def _add_broker(command: argparse.ArgumentParser) -> None:
     group.add_argument("--prefix", default=MqttSection().prefix, metavar="P", help="of all topics")
     viewer = "opens what a sealed swarm shows: learnae members --viewer-key FILE makes it"
     group.add_argument("--viewer-key", type=place, metavar="F", help=viewer)
+
+
+def _audit(options: argparse.Namespace) -> int:
+    from learnae.cli.commands.look.audit import audit  # noqa: PLC0415 - brings attacks and learners
+
+    return audit(options)
 
 
 def _add_keeping(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

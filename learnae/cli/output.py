@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,7 +15,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from learnae import peer_names, strict_json
+from learnae.basics import peer_names, strict_json
+from learnae.config.privacy_section import PrivacySection
 from learnae.text import counted, decimal, shortly, significant
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from learnae.swarm.manifest import Manifest
 
 _WIDE = 240  # columns where no terminal sets a width: nothing is cut
+_MINUTES_FROM = 120.0  # seconds: less is told in seconds
 _LEAST_NAME = 4  # columns that a name keeps beside its piece of key
 console = Console(width=None if sys.stdout.isatty() else _WIDE)
 
@@ -36,6 +39,12 @@ def print_fields(fields: Mapping[str, Any]) -> None:
     width = max(map(len, fields))
     for name, value in fields.items():
         print(f"{name:<{width}}  {value}")
+
+
+def print_list(lines: Iterable[str]) -> None:
+    """Print lines of text, each marked as one of several."""
+    for line in lines:
+        print(f"- {line}")
 
 
 class PeerName:
@@ -122,10 +131,25 @@ def score_columns(measured: Sequence[Scores]) -> tuple[list[str], list[list[str]
     return columns, cells
 
 
+def epsilon_column(epsilons: Sequence[float | None]) -> tuple[list[str], list[list[str]]]:
+    """Return the column of what is spent of differential privacy, rounded up, and its cells; nothing if all are None.
+
+    >>> epsilon_column([3.9812, None])
+    (['>epsilon'], [['3.99'], ['-']])
+    >>> epsilon_column([None])
+    ([], [[]])
+    """
+    if all(epsilon is None for epsilon in epsilons):
+        return [], [[] for _ in epsilons]
+    return [">epsilon"], [["-" if value is None else f"{math.ceil(100 * value) / 100:.2f}"] for value in epsilons]
+
+
 def peer_table(title: str, peers: Sequence[PeerView], now: int, why_none: str = "") -> Table:
     """Return the table of a swarm's peers at ``now`` (Unix milliseconds); ``why_none`` says why there may be none."""
     scores, scored = score_columns([(view.accuracy, view.r2, view.mae) for view in peers])
-    columns = ["peer", "key", "role", "version", ">steps", ">rows", ">loss", *scores, ">heard", ">out", ">in"]
+    privacy, spent = epsilon_column([view.epsilon for view in peers])
+    columns = ["peer", "key", "role", "version", ">steps", ">rows", ">loss", *scores, *privacy]
+    columns += [">heard", ">out", ">in"]
     rows: list[list[Cell]] = [
         [
             PeerName(view.shown, " (banned)" if view.banned else ""),
@@ -133,14 +157,15 @@ def peer_table(title: str, peers: Sequence[PeerView], now: int, why_none: str = 
             view.role,
             view.version,
             "summary" if view.summary else f"{view.steps:,}",
-            f"{'~' if view.summary else ''}{view.samples:,}",
+            "private" if view.epsilon is not None else f"{'~' if view.summary else ''}{view.samples:,}",
             significant(view.loss),
             *scores_of,
+            *epsilon,
             f"{max(0, now - view.heard) / 1000:.0f} s ago",
             human_bytes(view.bytes_out),
             human_bytes(view.bytes_in),
         ]
-        for view, scores_of in zip(peers, scored, strict=True)
+        for view, scores_of, epsilon in zip(peers, scored, spent, strict=True)
     ]
     result = fitting(shedding(title, columns, rows, ["version", "key", "rows", "role", "in", "out", "heard"]))
     if not peers:
@@ -194,8 +219,46 @@ def membership_note(manifest: Manifest) -> dict[str, str]:
     return {"membership": f"{kind}: in by {'an invite of a member' if kind == 'invite' else votes}, out by {votes}"}
 
 
+def clipping_note(manifest: Manifest) -> dict[str, str]:
+    """Return the field that says so where no row's own share of an update is bounded; none where it is."""
+    if manifest.model.has_row_gradients:
+        return {}
+    why = "only Keras builds the model" if manifest.only_keras else "BatchNormalization mixes the rows of a batch"
+    return {"clipping": f"of each update as a whole, no row's share by itself is bounded: {why}"}
+
+
+def privacy_note(manifest: Manifest) -> dict[str, str]:
+    """Return the field that says what updates may tell of rows."""
+    policy = manifest.privacy.training
+    if policy is None:
+        return {"privacy": "no differential privacy: updates are clipped, not noisy, unless a peer's [privacy] says so"}
+    unit, of = policy.protects, f"epsilon {policy.epsilon:g} at delta {policy.delta:g}"
+    leaves = f"a row takes part in {counted(policy.releases, 'noisy step')}, then it leaves"
+    features = manifest.features
+    apart = ""
+    if features:
+        apart = "; windows do not overlap" if features.hop >= features.span else "; windows overlap"
+        apart += f" (hop {features.hop} of {features.span} samples)"
+    return {"privacy": f"updates tell of one {unit} more or less at most {of}: {leaves}{apart}"}
+
+
 def columns_note(manifest: Manifest) -> dict[str, str]:
     """Return the field that tells people which columns their tables must have; none where features are defined."""
     if manifest.features:
         return {}
     return {"columns": shortly(manifest.columns) or "not named: all tables must have the same, in the same order"}
+
+
+def floor_note(manifest: Manifest) -> dict[str, str]:
+    """Return the field that tells people how long a peer learns for itself alone before its first update.
+
+    Nothing where updates are differentially private: noise protects rows, however few.
+    """
+    if manifest.privacy.training:
+        return {}
+    rows = PrivacySection().rows
+    if manifest.features is None:
+        return {"updates": f"after {rows} distinct rows to train on"}
+    seconds = (manifest.features.window + (rows - 1) * manifest.features.hop) / manifest.features.rate
+    lasts = f"{seconds:.0f} seconds" if seconds < _MINUTES_FROM else f"{seconds / 60:.0f} minutes"
+    return {"updates": f"after {rows} distinct windows to train on: at least {lasts} of readings"}

@@ -33,7 +33,9 @@ _BOOLEANS = {"true": True, "false": False}
 Config = TypeVar("Config")
 Section = TypeVar("Section")
 ROLES = ("trainer", "agent")
-_OF_PEERS = ("peer", "swarm", "data", "source", "sources", "buffer", "resources", "inference", "train", "publish")
+_OF_PEERS = (
+    "peer", "swarm", "data", "source", "sources", "buffer", "resources", "inference", "train", "publish", "privacy",
+)  # fmt: skip
 _OF_LINKS = ("mqtt", "ipfs", "lan", "exchange", "iota", "port", "board", "bridge")
 SECTIONS = frozenset((*_OF_PEERS, *_OF_LINKS))  # of all programs: one environment serves them all
 Values = dict[str, dict[str, Any]]

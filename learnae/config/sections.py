@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated, get_args
 from urllib.parse import urlsplit
 
+from learnae.basics.overriding import override
 from learnae.config.places import Place, Secret, SwarmPlace
 from learnae.errors import ConfigurationError
-from learnae.overriding import override
 from learnae.system.paths import check_peer_name, peer_directory
 from learnae.text import without_secrets
 

@@ -10,8 +10,8 @@ import base64
 import hashlib
 from dataclasses import dataclass
 
+from learnae.basics.overriding import override
 from learnae.errors import EncodingError
-from learnae.overriding import override
 
 RAW = 0x55
 DAG_CBOR = 0x71

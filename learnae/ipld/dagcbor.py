@@ -16,6 +16,7 @@ learnae.errors.EncodingError: not canonical dag-cbor; sort keys length-first, fl
 
 import math
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import cbor2
@@ -25,6 +26,7 @@ from learnae.ipld.cid import MAX_BLOCK_BYTES, Cid
 
 MAX_DEPTH = 32  # a Keras model's JSON needs about ten
 _LINK_TAG = 42
+_SCALARS = frozenset((str, bytes, int, float, bool, type(None)))  # most values: told by a look, not by five
 _INTEGERS = range(-(2**63), 2**63)  # what every implementation can hold
 
 
@@ -58,15 +60,21 @@ def decode(data: bytes, limit: int = MAX_BLOCK_BYTES) -> Any:
     except (cbor2.CBORDecodeError, ValueError, OverflowError, RecursionError) as error:
         raise EncodingError(f"not CBOR: {error}") from error
     value = _from_cbor(tree, MAX_DEPTH)
-    if encode(value) != data:
-        raise EncodingError("not canonical dag-cbor", "sort keys length-first, floats 64-bit, shortest integers")
+    if cbor2.dumps(tree) != data:  # what is in the tree, and in which order, has been checked
+        raise _not_canonical()
     return value
+
+
+def _not_canonical() -> EncodingError:
+    return EncodingError("not canonical dag-cbor", "sort keys length-first, floats 64-bit, shortest integers")
 
 
 def _to_cbor(value: object, depth: int) -> object:
     if depth < 0:
         raise EncodingError(f"nested deeper than {MAX_DEPTH}")
-    if isinstance(value, Mapping):
+    if type(value) in _SCALARS:
+        return _check_scalar(value)
+    if isinstance(value, (dict, Mapping)):
         return {key: _to_cbor(value[key], depth - 1) for key in sorted(value, key=_key_order)}
     if isinstance(value, (list, tuple)):
         return [_to_cbor(item, depth - 1) for item in value]
@@ -104,7 +112,12 @@ def _check_scalar(value: object) -> object:
 def _from_cbor(value: object, depth: int) -> object:
     if depth < 0:
         raise EncodingError(f"nested deeper than {MAX_DEPTH}")
+    if type(value) in _SCALARS:
+        return _check_scalar(value)
     if isinstance(value, dict):
+        orders = [_key_order(key) for key in value]
+        if any(first >= second for first, second in pairwise(orders)):
+            raise _not_canonical()
         return {key: _from_cbor(item, depth - 1) for key, item in value.items()}
     if isinstance(value, list):
         return [_from_cbor(item, depth - 1) for item in value]
@@ -112,4 +125,4 @@ def _from_cbor(value: object, depth: int) -> object:
         if value.tag != _LINK_TAG or not isinstance(value.value, bytes) or value.value[:1] != b"\x00":
             raise EncodingError(f"tag {value.tag} is not a link")
         return Cid.from_bytes(value.value[1:])
-    return value
+    return _check_scalar(value)

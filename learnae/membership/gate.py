@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from learnae.errors import StrangerError
 from learnae.ipld.cid import Cid
-from learnae.membership.records import MAX_BYTES, is_record
+from learnae.membership.policy import VOUCHED
+from learnae.membership.records import ANY_ROLE, MAX_BYTES, is_record
 from learnae.protocol.announcements import PREFIX_BYTES
 from learnae.protocol.identity import peer_name
 from learnae.protocol.messages import author_of
@@ -29,6 +30,7 @@ class Gate:
         self.ledger = ledger
         self.version = 0
         self._members: frozenset[bytes] | None = None
+        self._roles: dict[bytes, str] = {}  # of members whose invite was for one role
         self._prefixes = frozenset[bytes]()
         self._look()
 
@@ -40,6 +42,10 @@ class Gate:
     def admits(self, author: bytes) -> bool:
         """Return True if ``author`` is a member now."""
         return self._members is None or author in self._members
+
+    def fits(self, author: bytes, role: str) -> bool:
+        """Return True if a member may work as ``role``: as its invite says; a stranger's is not known."""
+        return self._roles.get(author, role) == role
 
     def admits_prefix(self, prefix: bytes) -> bool:
         """Return True if a member's key begins with ``prefix``."""
@@ -78,12 +84,27 @@ class Gate:
         """Return the names of records that others here need, and that are not here."""
         return iter(()) if self.ledger is None else self.ledger.missing()
 
-    def announced(self) -> list[Cid]:
-        """Return the records from which all are found: those that no other names."""
-        return [] if self.ledger is None else [*self.ledger.heads(), *self.ledger.roster().pending]
+    def forget(self, cid: Cid) -> bool:
+        """Forget a join that no member has named; return False if it is another record, or not here."""
+        return self.ledger is not None and self.ledger.forget(cid)
+
+    def announced(self, me: bytes) -> list[Cid]:
+        """Return the records from which all are found: those that no other names.
+
+        Where members vouch, of wishes to come in that prove nothing and that no member has voted on ``me``'s alone.
+        """
+        if self.ledger is None:
+            return []
+        ledger, pending = self.ledger, self.ledger.roster().pending
+        if ledger.policy.kind == VOUCHED:
+            joins = ((cid, ledger.get(cid)) for cid in pending)
+            pending = tuple(cid for cid, join in joins if cid in ledger.history or (join and join.author == me))
+        return [*ledger.heads(), *pending]
 
     def _look(self) -> None:
-        members = None if self.ledger is None else frozenset(self.ledger.roster().members)
+        roster = None if self.ledger is None else self.ledger.roster().members
+        self._roles = {key: member.role for key, member in (roster or {}).items() if member.role != ANY_ROLE}
+        members = None if roster is None else frozenset(roster)
         if members != self._members:
             self._prefixes = frozenset(key[:PREFIX_BYTES] for key in members or ())
             self._members = members

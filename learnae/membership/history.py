@@ -10,7 +10,7 @@ import contextlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from learnae.bounded_dict import BoundedDict
+from learnae.basics.bounded_dict import BoundedDict
 from learnae.errors import MembershipError
 from learnae.ipld.cid import Cid
 from learnae.membership.policy import INVITE, MembershipPolicy
@@ -132,12 +132,13 @@ class History:
         self._check(record, past, self._standing_in(past))
 
     def _check(self, record: Record, past: int, standing: Standing) -> None:
-        body, name = record.body, record.cid.short
+        body = record.body
         if isinstance(body, Join):
             if self._policy.kind == INVITE and self.invite_of(record) is None:
-                raise MembershipError(f"join {name} proves no invite", "ask a member for an invite")
+                raise MembershipError(f"join {record.cid.short} proves no invite", "ask a member for an invite")
             if self._policy.kind != INVITE and body.via is not None:
-                raise MembershipError(f"join {name} names an invite", "members vouch for others in this swarm")
+                problem = f"join {record.cid.short} names an invite"
+                raise MembershipError(problem, "members vouch for others in this swarm")
         elif not self._is_member(record.author, past, standing):
             peer, kind = peer_name(record.author)[:8], body.to_fields()["kind"]
             raise MembershipError(f"{peer} was no member when it wrote a record of kind {kind}", "it is ignored")

@@ -6,7 +6,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Iterator
 
-from learnae.bounded_dict import BoundedDict
+from learnae.basics.bounded_dict import BoundedDict
 from learnae.errors import LimitError, MembershipError, MessageError, ReplayError
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.membership.history import History
@@ -128,6 +128,14 @@ class Ledger:
     def knows(self, author: bytes) -> bool:
         """Return True if the author was ever let in, whatever became of it."""
         return self.history.knows(author)
+
+    def forget(self, cid: Cid) -> bool:
+        """Drop a guest, which may come again; return False if there is no such one."""
+        if cid not in self._guests:
+            return False
+        self._drop_guest(cid)
+        self._roster = None
+        return True
 
     def write(self, identity: Identity, time: int, body: Body) -> Record:
         """Sign a record that stands on all that is known, and add it; ``time`` in Unix milliseconds.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from learnae.basics.overriding import override
 from learnae.membership.key_epochs import Keyring
 from learnae.membership.ledger import Ledger
 from learnae.membership.sealing import Secrets
-from learnae.overriding import override
 from learnae.protocol.identity import Identity
 
 

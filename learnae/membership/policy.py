@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from learnae.errors import ManifestError
+from learnae.errors import EncodingError, ManifestError
 from learnae.ipld.fields import Fields
-from learnae.protocol.identity import PUBLIC_KEY_BYTES
+from learnae.protocol.identity import PUBLIC_KEY_BYTES, author_of_name, peer_name
 from learnae.text import counted
 
 INVITE, VOUCHED = "invite", "vouched"
 KINDS = (INVITE, VOUCHED)
 MOST_FOUNDERS = 64
 MOST_VOTES = 64
+_TEXT_CHARACTERS = 104
 _USUAL_VOTES = 3  # at most, unless the manifest is made with more
 
 
@@ -23,6 +24,26 @@ class Founder:
 
     key: bytes
     x25519: bytes
+
+    def to_text(self) -> str:
+        """Return both keys as ``of_text`` reads them: 104 characters."""
+        return peer_name(self.key) + peer_name(self.x25519)
+
+    @classmethod
+    def of_text(cls, text: str) -> Founder:
+        """Read what ``learnae key`` prints; raises ManifestError.
+
+        >>> Founder.of_text(Founder(bytes(32), bytes(31) + b"a").to_text()).x25519[-1:]
+        b'a'
+        """
+        half = _TEXT_CHARACTERS // 2
+        try:
+            if len(text) != _TEXT_CHARACTERS:
+                raise EncodingError(f"{len(text)} characters", f"a founder has {_TEXT_CHARACTERS}")
+            return cls(author_of_name(text[:half]), author_of_name(text[half:]))
+        except EncodingError as error:
+            remedy = f"give the {_TEXT_CHARACTERS} characters that learnae key prints on its machine"
+            raise ManifestError(f"no founder: {text[:16]!r}, {error.problem}", remedy) from error
 
 
 @dataclass(frozen=True, slots=True)

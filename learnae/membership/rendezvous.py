@@ -31,8 +31,8 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from learnae.errors import EncodingError, SealError
 from learnae.ipld import dagcbor
+from learnae.ipld.cid import Cid
 from learnae.ipld.fields import Fields
-from learnae.membership.codes.invite_code import rendezvous
 from learnae.protocol.identity import agree, derive
 
 SESSION_BYTES = PLACE_BYTES = 16
@@ -108,6 +108,11 @@ def members_place(root: bytes) -> str:
     return _name(derive(root, b"learnae/topic/1")[:PLACE_BYTES])
 
 
+def vouch_seed(swarm: Cid) -> bytes:
+    """Return the seed with which all who know a swarm's id ask its members, where those vouch: no invite is needed."""
+    return derive(swarm.to_bytes(), b"learnae/vouch/1")
+
+
 def public_key(seed: bytes) -> bytes:
     """Return K, the invite's public key, for the seed in a code."""
     return Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
@@ -115,7 +120,7 @@ def public_key(seed: bytes) -> bytes:
 
 def meeting_place(key: bytes) -> str:
     """Return the name of the place where the invite of K is answered: 26 characters of base32, lower case."""
-    return _name(rendezvous(key))
+    return _name(derive(key, b"learnae/rendezvous/1")[:PLACE_BYTES])
 
 
 def seal_question(key: bytes, question: Question) -> bytes:

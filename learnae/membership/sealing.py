@@ -9,20 +9,19 @@ same seq.
 
 from __future__ import annotations
 
+import hmac
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from learnae.basics.overriding import override
 from learnae.errors import SealError, UnknownEpochError
 from learnae.ipld import dagcbor
-from learnae.overriding import override
 from learnae.protocol.bodies import EPOCH_NAME_BYTES, Evidence, Sealed
 from learnae.protocol.identity import peer_name
 from learnae.protocol.limits import Limits
@@ -119,7 +118,13 @@ def _cipher(
 def _key(secret: bytes, name: bytes, salt: bytes, author: bytes, seq: int, index: int) -> tuple[bytes, bytes]:
     """Return the key of one sealing, and what is authenticated with it."""
     place = salt + author + _PLACE.pack(seq, index)
-    return HKDF(SHA256(), SECRET_BYTES, None, _CONTEXT + place).derive(secret), name + place
+    return hmac.digest(_extracted(secret), _CONTEXT + place + b"\x01", "sha256"), name + place
+
+
+@lru_cache(maxsize=64)
+def _extracted(secret: bytes) -> bytes:
+    """Return the first half of HKDF-SHA256 without salt (RFC 5869, 2.2), which is the same for all of an epoch."""
+    return hmac.digest(bytes(32), secret, "sha256")
 
 
 @cache

@@ -15,10 +15,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from learnae.basics.overriding import override
 from learnae.errors import ConfigurationError, EncodingError
 from learnae.ipld.cid import Cid
 from learnae.membership.sealing import SECRET_BYTES, Secrets
-from learnae.overriding import override
 from learnae.protocol.bodies import EPOCH_NAME_BYTES
 
 _FIRST_LINE = "learnae viewer key 1"

@@ -1,5 +1,6 @@
 """What learners on one machine share that draw random batches, and the metrics of any model."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -7,11 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from learnae.basics.overriding import override
 from learnae.models.dataset import Dataset
 from learnae.models.definition import ModelDefinition
 from learnae.models.losses import Loss, explained
 from learnae.models.optimisers import OptimiserPolicy
-from learnae.overriding import override
 from learnae.ports import Learner, Trained
 from learnae.privacy.clipping import NormClip
 from learnae.protocol.bodies import Metrics
@@ -24,9 +25,9 @@ Predictor = Callable[[Array], Array]  # rows (n, *input_shape) to outputs (n, *o
 
 @dataclass(frozen=True, slots=True)
 class ClippedSum:
-    """Holds the sum (count,), float64, of rows' gradients, each at most so long, and the rows' norms (n,) before."""
+    """Holds the sum (count,) of rows' gradients, each at most so long, the rows' norms (n,) before, the mean loss."""
 
-    gradient: NDArray[np.float64]
+    gradient: Array
     norms: NDArray[np.float64]
     loss: float
 
@@ -55,9 +56,22 @@ class BatchLearner(Learner):
     def clipped_sum(self, rows: Array, targets: Array, bound: float) -> ClippedSum:
         """Sum the gradients of ``rows`` (n, *input_shape) at the own weights, each at most ``bound`` long.
 
-        Nothing is trained. Raises ModelError for a model in which a row has no gradient of its own.
+        Gradients are of each row's own loss, without dropout, and in float32: a norm is that of the gradient so
+        computed, to some 1e-6 of itself. The sum over batches is in float64. Nothing is trained. Raises ModelError
+        for a model in which rows have none of their own.
         """
         raise NotImplementedError
+
+    def bound_for(self, rows: Array, targets: Array) -> float:
+        """Return how long gradients may be that a step takes on these rows: as these have it, before the first."""
+        if math.isinf(self.clip.bound) and self.clips_rows and len(rows):
+            self.clip.note(self.clipped_sum(rows, targets, math.inf).norms)
+        return self.clip.bound
+
+    @property
+    def clips_rows(self) -> bool:
+        """Return True if steps clip each row's gradient."""
+        return self.clip.is_on and self.model.has_row_gradients
 
     def predictor(self, weights: Vector) -> Predictor:
         """Return the model of these weights as a function of at most ``evaluation_batch`` rows."""
@@ -76,8 +90,22 @@ class BatchLearner(Learner):
         total = 0.0
         for _ in range(steps):
             chosen = self.rng.integers(0, len(rows), self.batch)
-            total += self.step(rows[chosen], targets[chosen])
+            count = self._drawn_count()
+            total += self.step(*self._mixed(rows[chosen], targets[chosen], count))
+            self.data.train.draw(chosen[count:])
         return Trained(steps, len(rows), total / steps)
+
+    def _drawn_count(self) -> int:
+        """Draw how many rows of a batch are drawn from others' summaries."""
+        return int(self.rng.binomial(self.batch, self.data.drawn_share)) if len(self.data.drawn) else 0
+
+    def _mixed(self, rows: Array, targets: Array, count: int) -> tuple[Array, Array]:
+        """Put ``count`` drawn rows in place of the first of a batch."""
+        if count:
+            drawn = self.data.drawn
+            chosen = self.rng.integers(0, len(drawn), count)
+            rows[:count], targets[:count] = drawn.rows[chosen], drawn.targets[chosen]
+        return rows, targets
 
     @override
     def evaluate(self, weights: Vector) -> Metrics | None:
@@ -106,3 +134,22 @@ def measure(loss: Loss, predict: Predictor, rows: Array, targets: Array, batch: 
     if loss.is_classification:
         return Metrics(total, min(right, 1.0), len(rows))
     return Metrics(total, None, len(rows), absolute, explained(squared, targets, batch))
+
+
+def sum_parts(
+    sum_part: Callable[[Array, Array, float], ClippedSum],
+    count: int,
+    rows: Array,
+    targets: Array,
+    bound: float,
+    size: int,
+) -> ClippedSum:
+    """Return the clipped sum (``count``,) over ``rows``, of which ``sum_part`` takes at most ``size`` at a time."""
+    gradient, norms, loss = np.zeros(count), [np.zeros(0)], 0.0
+    for start in range(0, len(rows), size):
+        part = slice(start, start + size)
+        found = sum_part(rows[part], targets[part], bound)
+        gradient += found.gradient
+        norms.append(found.norms)
+        loss += found.loss * (len(found.norms) / len(rows))
+    return ClippedSum(gradient, np.concatenate(norms), loss)

@@ -1,6 +1,7 @@
 """A peer's private rows in memory: training rows, and held-out rows kept apart by time."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from learnae.models.losses import Loss
 from learnae.models.outline import Model
 
 Array = NDArray[Any]
+MOST_DRAWN = 0.5  # of a batch: own rows are real ones
 
 
 class Rows:
@@ -27,7 +29,9 @@ class Rows:
         self._targets: Array = self._rows
         if target_shape is not None:
             self._targets = np.zeros((len(self._rows), *target_shape), target_type)
+        self.on_draw: Callable[[NDArray[np.integer[Any]]], None] | None = None  # told which rows are trained on
         self.written = 0  # rows ever: a copy elsewhere is out of date once this number has changed
+        self.overwritten = 0  # of them
         self._adopted = False
 
     def __len__(self) -> int:
@@ -56,8 +60,20 @@ class Rows:
             if self.written == len(self._rows) < self._capacity:
                 self._grow()
             slot = self.written % len(self._rows)
+            self.overwritten += self.written >= len(self._rows)
             self._rows[slot], self._targets[slot] = row, target
             self.written += 1
+
+    def since(self, written: int) -> NDArray[np.int64]:
+        """Return the positions of the rows that came after ``written`` was such: all of them, if they were adopted."""
+        if self._adopted or self.written - written >= len(self):
+            return np.arange(len(self))
+        return np.arange(written, self.written) % len(self._rows)
+
+    def draw(self, indices: NDArray[np.integer[Any]]) -> None:
+        """Note that the rows of these ``indices`` (k,) were trained on: each learner says so."""
+        if self.on_draw:
+            self.on_draw(indices)
 
     def adopt(self, rows: Array, targets: Array) -> None:
         """Use these arrays in place of all rows so far, whatever their number, without copying them."""
@@ -72,6 +88,9 @@ class Rows:
 
 class Dataset:
     """``train`` and ``holdout`` rows that fit ``model`` and ``loss``; ``skipped`` counts those that do not.
+
+    ``drawn`` rows look like those of other peers (learnae.samples.proxy_rows): learners mix them in, and nothing counts
+    them as rows of this peer.
 
     The rows of an ``autoencoder`` are their own targets. Where values are numbers of ``tokens``, a row has none but
     whole ones below it.
@@ -93,6 +112,7 @@ class Dataset:
         kind: type = np.int64 if classes else np.float32
         self.train = Rows(model.input_shape, shape, kind, capacity)
         self.holdout = Rows(model.input_shape, shape, kind, capacity)
+        self.drawn = Rows(model.input_shape, shape, kind, 1)
         self.skipped = 0
 
     def add(self, rows: Array, targets: Array, holdout: bool = False) -> None:
@@ -102,6 +122,17 @@ class Dataset:
         """
         rows, targets = self.usable(rows, targets)
         (self.holdout if holdout else self.train).append(rows, targets)
+
+    @property
+    def drawn_share(self) -> float:
+        """Return which share of a batch is of ``drawn`` rows."""
+        drawn = len(self.drawn)
+        return min(drawn / (drawn + len(self.train)), MOST_DRAWN) if drawn else 0.0
+
+    def teach(self, rows: Array, targets: Array) -> None:
+        """Use these as ``drawn`` rows, in place of those before; raises DataError if they do not fit the model."""
+        rows, targets = self._check_shapes(np.asarray(rows, np.float32), np.asarray(targets))
+        self.drawn.adopt(rows, rows if self.drawn.are_targets else targets.astype(self.drawn.targets.dtype))
 
     def usable(self, rows: Array, targets: Array) -> tuple[Array, Array]:
         """Return those of (n, *input_shape) rows that can be trained on: rows float32, targets as the loss needs them.

@@ -19,6 +19,7 @@ from learnae.errors import ModelError
 from learnae.ipld.fields import Fields
 from learnae.models.keras_config import check_own, read_layer
 from learnae.models.layers import MAX_UNITS, Activation, Layer, Shape, parts_of
+from learnae.models.layers.dense import ZEROS, KernelLayer
 from learnae.models.layers.normalisation import moments_among
 from learnae.models.outline import check_count
 from learnae.weights.codecs import Vector
@@ -68,6 +69,9 @@ class ModelDefinition:
             layers.extend(read)
         if shape is None or given is None:
             raise ModelError("the model has no layer that computes", "add a Dense layer")
+        kernels = [layer for layer in layers if isinstance(layer, KernelLayer)]
+        if any(layer.initialiser == ZEROS for layer in kernels[:-1]):
+            raise ModelError("a kernel before the last one is 0 at first, so that nothing learns", "use GlorotUniform")
         count = sum(math.prod(shape) for layer in layers for shape in layer.shapes)
         check_count(count)
         return cls(given, shape, tuple(layers), count)
@@ -83,6 +87,18 @@ class ModelDefinition:
         """Return which weights are moving statistics."""
         named = (pair for layer in self.layers for pair in zip(layer.names, layer.shapes, strict=True))
         return moments_among((name, math.prod(shape)) for name, shape in named)
+
+    @property
+    def has_row_gradients(self) -> bool:
+        """Return True unless a layer mixes a batch's rows in training, so that no row has a gradient of its own."""
+        return not any(layer.mixes_rows for layer in self.layers)
+
+    def check_row_gradients(self) -> None:
+        """Raise ModelError unless ``has_row_gradients``."""
+        mixing = ", ".join(sorted({type(layer).__name__ for layer in self.layers if layer.mixes_rows}))
+        if mixing:
+            what = f"{mixing} mixes the rows of a batch, so that none has a gradient of its own"
+            raise ModelError(what, "use LayerNormalization")
 
     def split(self, vector: NDArray[Any]) -> list[list[NDArray[Any]]]:
         """Return views into ``vector`` (count,): for each layer, its arrays."""

@@ -32,6 +32,10 @@ class Model(Protocol):
     def final_activation(self) -> str:
         """Return the Keras name of the activation that the model ends with."""
 
+    @property
+    def has_row_gradients(self) -> bool:
+        """Return True if learners can tell each row's gradient from a batch's."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outline:
@@ -41,6 +45,11 @@ class Outline:
     output_shape: Shape
     count: int
     final_activation: str
+
+    @property
+    def has_row_gradients(self) -> bool:
+        """Return False: Keras gives gradients of batches; one row after another they take many times as long."""
+        return False
 
     def to_fields(self) -> dict[str, Any]:
         """Return the map that goes into the manifest."""

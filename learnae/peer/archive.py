@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from learnae.bounded_dict import BoundedDict
-from learnae.error_log import ErrorLog
+from learnae.basics.bounded_dict import BoundedDict
+from learnae.basics.error_log import ErrorLog
 from learnae.errors import BlockMissingError, PeerError
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.peer.replication import Opener

@@ -6,10 +6,11 @@ author with news hands its place to one that has just published a keyframe. It k
 """
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from learnae.bounded_dict import BoundedDict
-from learnae.error_log import ErrorLog
+from learnae.basics.bounded_dict import BoundedDict
+from learnae.basics.error_log import ErrorLog
 from learnae.errors import BlockMissingError, FrameError, PeerError, SealError
 from learnae.ipld.cid import Cid
 from learnae.membership.sealing import Seals
@@ -47,7 +48,8 @@ class Following:
     """Chooses authors to follow and decodes their frames into ``replicas``, by author.
 
     ``news`` holds the newest update of every author, the peer's own (``me``) too: it tells who is live.
-    At most ``most`` others are followed; ``count`` values has the model; ``half_life`` (ms) is the merge's.
+    At most ``most`` others are followed; ``count`` values has the model; ``half_life`` (ms) is the merge's; ``fits``
+    tells whether an author keeps to the role in which it was let in.
     """
 
     tangle: Tangle
@@ -60,6 +62,7 @@ class Following:
     half_life: int
     max_broken: int = _MAX_BROKEN
     seals: Seals = Seals()
+    fits: Callable[[bytes], bool] = lambda _: True
 
     def __post_init__(self) -> None:
         self.replicas: dict[bytes, Replica] = {}
@@ -100,7 +103,7 @@ class Following:
         oldest = min(now, max((news.time for news in self.news.values()), default=now))
         oldest -= _LIVE_HALF_LIVES * self.half_life
         fresh = [a for a, news in self.news.items() if news.time >= oldest or news.update.settled]
-        return [author for author in fresh if not self.tangle.is_banned(author)]
+        return [author for author in fresh if not self.tangle.is_banned(author) and self.fits(author)]
 
     def others(self, now: int) -> list[bytes]:
         """Return the live authors without the peer itself."""

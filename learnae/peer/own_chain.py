@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
 from learnae.errors import BlockMissingError, FutureError, PeerError, SealError, StateError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import RAW, Cid

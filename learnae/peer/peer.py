@@ -3,12 +3,12 @@
 import logging
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import learnae
-from learnae.error_log import ErrorLog
-from learnae.errors import EquivocationError, NotWrittenError
+from learnae.basics.error_log import ErrorLog
+from learnae.errors import EquivocationError, MaskError, NotWrittenError, StateError
 from learnae.ipld.cid import Cid
 from learnae.membership.gate import MEMBER, Gate
 from learnae.membership.sealing import NO_SECRETS, Seals, Secrets
@@ -17,27 +17,36 @@ from learnae.peer.catching_up import CatchUp, Progress
 from learnae.peer.following import Following
 from learnae.peer.forgetting import Forgetting
 from learnae.peer.frame_encoder import FrameEncoder
+from learnae.peer.learning.founding import Founding
+from learnae.peer.learning.guard import Suspicion
 from learnae.peer.learning.merging import Merging
 from learnae.peer.learning.settling import Settled, Settling
-from learnae.peer.learning.training import ENDLESS, Training
+from learnae.peer.learning.training import ENDLESS, PRIVATE_STEPS, Training
 from learnae.peer.learning.trajectory import Trajectory
 from learnae.peer.members.records_here import open_gate
 from learnae.peer.own_chain import OwnChain
 from learnae.peer.publisher import Publisher
 from learnae.peer.publishing_policy import Cadence, PublishPolicy
 from learnae.peer.replication import Opener, Replicator
+from learnae.peer.summaries.lessons import Lessons
+from learnae.peer.summaries.releasing import Releasing
 from learnae.peer.swarm_view import SwarmView
 from learnae.ports import BlockStore, Clock, Gossip, Learner, Monitor, StateStore, Traffic, Trained
-from learnae.protocol.bodies import Profile, Summary
+from learnae.privacy.clipping import UpdateClip
+from learnae.privacy.floors import Floors, ReleaseFloor
+from learnae.privacy.policy import MASKED
+from learnae.privacy.spent import PrivacySpent
+from learnae.protocol.bodies import Profile, Summary, Update
 from learnae.protocol.identity import Identity, peer_name
 from learnae.protocol.messages import open_message
 from learnae.protocol.tangle import Tangle
-from learnae.samples.dp_statistics import Statistics, next_summary
+from learnae.samples.dp_statistics import layout_of
 from learnae.swarm.initial_weights import starting_weights
 from learnae.swarm.manifest import OPEN, Manifest
 from learnae.weights.codecs import Vector
 
 if TYPE_CHECKING:
+    from learnae.peer.masking.sums import MaskedSums, Source
     from learnae.peer.members.steward import Steward
 
 _CHECKPOINTS_PER_HORIZON = 3  # of a peer that has nothing to say: others never forget it
@@ -63,13 +72,18 @@ class Ports:
 class Options:
     """How one peer differs from another, as its role decides; all have the same rights.
 
-    ``follow`` bounds the replicas that it keeps (Following); ``seed`` makes its choices repeatable; ``steps``
-    optimiser steps are taken between two merges, 0 for as many as the manifest says (Training). ``publish`` says when
-    what they change is published; after ``patience`` updates without a gain the peer settles, 0 for never, until there
-    are more ``rows`` to train on, or others have news (Settling). ``facts`` gives
-    what only the role knows, such as the device that trains: shown in the status as it is.
-    ``statistics`` gives what this peer summarises instead of training; None while it trains. One that ``is_archive``
-    fetches and keeps everything.
+    ``follow`` bounds the replicas that it keeps (Following); ``seed`` makes its choices repeatable; ``steps`` optimiser
+    steps are taken between two merges, 0 for as many as the manifest says, few with noise (Training). ``publish`` says
+    when what they change is published; after ``patience`` updates without a gain the peer settles, 0 for never, until
+    there are more ``rows`` to train on, or others have news (Settling). Where updates are differentially private,
+    ``privacy`` gives what is spent: an update then says nothing else of rows, and the time alone decides when there is
+    one. ``recall`` takes the number of releases that own messages tell of, which the own disk may have forgotten.
+    ``facts`` gives what only the role knows, such as the device that trains: shown in the status as it is.
+    ``summaries`` releases what this peer tells of its rows, ``lessons`` takes in what others tell of theirs; None for
+    nothing. ``addend`` gives at a time (Unix ms) what it adds to masked sums, where the manifest has these. One that
+    ``is_archive`` fetches and keeps everything. ``floors`` say which updates are held back; ``update_clip`` bounds each
+    as a whole, where learners cannot clip rows. ``suspicion`` says what is wrong with weights that are to be trained on
+    (Guard).
     """
 
     name: str
@@ -81,8 +95,15 @@ class Options:
     patience: int = 0
     rows: Callable[[], int] = lambda: 0
     facts: Callable[[], Mapping[str, Any]] = dict
-    statistics: Callable[[], Statistics | None] = lambda: None
+    summaries: Releasing | None = None
+    lessons: Lessons | None = None
+    addend: "Callable[[int], Source | None]" = lambda _: None
+    privacy: Callable[[], PrivacySpent | None] = lambda: None
+    recall: Callable[[int], None] = lambda _: None
     is_archive: bool = False
+    update_clip: UpdateClip | None = None
+    floors: ReleaseFloor = field(default_factory=ReleaseFloor)
+    suspicion: Suspicion = lambda *_: ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,15 +137,19 @@ class Peer:
     forgetting: Forgetting
     cadence: Cadence
     settling: Settling
+    founding: Founding
     archive: Archive | None
     steward: "Steward | None"  # None in an open swarm
+    sums: "MaskedSums | None" = None  # where summaries are masked
 
     def __post_init__(self) -> None:
         self.author = self.own.author
         self.swarm = self.manifest.swarm
         self.tangle = self.replication.tangle
         self._has_start = False
+        self.is_private = self.options.privacy() is not None
         self._shown: int | None = None  # uptime of the last announcement
+        self._held_back = ""  # why no update was published though one was due
 
     def start(self, is_back: bool, is_first: bool = False) -> None:
         """Go on from the saved state; without one, ``is_back`` says that this key has spoken here before.
@@ -134,8 +159,18 @@ class Peer:
         """
         self._find_start()
         has_state = self.publisher.restore()
+        if self.is_private and has_state:
+            self._check_paid()
+        self.options.floors.begin()
+        self.founding.is_first = is_first
+        if self.frames.own_vote is not None:  # it has published before
+            self.options.floors.note_merged()
         if self.frames.own_vote and self.frames.own_vote.settled:
             self.settling.settle(self.frames.own_vote.time)
+        if self.options.summaries:
+            self.options.summaries.begin(self.ports.clock.now(), self.manifest.limits, has_state or is_back)
+            if self.sums and not has_state and self.options.summaries.record.number:
+                self.options.summaries.doubt()  # which vectors are out is in the state that is lost
         spoken = self.own.last.time if self.own.last else None
         self.catching_up.start(spoken, is_new=not (has_state or is_back), is_first=is_first)
 
@@ -160,21 +195,28 @@ class Peer:
             return self._bide(heard)
         self._introduce()
         self._accuse()
-        merged = (
-            self.merging.merge(self.ports.clock.now()) if self.training.taken == 0 else 0
-        )  # it replaces what is not published
+        if self.options.floors.waits_for_others and self.founding.is_over(bool(self.following.replicas)):
+            self.options.floors.note_merged()
+        merged = self._merge() if self.training.taken == 0 else 0  # it replaces what is not published
         trained = self._train()
         published = self._end_cycle() if self.training.taken else self._go_without_training(merged)
+        summarised = self._summarise()
+        self._sum()  # last, so that no checkpoint replaces it before it is announced
         self._show(bool(heard or self.training.taken == 0))
         self.forgetting.forget(self.own.last.cid if self.own.last else None)
         self.view.forget_absent(self.tangle)
-        return Tick(heard, merged, trained, published)
+        return Tick(heard, merged, trained, published or summarised)
 
     def hear(self) -> int:
         """Take in messages, records and frames; return how many messages were attached, and records taken in."""
         records = self.replication.records
         outcome = self.replication.hear()
         self.view.note(outcome)
+        if self.sums:
+            self.sums.take(outcome.attached, self.ports.clock.now())
+        elif self.options.lessons and self.view.has_new_summaries:
+            self.view.has_new_summaries = False
+            self.options.lessons.note(self.view.summaries)
         if self.archive:
             self.archive.collect(outcome.attached, self.ports.clock.uptime())
         self.following.advance(self.ports.clock.now())
@@ -226,20 +268,27 @@ class Peer:
             return False
         if self.catching_up.is_new:
             self.catching_up.is_new = False
-            self.merging.adopt(self.ports.clock.now())
+            if self.merging.adopt(self.ports.clock.now()):
+                self.options.floors.note_merged()
         if self.own.last is not before:
             self.frames.forget()
+            if self.options.summaries:
+                self.options.summaries.doubt()
         self.view.note(self.own.show_again())
         return True
 
     def _bide(self, heard: int) -> Tick:
-        """Learn while nothing may or can be published; a newcomer's own weights are replaced, so it waits."""
+        """Learn while nothing may or can be published; a newcomer's own weights are replaced, so it waits.
+
+        A step with noise is paid for, published or not, and what this peer has said may tell of more than it knows of.
+        """
         merged, trained = 0, Trained(0, 0, 0.0)
         if self._has_start and not self.catching_up.is_new:
-            merged = self.merging.merge(self.ports.clock.now())
+            merged = self._merge()
             if merged:
                 self.merging.believe(None, self.ports.clock.now())
-            trained = self._train()
+            if not self.is_private:
+                trained = self._train()
             self.training.taken = 0
         if self._show(bool(heard)) and trained.steps and self.catching_up.since is not None:  # that may take minutes
             self.save()
@@ -268,10 +317,33 @@ class Peer:
         self.merging.begin(start)
         return True
 
+    def _check_paid(self) -> None:
+        """Raise StateError if a private peer's saved weights hold steps that no row has paid for."""
+        last = self.own.last.body if self.own.last else None
+        if isinstance(last, Update) and last.privacy:  # they were paid for, and the file that says so may be lost
+            self.view.released = max(self.view.released, self.steps)
+        self.options.recall(self.view.released)
+        spent = self.options.privacy()
+        if spent and spent.releases < self.steps:
+            raise StateError(
+                f"this peer has taken {self.steps:,} steps, and only {spent.releases:,} with noise",
+                "join under another --name: differential privacy begins with weights that know none of the rows",
+            )
+
     # -- what to learn
 
+    def _merge(self) -> int:
+        merged = self.merging.merge(self.ports.clock.now())
+        if merged:
+            self.options.floors.note_merged()
+        return merged
+
     def _train(self) -> Trained:
-        """Train, unless this peer has settled and nothing is new."""
+        """Train, unless this peer has settled and nothing is new; where steps are paid for, none that is held back."""
+        if self.is_private:
+            if self.options.floors.waits_for_others:
+                return Trained(0, 0, 0.0)
+            self.options.recall(self.view.released)
         if self.settling.since is not None:
             why = self.settling.why_wake(
                 self.options.rows(), self.following.others(self.ports.clock.now()), self.merging.estimate
@@ -288,17 +360,38 @@ class Peer:
         if not (self.training.is_done and self.cadence.is_due(uptime)):
             return None
         is_last = self.settling.is_due
+        self._held_back = self.options.floors.why_held_back()
         self.training.end_cycle()  # also if the disk takes nothing: it trains on
+        if self._held_back:
+            return self._hold_back(uptime, is_last)
         if is_last and self.settling.best is not None:
             self.training.learner.load(self.settling.best)
-        if is_last or self._must_renew() or self.cadence.is_worth(self.frames.change(self.training.learner.weights())):
+        if is_last or self._must_renew() or self._is_worth():
             whole = is_last or self._is_new_epoch()
             published = self.publisher.publish_update(self.training.rows, whole=whole, settled=is_last)
+            if published:
+                self.options.floors.begin()
         elif self.training.metrics is None:  # what changes little is not published, and people still ask how good it is
             self.training.evaluate(self.merging.estimate)
         self.cadence.end(uptime, self.traffic.bytes_out - before)
         self.settling.note(self.training.metrics, self.training.loss, self.merging.estimate)
         if is_last and published:
+            self._settle()
+        return published
+
+    def _is_worth(self) -> bool:
+        """Return True if what was learnt is worth its bytes; a private peer asks no row."""
+        return self.is_private or self.cadence.is_worth(self.frames.change(self.training.learner.weights()))
+
+    def _hold_back(self, uptime: int, is_last: bool) -> Cid | None:
+        """End a cycle of which nothing may be published: what it learnt serves this machine alone."""
+        published, now = self._renew() if self._must_renew() else None, self.ports.clock.now()
+        self.merging.believe_own(self.training.rows, now)
+        self.training.evaluate(self.merging.estimate)
+        self.cadence.end(uptime, 0)
+        self.settling.note(self.training.metrics, self.training.loss, self.merging.estimate)
+        self.settling.forget_best()  # it would be published
+        if is_last and self.options.floors.lacks_rows():
             self._settle()
         return published
 
@@ -325,19 +418,40 @@ class Peer:
                 self.publisher.accuse(self.view.to_accuse[author])
             del self.view.to_accuse[author]  # not before: the disk may have taken nothing
 
+    def _sum(self) -> None:
+        """Say what is due of masked sums; none of it is a checkpoint."""
+        ledger = self.replication.gate.ledger
+        if self.sums is None or ledger is None or self.own.needs_checkpoint or not self.own.may_speak():
+            return
+        members, now = ledger.roster().members, self.ports.clock.now()
+        try:
+            self.sums.act(now, members, self.view.checkpointed, self.publisher.sum)
+        except MaskError as error:
+            self.errors.count(error)
+        totals = self.sums.take_totals() if self.options.lessons else None
+        if totals is not None and self.options.lessons:
+            self.options.lessons.note_totals([(total.values, len(total.authors)) for total in totals])
+
     def _go_without_training(self, merged: int) -> Cid | None:
-        now, horizon = self.ports.clock.now(), self.manifest.limits.horizon
         if merged:
+            now = self.ports.clock.now()
             self.merging.believe(self.frames.own_vote if self.settling.since is not None else None, now)
         if not self.own.may_speak():
             return None
-        statistics, last = self.options.statistics(), self.view.summary
-        if statistics is not None:
-            said = last.body if last and isinstance(last.body, Summary) else None
-            found = next_summary(statistics, said, now - last.time if last else 0, horizon)
-            if found:
-                return self.publisher.summarise(found)
-        return self._renew(last is not None) if self._must_renew() else None
+        return self._renew() if self._must_renew() else None
+
+    def _summarise(self) -> Cid | None:
+        """Let others have the summary of the own rows: anew after each checkpoint, which makes them forget the last."""
+        summaries, last = self.options.summaries, self.view.summary
+        if summaries is None or self.sums or not self.own.may_speak():  # no summary is seen where they are masked
+            return None
+        said = last.body if last and isinstance(last.body, Summary) else None
+        summary = summaries.due(self.ports.clock.now(), self.manifest.limits.horizon, said)
+        if summary is None or (last and said and said.release == summary.release and last.seq >= self.view.checkpoint):
+            return None
+        if not summaries.is_alone() and self.own.needs_checkpoint:  # nothing else would be attached
+            return None
+        return self.publisher.summarise(summary, checkpoint=summaries.is_alone())
 
     def _must_renew(self) -> bool:
         age = self.ports.clock.now() - self.view.checkpointed
@@ -351,13 +465,19 @@ class Peer:
         """
         return self.view.epoch != self.replication.seals.epoch
 
-    def _renew(self, sends_summaries: bool) -> Cid | None:
+    @property
+    def _is_alone(self) -> bool:
+        """Return True if this peer sends summaries and nothing else."""
+        return self.options.summaries is not None and self.options.summaries.is_alone()
+
+    def _renew(self) -> Cid | None:
         """Repeat the last checkpoint, so that no peer forgets this one, and newcomers find it."""
-        vote = self.frames.own_vote
-        if vote is not None and not sends_summaries:
-            return self.publisher.publish_update(vote.samples, whole=True, settled=True)
-        if sends_summaries and self.view.summary and isinstance(self.view.summary.body, Summary):
-            return self.publisher.summarise(self.view.summary.body)
+        vote, summaries = self.frames.own_vote, self.options.summaries
+        if vote is not None and not self._is_alone:
+            again = self.is_private or bool(self.options.floors.why_held_back())
+            return self.publisher.publish_update(vote.samples, whole=True, settled=True, again=again)
+        if summaries is not None and self._is_alone and summaries.record.summary:
+            return self.publisher.summarise(summaries.record.summary, checkpoint=True)
         return self.publisher.introduce()
 
     # -- what people see
@@ -367,11 +487,14 @@ class Peer:
 
         ``unwritable`` says since when (Unix milliseconds) and why nothing can be saved, and thus published;
         ``listening`` since when it has heard others before it speaks, ``catching_up`` how many authors of how many are
-        here; ``banned`` that its key has equivocated; ``settled`` since when it has nothing to add; ``unmeasured`` why
-        there is neither accuracy nor loss, and until when; ``membership`` is open, or whether this
-        peer may speak, and what it waits for.
+        here; ``banned`` that its key has equivocated; ``settled`` since when it has nothing to add;
+        ``privacy`` what of differential privacy is spent (bodies.PrivacySpent), None without any; ``unmeasured`` why
+        there is neither accuracy nor loss, and until when; ``held_back`` why no update is published (ReleaseFloor);
+        ``membership`` is open, or whether this peer may speak, and what it waits for;
+        ``sums``, where summaries are masked, where it stands with these.
         """
         metrics, now, facts = self.training.metrics, self.ports.clock.now(), self.options.facts()
+        spent = self.options.privacy()
         return {
             "peer": peer_name(self.author),
             "name": self.options.name,
@@ -396,13 +519,22 @@ class Peer:
             "listening": self.catching_up.since,
             "catching_up": asdict(self.catching_up.progress) if self.catching_up.since is not None else None,
             "settled": self.settling.since,
+            "privacy": spent.to_fields() if spent else None,
+            "held_back": self._why_held_back(),
             "banned": self.own.has_forked,
             "membership": self.steward.standing if self.steward else OPEN,
+            **({"sums": self.sums.status()} if self.sums else {}),
             "problems": self.errors.counts,
             "last_problems": self.errors.last,
             **facts,
             "unmeasured": facts.get("unmeasured") or self._why_unmeasured(),
         }
+
+    def _why_held_back(self) -> str:
+        """Return why updates are held back; "" where none is due, or none is to be."""
+        if self._is_alone:
+            return ""
+        return self.options.floors.lacks_rows() or ("" if self.settling.since is not None else self._held_back)
 
     def _why_unmeasured(self) -> str:
         """Return why, and until when, there are no metrics though rows are held out; "" if there are some."""
@@ -473,6 +605,7 @@ def compose_peer(
     rng, is_archive = random.Random(options.seed), options.is_archive
     gate = gate if gate is not None else open_gate(manifest, ports.store, errors)
     steward = _steward(identity, gate, ports, errors)
+    sums = _sums(identity.author, manifest, options, errors)
     secrets = secrets or (steward.keyring if steward else NO_SECRETS)
     tangle, seals = Tangle(manifest.limits, rng, author), Seals(manifest.is_sealed, secrets)
     replication = Replicator(
@@ -486,24 +619,42 @@ def compose_peer(
     )  # fmt: skip
     own = OwnChain(identity, replication, clock, errors)
     frames = FrameEncoder(manifest.codec)
-    merging = Merging(manifest, ports.learner, following, frames)
-    once = manifest.training
-    training = Training(ports.learner, options.steps or once.steps, Trajectory(ports.learner, once.steps, once.batch))
-    view = SwarmView(author, following, training, traffic)
+    once, is_private = manifest.training, options.privacy() is not None
+    if is_private:  # whether it publishes must not follow from a number of rows, and noise protects few of them
+        options = replace(options, floors=ReleaseFloor(Floors(merge_first=options.floors.waits_for_others)))
+    floors = options.floors
+    suspicion = (lambda *_: "") if is_private else options.suspicion  # it would tell of rows; noise hides each
+    merging = Merging(manifest, ports.learner, following, frames, floors.begin, suspicion)
+    wants_more = lambda: floors.wants_more  # noqa: E731
+    trajectory = Trajectory(ports.learner, once.steps, once.batch, wants_more)
+    training = Training(
+        ports.learner, _steps(manifest, options), trajectory, is_private, wants_more, options.update_clip
+    )
+    view = SwarmView(author, following, training, traffic, errors, gate)
+    following.fits = view.fits
     profile = Profile(options.name, options.role, learnae.__version__)
     publisher = Publisher(
         manifest.swarm, manifest.is_sealed, ports.state, clock, own, frames, merging, training, view, errors, traffic,
-        profile,
+        profile, options.privacy, sums,
     )  # fmt: skip
     catching_up = CatchUp(clock, ports.gossip, replication.begin, lambda: measure(replication, following))
     forgetting = Forgetting(tangle, ports.store, clock, [manifest.swarm, *manifest.start], is_archive, gate)
     peer = Peer(
         manifest, ports, options, errors, traffic, replication, following, own, catching_up,
         frames, merging, training, view, publisher, forgetting,
-        Cadence(options.publish), Settling(options.patience), archive, steward,
+        Cadence(options.publish), Settling(0 if is_private else options.patience), Founding(clock, ports.gossip),
+        archive, steward, sums,
     )  # fmt: skip
     peer.start(is_back, is_first)
     return peer
+
+
+def _steps(manifest: Manifest, options: Options) -> int:
+    """Return the optimiser steps between two merges: few where each is paid for, unless all have agreed on more."""
+    once = manifest.training.steps
+    if options.privacy() is None:
+        return options.steps or once
+    return once if manifest.privacy.training else min(once, PRIVATE_STEPS)
 
 
 def _steward(identity: Identity, gate: Gate, ports: Ports, errors: ErrorLog) -> "Steward | None":
@@ -512,3 +663,13 @@ def _steward(identity: Identity, gate: Gate, ports: Ports, errors: ErrorLog) -> 
     from learnae.peer.members.steward import Steward  # noqa: PLC0415 - ciphers, for which open swarms have no use
 
     return Steward(identity, gate, gate.ledger, ports.store, ports.clock, errors)
+
+
+def _sums(author: bytes, manifest: Manifest, options: Options, errors: ErrorLog) -> "MaskedSums | None":
+    layout = layout_of(manifest)
+    if manifest.privacy.summary.sharing != MASKED or layout is None:
+        return None
+    from learnae.peer.masking.sums import MaskedSums  # noqa: PLC0415 - ciphers, for which other swarms have no use
+
+    values, horizon = layout.groups * layout.size, manifest.limits.horizon
+    return MaskedSums(author, manifest.swarm, values, horizon, options.addend, errors)

@@ -4,10 +4,11 @@ A crash between any two of these leaves either nothing or a message that is show
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
 from learnae.errors import FrameError, NotWrittenError, StateError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import Cid
@@ -18,9 +19,14 @@ from learnae.peer.own_chain import OwnChain
 from learnae.peer.state import PeerState
 from learnae.peer.swarm_view import SwarmView
 from learnae.ports import Clock, StateStore, Traffic
+from learnae.privacy.spent import PRIVATE_SAMPLES, PrivacySpent
 from learnae.protocol.bodies import KEY, Evidence, Join, Profile, Sealed, Summary, Unknown, Update
 from learnae.protocol.messages import Message
+from learnae.protocol.sum_bodies import SumBody
 from learnae.weights.frames import Frame
+
+if TYPE_CHECKING:
+    from learnae.peer.masking.sums import MaskedSums
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +35,7 @@ _log = logging.getLogger(__name__)
 class Publisher:
     """Publishes what the parts of a peer have made, and saves and restores these parts.
 
+    ``privacy`` gives what is spent, None without differential privacy: with it, updates say nothing of rows.
     ``unwritable`` says since when (Unix milliseconds) and why nothing can be saved; None while the disk takes data.
     """
 
@@ -44,6 +51,8 @@ class Publisher:
     errors: ErrorLog
     traffic: Traffic
     profile: Profile
+    privacy: Callable[[], PrivacySpent | None]
+    sums: "MaskedSums | None" = None  # where summaries are masked
     unwritable: dict[str, Any] | None = None
 
     def introduce(self) -> Cid:
@@ -54,23 +63,36 @@ class Publisher:
         """Publish evidence, which all keep; raises NotWrittenError."""
         return self._commit(self.own.compose(evidence.to_fields(), checkpoint=False))
 
-    def summarise(self, summary: Summary) -> Cid:
-        """Publish a summary as a checkpoint: it replaces what came before it; raises NotWrittenError."""
-        self.frames.give_up()
-        body = replace(summary, peer=self.profile)
-        return self._commit(self.own.compose(body.to_fields(), checkpoint=True))
+    def sum(self, body: SumBody) -> Cid:
+        """Publish a part of a masked sum, with where this peer stands then; raises NotWrittenError."""
+        return self._commit(self.own.compose(body.to_fields(), checkpoint=False))
 
-    def publish_update(self, samples: int, *, whole: bool = False, settled: bool = False) -> Cid | None:
+    def summarise(self, summary: Summary, *, checkpoint: bool) -> Cid:
+        """Publish a summary; a ``checkpoint`` replaces what came before it, also the own updates.
+
+        Raises NotWrittenError.
+        """
+        if checkpoint:
+            self.frames.give_up()
+            summary = replace(summary, peer=self.profile)
+        return self._commit(self.own.compose(summary.to_fields(), checkpoint=checkpoint))
+
+    def publish_update(
+        self, samples: int, *, whole: bool = False, settled: bool = False, again: bool = False
+    ) -> Cid | None:
         """Publish the weights, trained on ``samples``, as the next frame; None if nothing could be published.
 
         That is where the weights have diverged or the clock is behind. A ``whole`` one is a checkpoint in any case; one
-        of a peer that has ``settled`` is its last for a while. Raises NotWrittenError; the frame is given up.
+        of a peer that has ``settled`` is its last for a while. ``again``: what others hold of this peer is published
+        once more, in place of the weights as they are. Raises NotWrittenError; the frame is given up.
         """
         if not self.own.may_speak():
             return None
-        now = self.clock.now()
+        now, spent = self.clock.now(), self.privacy()
+        samples = PRIVATE_SAMPLES if spent else samples
         try:
-            weights = self.training.learner.weights()
+            held = self.frames.own_vote
+            weights = held.vector if again and held else self.training.learner.weights()
             frame = self.frames.encode(weights, samples, now, whole or self.own.needs_checkpoint)
         except FrameError as error:
             self.errors.count(error)
@@ -79,7 +101,7 @@ class Publisher:
         self.merging.believe(self.frames.own_vote, now)
         self.training.evaluate(self.merging.estimate)
         try:
-            return self._publish_frame(frame, samples, settled)
+            return self._publish_frame(frame, samples, settled, spent)
         except NotWrittenError:
             self.frames.give_up()
             raise
@@ -92,15 +114,13 @@ class Publisher:
 
     def save(self, message: Message) -> None:
         """Save all parts together with the own last ``message``; raises NotWrittenError."""
-        summary = message if isinstance(message.body, Summary) else self.view.summary
         state = PeerState(
             swarm=self.swarm,
             message=message.data,
             body=self._plain(message),
-            summary=summary.data if summary else b"",
-            summary_body=self._plain(summary) if summary else b"",
             bytes_out=self.traffic.bytes_out,
             bytes_in=self.traffic.bytes_in,
+            sums=self.sums.standing.to_bytes() if self.sums else b"",
             **self.frames.to_state(),
             **self.merging.to_state(),
             **self.training.to_state(),
@@ -118,29 +138,30 @@ class Publisher:
         self.training.restore(state)
         self.frames.restore(state)
         self.merging.restore(state)
+        if self.sums:
+            self.sums.restore(state.sums, self.clock.now())
         outcome = self.own.resume(state.message, state.body)
         last = self.own.last
         if last and isinstance(last.body, Update) and last.body.settled and last.cid == state.update:
             self.frames.settle()
-        if state.summary:  # the chain may have forgotten it
-            self.view.note_own(self.own.read(state.summary, state.summary_body))
         self.traffic.bytes_out, self.traffic.bytes_in = state.bytes_out, state.bytes_in  # what is shown again is old
         self.view.note(outcome)
         return True
 
-    def _publish_frame(self, frame: Frame, samples: int, settled: bool) -> Cid:
+    def _publish_frame(self, frame: Frame, samples: int, settled: bool, spent: PrivacySpent | None) -> Cid:
         merged, checkpoint = self.merging.unsaid, frame.header.kind == KEY
         blocks = self.own.put_frame(frame.blocks, checkpoint=checkpoint)
         body = Update(
             frame=frame.header,
-            steps=self.training.steps,
+            steps=spent.releases if spent else self.training.steps,
             samples=samples,
-            metrics=self.training.metrics,
-            merged=merged,
+            metrics=None if spent else self.training.metrics,
+            merged=() if spent else merged,
             bytes_out=self.traffic.bytes_out,
             bytes_in=self.traffic.bytes_in,
             settled=settled,
             peer=self.profile if checkpoint else None,
+            privacy=spent,
         )
         message = self.own.compose(body.to_fields(), blocks, checkpoint=checkpoint)
         self.frames.published(message, frame, settled)

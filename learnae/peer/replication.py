@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeVar
 
-from learnae.bounded_dict import BoundedDict
-from learnae.error_log import ErrorLog
+from learnae.basics.bounded_dict import BoundedDict
+from learnae.basics.error_log import ErrorLog
 from learnae.errors import (
     BannedError,
     BlockMissingError,
@@ -129,7 +129,7 @@ class Replicator:
 
     def _kept_in_turn(self) -> tuple[Cid, ...]:
         """Return records, then evidence; of many, others each time."""
-        room, evidence, records = self.tangle.limits.kept, list(self.tangle.kept()), self.gate.announced()
+        room, evidence, records = self.tangle.limits.kept, list(self.tangle.kept()), self.gate.announced(self.tangle.me)
         first = list(_in_turn(records, self._turn, _RECORDS if evidence else room))
         return (*first, *_in_turn(evidence, self._turn, room - len(first)))
 

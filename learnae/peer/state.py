@@ -28,10 +28,10 @@ _COUNTS = (
 class PeerState:
     """Sums up the state of all parts. Saved before a message is shown, so that no seq is ever used twice.
 
-    ``message`` is the last signed message (its block's bytes), ``summary`` the last summary (likewise; empty without
-    one); ``body`` and ``summary_body`` are what these say (dag-cbor) where they are sealed. On the last ``update`` the
-    next delta stands; ``replica`` (count,) is what others have decoded at it, ``samples`` and ``time`` (Unix
-    milliseconds) are its weight in a merge. FrameEncoder counts what came since the last keyframe.
+    ``message`` is the last signed message (its block's bytes), ``body`` what it says (dag-cbor) where it is sealed. On
+    the last ``update`` the next delta stands; ``replica`` (count,) is what others have decoded at it, ``samples`` and
+    ``time`` (Unix milliseconds) are its weight in a merge. FrameEncoder counts what came since the last keyframe.
+    ``sums`` is where it stands with masked sums (Standing), empty where there are none.
     """
 
     swarm: Cid
@@ -50,9 +50,8 @@ class PeerState:
     replica: Vector | None
     estimate: Vector
     learner: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    summary: bytes = b""
     body: bytes = b""
-    summary_body: bytes = b""
+    sums: bytes = b""
 
     def to_bytes(self) -> bytes:
         """Return the sha2-256 of the rest, then an uncompressed .npz: a dag-cbor header and the arrays."""
@@ -60,9 +59,8 @@ class PeerState:
             "v": VERSION,
             "swarm": self.swarm,
             "message": self.message,
-            "summary": self.summary,
             "body": self.body,
-            "summary_body": self.summary_body,
+            "sums": self.sums,
             "update": self.update,
             **{name: getattr(self, name) for name in _COUNTS},
         }
@@ -98,7 +96,7 @@ class PeerState:
         fields = Fields(dagcbor.decode(arrays["header"].tobytes()), "state", StateError)
         if fields.integer("v") != VERSION:
             raise StateError(f"a state of version {fields.integer('v')}", "use the learnae that wrote it")
-        messages = {name: fields.value(name) for name in ("message", "summary", "body", "summary_body")}
+        messages = {name: fields.value(name) for name in ("message", "body", "sums")}
         for name, message in messages.items():
             if not isinstance(message, bytes):
                 raise fields.error(name, message, "bytes")

@@ -1,12 +1,16 @@
 """What attached messages say: names of peers, proofs of equivocation, and what this peer itself has published."""
 
+from learnae.basics.error_log import ErrorLog
+from learnae.basics.peer_names import look_alike, told_apart
+from learnae.errors import MembershipError
+from learnae.membership.gate import Gate
 from learnae.peer.following import Following
 from learnae.peer.learning.training import Training
-from learnae.peer_names import look_alike, told_apart
 from learnae.ports import Traffic
 from learnae.protocol.bodies import Evidence, Join, Profile, Sealed, Summary, Update
 from learnae.protocol.identity import peer_name
 from learnae.protocol.messages import Message
+from learnae.protocol.sum_bodies import SumBody
 from learnae.protocol.tangle import Outcome, Tangle
 
 
@@ -15,22 +19,32 @@ class SwarmView:
 
     ``names`` holds each author's last profile, ``to_accuse`` proof against those who have equivocated, ``accused`` what
     this peer has said against them already;
-    ``checkpointed`` is when this peer published its last checkpoint, Unix milliseconds, ``summary`` the message with
-    its last summary; ``epoch`` names the key epoch of what it said last of itself, empty in an open swarm.
+    ``checkpointed`` is when this peer published its last checkpoint, Unix milliseconds, ``checkpoint`` that message's
+    seq, ``summary`` the message with its last summary; ``epoch`` names the key epoch of what it said last of itself,
+    empty in an open swarm. ``summaries`` holds the last of each other author: a checkpoint if that does not train.
+    ``released`` is how many noisy releases what it has published counts, 0 without differential privacy.
     """
 
-    def __init__(self, me: bytes, following: Following, training: Training, traffic: Traffic) -> None:
+    def __init__(
+        self, me: bytes, following: Following, training: Training, traffic: Traffic, errors: ErrorLog, gate: Gate
+    ) -> None:
         self.names: dict[bytes, Profile] = {}
         self.to_accuse: dict[bytes, Evidence] = {}
         self.accused: dict[bytes, list[Evidence]] = {}
         self.checkpointed = 0
+        self.checkpoint = -1
         self.summary: Message | None = None
+        self.summaries: dict[bytes, Message] = {}
+        self.has_new_summaries = False
         self.epoch = b""
+        self.released = 0
         self._seq = -1  # of what ``epoch`` is about
         self._me = me
         self._following = following
         self._training = training
         self._traffic = traffic
+        self._errors = errors
+        self._gate = gate
 
     def note(self, outcome: Outcome) -> None:
         """Take in what was attached."""
@@ -39,15 +53,32 @@ class SwarmView:
             profile = profile_of(message)
             if profile is not None:
                 self.names[message.author] = profile
+                self._check_role(message.author, profile)
             if message.author == self._me:
                 self.note_own(message)
+            else:
+                self._note_other(message)
         for equivocation in outcome.equivocations:
             if equivocation.author != self._me:  # that is declared instead
                 self.to_accuse.setdefault(equivocation.author, equivocation)
 
+    def fits(self, author: bytes) -> bool:
+        """Return True if an author works in the role in which it was let in, as far as it has said."""
+        profile = self.names.get(author)
+        return profile is None or self._gate.fits(author, profile.role)
+
+    def _check_role(self, author: bytes, profile: Profile) -> None:
+        if not self._gate.fits(author, profile.role):
+            problem = f"{peer_name(author)[:8]} works as {profile.role}, and was let in as another"
+            self._errors.count(MembershipError(problem, "what it teaches is left out"))
+
     def forget_absent(self, tangle: Tangle) -> None:
-        """Forget names of authors of whom ``tangle`` holds nothing any more."""
+        """Forget names and summaries of authors of whom ``tangle`` holds nothing any more."""
         self.names = {author: profile for author, profile in self.names.items() if tangle.newest_of(author)}
+        gone = [author for author in self.summaries if not tangle.newest_of(author) or tangle.is_banned(author)]
+        for author in gone:
+            del self.summaries[author]
+            self.has_new_summaries = True
 
     def shown(self, name: str) -> str:
         """Return how this peer, which calls itself ``name``, is shown: told apart from all others that are known."""
@@ -61,16 +92,28 @@ class SwarmView:
         body, traffic = message.body, self._traffic
         if message.checkpoint:
             self.checkpointed = max(self.checkpointed, message.time)
-        if message.seq > self._seq and not isinstance(body, (Evidence, Sealed)):
+            self.checkpoint = max(self.checkpoint, message.seq)
+        if message.seq > self._seq and not isinstance(body, (Evidence, Sealed, SumBody)):
             self._seq, self.epoch = message.seq, message.epoch
         if isinstance(body, Update):  # of a later time than a state from a backup
             self._training.steps = max(self._training.steps, body.steps)
             traffic.bytes_out = max(traffic.bytes_out, body.bytes_out)
             traffic.bytes_in = max(traffic.bytes_in, body.bytes_in)
+            if body.privacy:
+                self.released = max(self.released, body.privacy.releases)
         if isinstance(body, Evidence):
             self.accused.setdefault(body.author, []).append(body)
-        if isinstance(body, Summary) and (self.summary is None or message.time > self.summary.time):
+        if isinstance(body, Summary) and (self.summary is None or message.seq > self.summary.seq):
             self.summary = message
+
+    def _note_other(self, message: Message) -> None:
+        known = self.summaries.get(message.author)
+        if isinstance(message.body, Summary) and (known is None or message.seq > known.seq):
+            self.summaries[message.author] = message
+            self.has_new_summaries |= known is None or (known.body, known.checkpoint) != (
+                message.body,
+                message.checkpoint,
+            )
 
 
 def profile_of(message: Message) -> Profile | None:

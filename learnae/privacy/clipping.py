@@ -1,38 +1,87 @@
-"""How long a row's gradient may be: a bound given, or the running median of the lengths seen. Pure."""
+"""How long a row's gradient may be, or an update, after those that were seen before. Pure."""
 
 import math
+from collections import deque
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-_PACE = 0.1  # of the running median: the newest norms count a tenth
+from learnae.basics.light_numpy import median
+
+WITHIN = 1 - 1e-5  # of a bound: so long are vectors made, that rounding in float32 makes none longer than it
+TINY = 1e-30  # a norm below it, which float32 hardly holds, is as good as 0
+Vector = NDArray[np.float32]
+_UPDATES, _AS_LONG = 15, 2.0  # an update may be so many times as long as the median of so many before it
+_DECILE = 0.9
+_PACE = 0.1  # of what is usual: the newest norms count a tenth
+
+
+def shares_of(norms: NDArray[np.float64], bound: float) -> NDArray[np.float64]:
+    """Return what is left of vectors of these norms (n,) if none may be longer than ``bound``: 1, or less.
+
+    >>> shares_of(np.array([0.0, 1.0, 4.0]), 2.0).round(3).tolist()
+    [1.0, 1.0, 0.5]
+    """
+    return np.minimum(1.0, WITHIN * bound / np.maximum(norms, TINY))
 
 
 @dataclass(eq=False, slots=True)
 class NormClip:
-    """Bounds the L2 norm of each row's gradient by the running median of norms; without ``is_on`` by nothing.
+    """Bounds the L2 norm of each row's gradient by what is usual; without ``is_on`` by nothing.
+
+    What is usual follows the ninth decile of the norms seen; a row may have so many ``times`` that. Rows that the model
+    has learnt have hardly a gradient: a bound near the median would stop the others from being learnt (adr 95).
 
     >>> clip = NormClip()
     >>> clip.bound
     inf
-    >>> clip.note(np.array([1.0, 2.0, 30.0]))
+    >>> clip.note(np.array([0.0, 0.5, 1.0, 30.0]))
     >>> clip.bound
-    2.0
+    4.0
     """
 
     is_on: bool = True
-    _median: float = field(default=math.inf, init=False)
+    times: float = 4.0
+    _usual: float = field(default=math.inf, init=False)
 
     @property
     def bound(self) -> float:
         """Return the greatest norm of a row's gradient; infinite without a bound, and before any norm is known."""
-        return self._median if self.is_on else math.inf
+        return self.times * self._usual if self.is_on else math.inf
 
     def note(self, norms: NDArray[np.floating]) -> None:
         """Take in the norms (n,) of some rows' gradients, as they were before they were clipped."""
         finite = norms[np.isfinite(norms)]
         if not len(finite):
             return
-        found = float(np.median(finite))
-        self._median = found if math.isinf(self._median) else self._median + _PACE * (found - self._median)
+        rank = int(_DECILE * (len(finite) - 1))  # rounded down: of a few rows the longest is no measure
+        found = float(np.partition(finite, rank)[rank])
+        self._usual = found if math.isinf(self._usual) else self._usual + _PACE * (found - self._usual)
+
+
+@dataclass(eq=False, slots=True)
+class UpdateClip:
+    """Bounds how far one update moves the weights: twice as far as the median of the updates before it.
+
+    >>> clip, start = UpdateClip(), np.zeros(2, np.float32)
+    >>> clip.clipped(start, start + 1).tolist()
+    [1.0, 1.0]
+    >>> clip.clipped(start, start + 50).round(3).tolist()
+    [2.0, 2.0]
+    """
+
+    _norms: deque[float] = field(default_factory=lambda: deque(maxlen=_UPDATES), init=False)
+
+    def clipped(self, before: Vector, after: Vector) -> Vector:
+        """Return ``after`` (count,), or what is nearer to ``before`` on the straight line between them.
+
+        The first update is as long as it is: nothing says yet how long others are.
+        """
+        change = np.subtract(after, before, dtype=np.float64)
+        norm = float(np.linalg.norm(change))
+        bound = _AS_LONG * median(self._norms) if self._norms else math.inf
+        if not norm > 0 or math.isinf(norm):  # nothing moved, or no numbers: no measure for others
+            return after
+        self._norms.append(norm)
+        return after if norm <= bound else (before + bound / norm * change).astype(np.float32)

@@ -8,13 +8,15 @@ from typing import Any
 
 from learnae.errors import ManifestError
 from learnae.ipld.fields import Fields
+from learnae.protocol.bodies import DIAGONAL, SUMMARY_FORMS, UNITS, WINDOW
 
-WINDOW, READING = UNITS = ("window", "reading")
-DIAGONAL, FULL, NONE = FORMS = ("diagonal", "full", "none")
+NONE = "none"
+FORMS = (*SUMMARY_FORMS, NONE)
 EACH, MASKED = SHARINGS = ("each", "masked")
 PLAIN = "none"  # what the manifest of a swarm with this version's defaults says
 _MOST_EPSILON = 100.0  # beyond it the accountant leaves float64
 _MOST_RELEASES = 1_000_000
+_MOST_SUMMARIES = 1000  # of one member
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +50,21 @@ class TrainingPrivacy:
 
 @dataclass(frozen=True, slots=True)
 class SummaryPrivacy:
-    """One release of statistics a class, (``epsilon``, ``delta``)-differentially private for one row more or less.
+    """Statistics a class, all of a member's ``releases`` together (``epsilon``, ``delta``)-differentially private.
 
-    ``form``: variances alone (diagonal), covariances (full), or no summaries (none). ``sharing``: each member's is
-    seen (each), or totals of some members alone (masked).
+    The figures are for one row more or less. ``form``: variances alone (diagonal), covariances (full), or no summaries
+    (none). ``sharing``: each member's is seen (each), or totals of some members alone (masked). The first is of about
+    ``rows`` at least. Of members whose updates are differentially private there is none, unless their epsilon may grow
+    by this one, too (``beside_training``).
     """
 
     epsilon: float = 8.0
     delta: float = 1e-5
     form: str = DIAGONAL
     sharing: str = EACH
+    releases: int = 1
+    rows: int = 100
+    beside_training: bool = False
 
     @classmethod
     def from_fields(cls, fields: Fields) -> SummaryPrivacy:
@@ -67,6 +74,9 @@ class SummaryPrivacy:
             delta=fields.number("delta", 1e-12, 0.01),
             form=fields.choice("form", FORMS),
             sharing=fields.choice("sharing", SHARINGS),
+            releases=fields.integer("releases", 1, _MOST_SUMMARIES),
+            rows=fields.integer("rows", 1, _MOST_RELEASES),
+            beside_training=fields.boolean("beside_training"),
         )
 
 

@@ -11,15 +11,21 @@ from learnae.ipld.cid import Cid
 from learnae.ipld.fields import Fields
 from learnae.protocol.identity import PUBLIC_KEY_BYTES
 from learnae.protocol.limits import Limits
+from learnae.protocol.sum_bodies import SUM_KINDS, MaskedVector, MaskOpen, MaskReady, SumBody
 
 ROLES = ("agent", "trainer")
+WINDOW, READING = UNITS = ("window", "reading")  # what differential privacy is counted for
 KEY, DELTA = "key", "delta"
 NAME_BYTES = 8  # of a digest: enough to tell the updates of one horizon apart, where nothing is fetched by it
 EPOCH_NAME_BYTES = 8
+PRIVATE_SAMPLES = 100  # what all say whose number of rows is private: the least that any publishes with
+MAX_EPSILON = 1e6
 _MAX_LOSS = 1e15
-BUCKETS = 23  # of a summary's histogram: eleven for each sign, and one for what is about zero
-MAX_CELLS = 340  # columns times groups of a summary: at most 185 bytes each, so that a message holds them
-_MAX_ROWS = 2**32 - 1  # in a bucket: five bytes
+DIAGONAL, FULL = SUMMARY_FORMS = ("diagonal", "full")
+SUMMARY_BYTES = 56 * 1024  # of a summary's sums, so that a message holds them
+SUMMARY_STEPS = 2048  # of a summary's unit: its sums are whole numbers of them
+COUNT_STEPS = 614  # that a row adds to its group's first sum: 0.3 units
+_SUM_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +134,55 @@ def _cut(value: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
+class PrivacySpent:
+    """What a peer's updates tell of any of its rows, at most: they are (``epsilon``, ``delta``)-differentially private.
+
+    The figures hold for one window more or less, or one reading (``protects``), and for all that the peer has ever
+    published. ``releases`` counts its noisy steps.
+
+    >>> PrivacySpent(3.9, 1e-5, 76, WINDOW).to_fields()
+    {'epsilon': 3.9, 'delta': 1e-05, 'releases': 76, 'protects': 'window'}
+    """
+
+    epsilon: float
+    delta: float
+    releases: int
+    protects: str
+
+    def bounded(self) -> PrivacySpent:
+        """Return what a message can hold: an epsilon that is too large to be computed is cut."""
+        return replace(self, epsilon=min(self.epsilon, MAX_EPSILON))
+
+    def to_fields(self) -> dict[str, Any]:
+        """Return the map that goes into the message."""
+        return asdict(self)
+
+    @classmethod
+    def from_fields(cls, fields: Fields) -> PrivacySpent:
+        """Read and bound what a peer wrote."""
+        return cls(
+            fields.number("epsilon", 0, MAX_EPSILON),
+            fields.number("delta", 0, 1),
+            fields.integer("releases"),
+            fields.choice("protects", UNITS),
+        )
+
+    @classmethod
+    def optional(cls, fields: Fields) -> PrivacySpent | None:
+        """Read the field ``privacy``; None where nothing is said of it."""
+        return cls.from_fields(fields.fields("privacy")) if "privacy" in fields else None
+
+
+@dataclass(frozen=True, slots=True)
 class Update:
     """A peer announces its newest frame; in a checkpoint with its profile.
 
     ``steps`` it has trained in all, ``samples`` it trains on, ``metrics`` of its consensus
     estimate on its own held-out rows (None without any), the updates it ``merged`` since its
     previous one (the first NAME_BYTES of their digests), and the bytes that it has sent and received.
-    A peer that is ``settled`` has stopped training: its vote does not age.
+    A peer that is ``settled`` has stopped training: its vote does not age. Where updates are differentially private,
+    ``privacy`` says how far, and what would tell of rows is left out: ``samples`` is PRIVATE_SAMPLES, there are no
+    ``metrics``, and nothing is ``merged``.
     """
 
     frame: FrameHeader
@@ -146,6 +194,7 @@ class Update:
     bytes_in: int
     settled: bool = False
     peer: Profile | None = None
+    privacy: PrivacySpent | None = None
 
     def to_fields(self) -> dict[str, Any]:
         """Return the map that goes into the message."""
@@ -159,6 +208,7 @@ class Update:
             "metrics": self.metrics.to_fields() if self.metrics else None,
             "merged": b"".join(self.merged),
             "traffic": {"in": self.bytes_in, "out": self.bytes_out},
+            **({"privacy": self.privacy.to_fields()} if self.privacy else {}),
         }
 
     @classmethod
@@ -178,6 +228,7 @@ class Update:
             bytes_in=traffic.integer("in"),
             settled=fields.boolean("settled"),
             peer=Profile.optional(fields),
+            privacy=PrivacySpent.optional(fields),
         )
 
 
@@ -209,62 +260,58 @@ class Evidence:
         return evidence
 
 
-@dataclass(frozen=True, slots=True)
-class SummaryGroup:
-    """Noisy statistics of the rows of one class; ``label`` is None for rows of unknown class.
+def group_size(form: str, columns: int) -> int:
+    """Return how many sums a group of a summary has: its rows, each column, and squares or products of columns."""
+    return 1 + columns + (columns if form == DIAGONAL else columns * (columns + 1) // 2)
 
-    ``mean`` and ``variance`` hold one value a column, or nothing where the noise is larger than what
-    there is; ``histogram`` has BUCKETS counts for each column.
+
+@dataclass(frozen=True, slots=True)
+class SummaryNoise:
+    """What the noise of a summary protects: all of its author's together are (``epsilon``, ``delta``)-private.
+
+    One row more or less is not to be told, or one reading that ``overlap`` rows share. ``deviation`` is the standard
+    deviation of the noise in each sum, in steps.
     """
 
-    label: int | None
-    count: int
-    mean: tuple[float, ...]
-    variance: tuple[float, ...]
-    histogram: tuple[tuple[int, ...], ...]
-
-    def to_fields(self) -> dict[str, Any]:
-        """Return the map that goes into the message."""
-        return asdict(self)
+    epsilon: float
+    delta: float
+    overlap: int
+    deviation: float
 
     @classmethod
-    def from_fields(cls, fields: Fields, columns: int) -> SummaryGroup:
+    def from_fields(cls, fields: Fields) -> SummaryNoise:
         """Read and bound what a peer wrote."""
-        mean, variance = fields.numbers("mean", columns), fields.numbers("variance", columns)
-        if len(mean) != len(variance) or len(mean) not in (0, columns) or min(variance, default=0.0) < 0:
-            raise fields.error("mean", len(mean), f"as long as variance, which is not negative: 0 or {columns} values")
-        histogram = fields.value("histogram")
-        if not isinstance(histogram, (list, tuple)) or len(histogram) != columns:
-            raise fields.error("histogram", histogram, f"a list of {columns} lists")
-        rows = Fields({str(index): row for index, row in enumerate(histogram)}, "histogram", MessageError)
         return cls(
-            label=None if fields.value("label") is None else fields.integer("label", 0, MAX_CELLS),
-            count=fields.integer("count", 0, _MAX_ROWS),
-            mean=mean,
-            variance=variance,
-            histogram=tuple(rows.integers(index, BUCKETS, 0, _MAX_ROWS) for index in rows),
+            fields.number("epsilon", 0, 1e6),
+            fields.number("delta", 0, 1),
+            fields.integer("overlap", 1, 2**20),
+            fields.number("deviation", 0, 2**31),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Raw-free statistics of a peer's data: see learnae.samples.dp_statistics.
+    """Raw-free statistics of a peer's rows, with noise: see learnae.samples.dp_statistics.
 
-    The ``release``-th, each differentially private by (``epsilon``, ``delta``), over ``columns`` of
-    the rows, one group a class. It is always a checkpoint.
+    The ``release``-th of its author. ``sums`` are those of ``groups`` of rows of ``columns`` values, one group after
+    another, each of group_size(``form``, ``columns``) int32, little-endian. A checkpoint if its author does not train.
     """
 
     release: int
-    epsilon: float
-    delta: float
+    noise: SummaryNoise
+    form: str
     columns: int
-    groups: tuple[SummaryGroup, ...]
+    groups: int
+    sums: bytes
     peer: Profile | None = None
 
     @property
     def rows(self) -> int:
         """Return how many rows the groups hold, noise included."""
-        return sum(group.count for group in self.groups)
+        size = _SUM_BYTES * group_size(self.form, self.columns)
+        starts = range(0, len(self.sums), size)
+        counts = [int.from_bytes(self.sums[at : at + _SUM_BYTES], "little", signed=True) for at in starts]
+        return sum(max(round(count / COUNT_STEPS), 0) for count in counts)
 
     def to_fields(self) -> dict[str, Any]:
         """Return the map that goes into the message."""
@@ -272,23 +319,29 @@ class Summary:
             "kind": "summary",
             "peer": self.peer.to_fields() if self.peer else None,
             "release": self.release,
-            "noise": {"epsilon": self.epsilon, "delta": self.delta},
+            "noise": asdict(self.noise),
+            "form": self.form,
             "columns": self.columns,
-            "groups": [group.to_fields() for group in self.groups],
+            "groups": self.groups,
+            "sums": self.sums,
         }
 
     @classmethod
     def from_fields(cls, fields: Fields, limits: Limits) -> Summary:
         """Read and bound what a peer wrote."""
-        noise = fields.fields("noise")
-        columns = fields.integer("columns", 1, MAX_CELLS)
-        groups = fields.maps("groups", MAX_CELLS // columns)
+        form = fields.choice("form", SUMMARY_FORMS)
+        columns = fields.integer("columns", 1, SUMMARY_BYTES // _SUM_BYTES)
+        size = _SUM_BYTES * group_size(form, columns)
+        if size > SUMMARY_BYTES:
+            raise fields.error("columns", columns, f"so few that a group's sums are at most {SUMMARY_BYTES} bytes")
+        groups = fields.integer("groups", 1, SUMMARY_BYTES // size)
         return cls(
             release=fields.integer("release", 1),
-            epsilon=noise.number("epsilon", 0, 1e6),
-            delta=noise.number("delta", 0, 1),
+            noise=SummaryNoise.from_fields(fields.fields("noise")),
+            form=form,
             columns=columns,
-            groups=tuple(SummaryGroup.from_fields(group, columns) for group in groups),
+            groups=groups,
+            sums=fields.octets("sums", size * groups),
             peer=Profile.optional(fields),
         )
 
@@ -312,9 +365,9 @@ class Sealed:
         return self.data[:EPOCH_NAME_BYTES]
 
 
-Body = Join | Update | Summary | Evidence | Unknown | Sealed
-_KINDS: dict[str, type[Join | Update | Summary | Evidence]] = {
-    "join": Join, "update": Update, "summary": Summary, Evidence.KIND: Evidence
+Body = Join | Update | Summary | Evidence | MaskReady | MaskedVector | MaskOpen | Unknown | Sealed
+_KINDS: dict[str, type[Join | Update | Summary | Evidence | SumBody]] = {
+    "join": Join, "update": Update, "summary": Summary, Evidence.KIND: Evidence, **SUM_KINDS
 }  # fmt: skip
 
 

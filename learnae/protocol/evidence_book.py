@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 
-from learnae.bounded_dict import BoundedDict
+from learnae.basics.bounded_dict import BoundedDict
 from learnae.ipld.cid import Cid
 from learnae.protocol.bodies import Evidence
 from learnae.protocol.limits import Limits

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 
-from learnae.bounded_dict import BoundedDict
+from learnae.basics.bounded_dict import BoundedDict
 from learnae.ipld.cid import Cid
 from learnae.protocol.limits import Limits
 from learnae.protocol.messages import Message, open_message

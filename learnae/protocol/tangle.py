@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from learnae.bounded_dict import BoundedDict
+from learnae.basics.bounded_dict import BoundedDict
 from learnae.errors import BannedError, FutureError, LimitError, MessageError, ReplayError, SequenceError, StaleError
 from learnae.ipld.cid import CID_BYTES, RAW, Cid
 from learnae.protocol.announcements import PREFIX_BYTES, Entry

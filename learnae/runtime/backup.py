@@ -1,8 +1,9 @@
-"""Backups: keys, states, versions and blocks in one tar file, which a home takes back piece by piece, each checked.
+"""Backups: keys, states, budgets, versions and blocks in a tar file, which a home takes back piece by piece, checked.
 
 ::
 
-    peers/<name>/key.pem  peers/<name>/state  peers/<name>/versions/<version>
+    peers/<name>/key.pem  peers/<name>/state  peers/<name>/summaries  peers/<name>/privacy.sqlite
+    peers/<name>/versions/<version>
     swarms/<id>/manifest.cbor  swarms/<id>/owner.key  swarms/<id>/blocks/<cid>
 
 Nothing else of a home is in it: no readings, no results, no log. What is restored is looked at as if a stranger had
@@ -25,6 +26,8 @@ from learnae.errors import BlockMissingError, ConfigurationError, EncodingError,
 from learnae.ipld.cid import MAX_BLOCK_BYTES, Cid
 from learnae.peer.state import PeerState
 from learnae.ports import check_named
+from learnae.privacy.budget_file import FILE as BUDGET
+from learnae.privacy.budget_file import check_snapshot, snapshot
 from learnae.protocol.identity import Identity
 from learnae.protocol.limits import Limits
 from learnae.protocol.messages import open_message
@@ -39,6 +42,7 @@ from learnae.system.paths import (
     MANIFEST_FILE,
     OWNER_FILE,
     STATE_FILE,
+    SUMMARIES_FILE,
     VERSIONS,
     home,
     peer_directory,
@@ -50,7 +54,9 @@ from learnae.text import shown
 _KEY_BYTES = 4096
 _WEIGHTS_BYTES = 1 << 34  # of a state or a version: far more than any model here
 _PIECE_BYTES = 1 << 20  # read at once, also of what tells about an entry
-_PEER = re.compile(rf"peers/([^/]+)/({re.escape(KEY_FILE)}|{STATE_FILE}|{VERSIONS}/(?:best|v[0-9]{{1,12}}))")
+_PEER = re.compile(
+    rf"peers/([^/]+)/({re.escape(KEY_FILE)}|{STATE_FILE}|{SUMMARIES_FILE}|{re.escape(BUDGET)}|{VERSIONS}/(?:best|v[0-9]{{1,12}}))"
+)
 _OWNER = re.compile(rf"swarms/([a-z0-9]+)/{re.escape(OWNER_FILE)}")
 _BLOCK = re.compile(rf"swarms/([a-z0-9]+)/(?:{re.escape(MANIFEST_FILE)}|blocks/([a-z0-9]+))")
 _ANOTHER = "take another backup"
@@ -71,8 +77,15 @@ def back_up(peers: list[Path], swarms: list[Path], file: Path) -> int:
                 tarfile.open(fileobj=raw, mode="w", format=tarfile.PAX_FORMAT) as tar,
             ):
                 for peer in peers:  # first: what a state stands on may be more than it knows, never less
-                    for name in (KEY_FILE, STATE_FILE, *(f"{VERSIONS}/{name}" for name in version_names(peer))):
+                    for name in (
+                        KEY_FILE,
+                        STATE_FILE,
+                        SUMMARIES_FILE,
+                        *(f"{VERSIONS}/{name}" for name in version_names(peer)),
+                    ):
                         _add_file(tar, peer / name, f"peers/{peer.name}/{name}")
+                    if (budget := snapshot(peer / BUDGET)) is not None:  # after the state: it has paid for all of it
+                        _add(tar, f"peers/{peer.name}/{BUDGET}", len(budget), io.BytesIO(budget))
                 for swarm in swarms:
                     _add_swarm(tar, swarm)
                 tar.close()
@@ -279,6 +292,8 @@ def _check_peer(directory: Path, file: Path) -> bytes:
             raise StateError(f"{directory.name}: its last message is damaged: {error.problem}", _ANOTHER) from error
         if author != identity.author:
             raise StateError(f"{directory.name}: its key is not the one that its state was saved with", _ANOTHER)
+    if (directory / BUDGET).exists():
+        check_snapshot(directory / BUDGET)
     for name in version_names(directory):
         read_version(directory, name)
     return identity.author

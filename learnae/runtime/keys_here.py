@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from learnae.basics.overriding import override
 from learnae.errors import StateError
 from learnae.membership.key_epochs import Keyring
 from learnae.membership.ledger import Ledger
 from learnae.membership.sealing import Secrets
-from learnae.overriding import override
 from learnae.protocol.identity import Identity
 from learnae.system.atomic_files import is_there
 from learnae.system.paths import KEY_FILE, OWNER_FILE, peers_here

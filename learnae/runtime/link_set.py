@@ -15,6 +15,7 @@ class LinkSet:
     """Links a peer to other machines, by name, in the order in which they are tried. Immutable: ``+`` joins two.
 
     ``states`` gives, for each link by its name, what the status says of it, such as ``connected``;
+    ``meters`` give bytes that went to callers since they were last asked, beside what the peer's own store counts;
     ``closers`` are called once, in order, when the peer leaves.
 
     >>> gateway = LinkSet(states={"gateway": lambda: "connected"}, closers=(lambda: print("closed"),))
@@ -31,6 +32,7 @@ class LinkSet:
     monitors: tuple[Monitor, ...] = ()
     desks: tuple[InviteDesk, ...] = ()
     states: Mapping[str, Callable[[], str]] = field(default_factory=dict)
+    meters: tuple[Callable[[], int], ...] = ()
     closers: tuple[Callable[[], None], ...] = ()
 
     def __post_init__(self) -> None:
@@ -46,6 +48,7 @@ class LinkSet:
             self.monitors + other.monitors,
             self.desks + other.desks,
             {**self.states, **other.states},
+            self.meters + other.meters,
             self.closers + other.closers,
         )
 

@@ -13,13 +13,14 @@ from learnae.adapters.local.clock import SystemClock
 from learnae.adapters.local.gossip import LocalGossip
 from learnae.adapters.local.state_store import LocalStateStore
 from learnae.adapters.local.status_file import StatusFile
-from learnae.errors import NotWrittenError, StateError
+from learnae.errors import ConfigurationError, NotWrittenError, StateError
 from learnae.ipld.cid import DAG_CBOR
 from learnae.peer.peer import Options, Peer, Ports, compose_peer
 from learnae.ports import Clock, Learner, Monitor, Traffic
 from learnae.protocol.limits import MINUTE
 from learnae.runtime.keys_here import owner_key
 from learnae.runtime.link_set import LinkSet
+from learnae.runtime.private.shown import PrivateMonitor
 from learnae.runtime.version_store import VersionKeeper
 from learnae.runtime.workspace import Workspace
 from learnae.system.paths import STATE_FILE, STATUS_FILE, last_status
@@ -42,7 +43,8 @@ class LinkedPeer:
     doorkeepers: tuple[Doorkeeper, ...] = ()
 
     def serve(self) -> None:
-        """Answer machines that have an invite code; the peer welcomes at its next tick."""
+        """Answer machines that want to come in, and count what went to callers; the peer welcomes at its next tick."""
+        self.peer.traffic.bytes_out += sum(meter() for meter in self.links.meters)
         for doorkeeper in self.doorkeepers:
             doorkeeper.serve()
 
@@ -62,12 +64,21 @@ class LinkedPeer:
 
 
 def build_peer(workspace: Workspace, learner: Learner, options: Options, links: LinkSet | None = None) -> LinkedPeer:
-    """Compose the peer of ``workspace``; raises StateError if its saved state does not fit."""
+    """Compose the peer of ``workspace``; raises StateError if its saved state does not fit.
+
+    Raises ConfigurationError for a peer that was let in to work in another role.
+    """
+    if not workspace.gate.fits(workspace.identity.author, options.role):
+        raise ConfigurationError(
+            f"peer {workspace.directory.name!r} was let in for another role than {options.role}",
+            "run it in that one, or join under another --name",
+        )
     links, manifest, traffic = links or LinkSet(), workspace.swarm.manifest, Traffic()
     options = replace(options, is_archive=workspace.is_archive)
     local = LocalGossip(workspace.swarm.directory, workspace.name, workspace.errors)
     gossip = Gossips({LOCAL: local, **links.gossips}, workspace.errors)
-    monitor = Monitors([StatusFile(workspace.directory / STATUS_FILE), *links.monitors])
+    remote = links.monitors if options.privacy() is None else map(PrivateMonitor, links.monitors)
+    monitor = Monitors([StatusFile(workspace.directory / STATUS_FILE), *remote])
     store = MeteredStore(workspace.store, traffic, manifest.start)
     state = LocalStateStore(workspace.directory / STATE_FILE)
     ports = Ports(store, gossip, learner, state, monitor, SystemClock())

@@ -12,8 +12,9 @@ from learnae import text
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.clock import SystemClock
 from learnae.adapters.local.gossip import LocalGossip
-from learnae.error_log import ErrorLog
-from learnae.errors import BlockMissingError, ConfigurationError, PeerError
+from learnae.basics.error_log import ErrorLog
+from learnae.basics.peer_names import harmless, told_apart
+from learnae.errors import BlockMissingError, ConfigurationError, MaskError, PeerError
 from learnae.membership.gate import Gate
 from learnae.membership.sealing import NO_SECRETS, Seals
 from learnae.models.keras_model import moments_in
@@ -22,19 +23,23 @@ from learnae.peer.members.records_here import open_gate
 from learnae.peer.replication import Replicator
 from learnae.peer.state import PeerState
 from learnae.peer.swarm_view import profile_of
-from learnae.peer_names import harmless, told_apart
-from learnae.protocol.bodies import Evidence, Join, Profile, Summary, Update
+from learnae.privacy.spent import PrivacySpent
+from learnae.protocol.bodies import KEY, Evidence, Join, Profile, Summary, Update
 from learnae.protocol.identity import peer_name
 from learnae.protocol.messages import Message, open_message
-from learnae.protocol.tangle import Tangle
+from learnae.protocol.sum_bodies import SumBody
+from learnae.protocol.tangle import Node, Tangle
 from learnae.runtime.version_store import read_version
+from learnae.samples.dp_statistics import layout_of
 from learnae.swarm.directory import open_manifest
 from learnae.swarm.manifest import Manifest
 from learnae.system.paths import STATE_FILE
 from learnae.weights.codecs import Vector
+from learnae.weights.frames import decode_frame
 from learnae.weights.merge import consensus
 
 if TYPE_CHECKING:
+    from learnae.peer.masking.heard import Sum
     from learnae.runtime.keys_here import SecretsHere
 
 _ALL_PEERS = 1 << 20
@@ -48,6 +53,7 @@ class PeerView:
 
     ``name`` is what it calls itself, ``shown`` what people see: told apart from all others (``peer_names``).
     ``summary`` is True for a peer that sends summaries of its rows and no updates: ``samples`` is then noisy.
+    ``epsilon`` is spent at ``delta``; None without differential privacy, and with it ``samples`` says nothing.
     """
 
     peer: str
@@ -63,6 +69,8 @@ class PeerView:
     accuracy: float | None
     mae: float | None
     r2: float | None
+    epsilon: float | None
+    delta: float | None
     heard: int
     bytes_out: int
     bytes_in: int
@@ -102,7 +110,7 @@ class Observer:
             self.tangle, self._store, errors, rng, b"", count, _ALL_PEERS, half_life, seals=self._seals
         )
         self._profiles: dict[bytes, Profile] = {}
-        self._summaries: dict[bytes, tuple[int, Summary]] = {}
+        self._summaries: dict[bytes, Message] = {}
 
     def refresh(self) -> int:
         """Take in new messages; return how many are known now."""
@@ -112,9 +120,9 @@ class Observer:
             for message in outcome.attached:
                 self._following.note(message)
                 self._profiles[message.author] = profile_of(message) or self._profiles.get(message.author, _UNNAMED)
-                summarised, _ = self._summaries.get(message.author, (0, None))
-                if isinstance(message.body, Summary) and message.time > summarised:
-                    self._summaries[message.author] = message.time, message.body
+                known = self._summaries.get(message.author)
+                if isinstance(message.body, Summary) and (known is None or message.seq > known.seq):
+                    self._summaries[message.author] = message
             unseen = self.unseen()
             if not outcome.attached and unseen == before:  # a long chain comes newest first, and waits
                 break
@@ -140,6 +148,11 @@ class Observer:
         views = [self._view(author, shown[peer]) for peer, author in authors.items()]
         return sorted(views, key=lambda view: (view.shown, view.peer))
 
+    def summaries(self) -> dict[str, Summary]:
+        """Return the last summary of each peer that has one, by the peer's key."""
+        found = self._summaries.items()
+        return {peer_name(author): said.body for author, said in found if isinstance(said.body, Summary)}
+
     def messages(self, count: int) -> Iterator[Message]:
         """Open the newest ``count`` messages, newest first."""
         nodes = filter(None, map(self.tangle.node, self.tangle.cids()))
@@ -147,6 +160,20 @@ class Observer:
             with suppress(BlockMissingError, PeerError):  # a peer has deleted it since; damage is for --fsck to say
                 message = open_message(self._store.get(node.cid), self.swarm, self.manifest.limits)
                 yield self._seals.opened(message, self.manifest.limits)
+
+    def totals(self) -> "list[Sum]":
+        """Return the masked sums whose totals can be seen from what is here, oldest first."""
+        from learnae.peer.masking.heard import Heard  # noqa: PLC0415 - ciphers, for which other swarms have no use
+
+        layout = layout_of(self.manifest)
+        if layout is None:
+            return []
+        heard = Heard(self.swarm, layout.groups * layout.size)
+        for message in sorted(self.messages(len(self.tangle)), key=lambda message: message.time):
+            if isinstance(message.body, SumBody):
+                with suppress(MaskError):
+                    heard.note(message.author, message.seq, message.body, message.time)
+        return [known for known in heard.sums.values() if known.is_open]
 
     def estimate(self) -> Estimate:
         """Compute the consensus estimate of all peers that published last; raises ConfigurationError without any."""
@@ -160,14 +187,40 @@ class Observer:
         newest = max(vote.time for vote in votes)
         return Estimate(consensus(votes, manifest.merge.half_life, now, moments), newest)
 
+    def replicas_of(self, author: bytes) -> list[Vector]:
+        """Decode what an author's followers have after each of its updates, oldest first, since the last gap."""
+        found: list[Vector] = []
+        step, chain = self.tangle.newest_of(author), list[Node]()
+        while step is not None and (node := self.tangle.node(step)) is not None:
+            chain += [node] if node.frame is not None else []
+            step = self.tangle.previous_of(step)
+        for node in reversed(chain):
+            assert node.frame is not None
+            is_key = node.frame.kind == KEY
+            if not is_key and not found:
+                continue
+            parts = enumerate(node.blocks)
+            try:
+                blocks = [
+                    self._seals.opened_block(author, node.seq, index, self._store.get(cid)) for index, cid in parts
+                ]
+                found.append(decode_frame(node.frame, blocks, None if is_key else found[-1], self.manifest.model.count))
+            except (BlockMissingError, PeerError):
+                found.clear()
+        return found
+
+    def spent(self) -> list[PrivacySpent | None]:
+        """Return what the newest update of each peer says of differential privacy; None where it says nothing."""
+        return [news.update.privacy for news in self._following.news.values()]
+
     def _view(self, author: bytes, shown: str) -> PeerView:
         profile, news = self._profiles.get(author, _UNNAMED), self._following.news.get(author)
         newest = self.tangle.newest_of(author)
         node = self.tangle.node(newest) if newest else None
         update = news.update if news else None
-        summary_time, summary = self._summaries.get(author, (0, None))
-        if summary and news and news.time > summary_time:
-            summary = None  # it trains by now
+        said = self._summaries.get(author)
+        is_alone = said is not None and said.checkpoint and not (news and news.time > said.time)
+        summary = said.body if said and is_alone and isinstance(said.body, Summary) else None
         metrics = update.metrics if update else None
         return PeerView(
             peer=peer_name(author),
@@ -183,6 +236,8 @@ class Observer:
             accuracy=metrics.accuracy if metrics else None,
             mae=metrics.mae if metrics else None,
             r2=metrics.r2 if metrics else None,
+            epsilon=update.privacy.epsilon if update and update.privacy else None,
+            delta=update.privacy.delta if update and update.privacy else None,
             heard=node.time if node else 0,
             bytes_out=update.bytes_out if update else 0,
             bytes_in=update.bytes_in if update else 0,
@@ -202,16 +257,19 @@ def describe(message: Message) -> dict[str, Any]:
     """Return a message as a plain map, for people and JSON."""
     body = message.body
     what: dict[str, Any] = {"kind": type(body).__name__.lower()}
+    if isinstance(body, SumBody):
+        what = {"kind": body.KIND}
     if isinstance(body, Update):
         what = {
             "kind": "update",
             "frame": f"{body.frame.kind} {body.frame.codec}",
             "steps": body.steps,
             "accuracy": body.metrics.accuracy if body.metrics else None,
+            "privacy": body.privacy.to_fields() if body.privacy else None,
             "merged": [name.hex() for name in body.merged],
         }
     elif isinstance(body, Summary):
-        what = {**body.to_fields(), "rows": body.rows}
+        what = {**body.to_fields(), "sums": body.sums.hex(), "rows": body.rows}
     elif isinstance(body, Join):
         what = {"kind": "join", "name": body.peer.name, "role": body.peer.role}
     elif isinstance(body, Evidence):
@@ -245,6 +303,13 @@ def kept_estimate(directory: Path, manifest: Manifest, name: str) -> Estimate:
     if version.swarm != manifest.swarm:
         raise ConfigurationError(f"version {name} of {directory.name} is of swarm {version.swarm}", "name that swarm")
     return Estimate(version.vector, version.time)
+
+
+def published_spent(swarm: Path) -> list[PrivacySpent | None]:
+    """Return what the peers that publish in the directory ``swarm`` say of differential privacy (Observer.spent)."""
+    observer = Observer(swarm)
+    observer.refresh()
+    return observer.spent()
 
 
 def published_estimate(swarm: Path) -> Estimate:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from learnae.adapters.local.status_file import summary
+from learnae.basics.overriding import override
 from learnae.errors import EquivocationError, NotWrittenError
-from learnae.overriding import override
 from learnae.peer.peer import Peer, Tick
 from learnae.runtime.linked_peer import LinkedPeer
 from learnae.system.service import Work

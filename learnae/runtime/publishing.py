@@ -4,7 +4,9 @@ from learnae.config.sections import GatewaySection, IotaSection, IpfsSection, La
 from learnae.peer.publishing_policy import LEAST_CHANGE, PublishPolicy
 
 NETWORK_SECONDS = 2.0  # over MQTT, IPFS or HTTP: 9 MB an hour of the preset wrist
-_SLOW_SECONDS = 60.0  # over IOTA alone, whose announcements cost proof of work; or where bytes are counted
+_SLOW_SECONDS = (
+    60.0  # over IOTA alone, whose announcements cost proof of work; or where bytes, or noisy steps, are counted
+)
 
 
 def publish_policy(
@@ -18,7 +20,7 @@ def publish_policy(
 ) -> PublishPolicy:
     """Return the policy of ``section``; a peer of one machine only publishes every ``local`` seconds by default.
 
-    A ``metered`` one has an owner who counts its bytes.
+    A ``metered`` one has an owner who counts its bytes, or rows that pay for each update: others come in time to merge.
     """
     seconds = section.every or _usual_seconds(mqtt, ipfs, iota, lan, local, metered)
     return PublishPolicy(round(seconds * 1000), section.bytes_per_hour, LEAST_CHANGE)

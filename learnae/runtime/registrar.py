@@ -6,13 +6,13 @@ are new. Each call can be repeated after a kill: what has been said already is n
 
 import logging
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.clock import SystemClock
 from learnae.adapters.local.gossip import LocalGossip
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
 from learnae.errors import ConfigurationError
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.membership.key_epochs import Keyring
@@ -83,9 +83,10 @@ class Registrar:
 
     # -- records
 
-    def sign(self, identity: Identity, body: Body) -> Record:
-        """Sign a record after all that is known here, and store it. Raises NotWrittenError."""
-        record = compose_record(identity, self._swarm, self.ledger.heads(identity.author), SystemClock().now(), body)
+    def sign(self, identity: Identity, body: Body, past: Sequence[Cid] | None = None) -> Record:
+        """Sign a record after all that is known here, or after ``past`` alone, and store it. Raises NotWrittenError."""
+        past = self.ledger.heads(identity.author) if past is None else past
+        record = compose_record(identity, self._swarm, past, SystemClock().now(), body)
         self._store.put(DAG_CBOR, record.data)
         self.ledger.add(record.data)
         return record
@@ -112,16 +113,25 @@ class Registrar:
         return self.sign(member, Invite(key, uses, expires, role)), seed
 
     def ask(self, joiner: Identity, invite: Cid | None = None, seed: bytes = b"") -> Record:
-        """Sign the joiner's wish to come in, by the ``seed`` of an ``invite`` or for members to vouch; once."""
+        """Sign the joiner's wish to come in, by the ``seed`` of an ``invite`` or for members to vouch; once.
+
+        Where members vouch it stands on nothing: they need not look for what a stranger knows.
+        """
         for record, join in self._joins_of(joiner.author):
             if join.via == invite:
                 return record
         proof = prove_join(Identity.from_seed(seed), self._swarm, joiner.author) if invite else None
-        return self.sign(joiner, Join(joiner.x25519, invite, proof))
+        return self.sign(joiner, Join(joiner.x25519, invite, proof), () if invite is None else None)
 
     def let_in(self, joiner: Identity, role: str) -> bool:
-        """Make ``joiner`` a member by keys of members that are here; return False if it is none then."""
+        """Make ``joiner`` a member by keys of members that are here; return False if it is none then.
+
+        Raises ConfigurationError if it is one that was let in for another role.
+        """
         roster = self.ledger.roster()
+        known = roster.members.get(joiner.author)
+        if known and known.role not in (ANY_ROLE, role):
+            raise ConfigurationError(f"this peer was let in as {known.role}", "join under another --name")
         hosts = [member for member in self.members_here() if member.author != joiner.author]
         if joiner.author in roster.members or joiner.author in roster.removed or not hosts:
             return joiner.author in roster.members

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from learnae.adapters.composite.block_service import BlockService
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.lock import Lock
+from learnae.basics.error_log import ErrorLog
 from learnae.config.sections import LIVE
-from learnae.error_log import ErrorLog
 from learnae.peer.members.records_here import open_gate
 from learnae.protocol.identity import Identity, peer_name
 from learnae.protocol.opener import MessageOpener

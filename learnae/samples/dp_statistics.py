@@ -1,129 +1,206 @@
-"""Summaries: raw-free statistics of local data, with noise, for peers that do not train. Pure.
+"""Summaries: sums over private rows, with noise, that others draw rows from. Pure.
 
-What a peer publishes of its rows is one noisy vector: for each class, the count, and for each column the
-first two moments and a histogram over buckets whose bounds are powers of two. No sketch that keeps
-inputs, and no exact extremes (KLL and t-digest hold both).
+A row x, clipped to the L2 norm R = 0.8 sqrt(columns), adds to the sums of its class (0.3, u, u^2) with u = x / R, or
+in the full form (0.3, u, u u^T), whose products off the diagonal, said once, count sqrt 2 times. So no row moves all
+sums together by more than sqrt(0.3^2 + 1 + 1) in L2 norm, whatever it holds. Where targets are values, a row is its
+values and its targets jointly, in one group. Each sum is a whole number of steps of 2^-11, and so is its noise: the
+low bits of a floating-point sum would tell of the rows (Mironov 2012).
 
-The noise is Gaussian (Dwork & Roth 2014, theorem A.1), so that a release is (EPSILON, DELTA)-
-differentially private for one row more or less. Values are clipped to ±BOUND first, buckets are the
-same for all peers, and all that is sent is rounded or follows from what is. Windows that overlap
-share readings: for one reading, epsilon counts as often as there are rows that see it. Releases add
-up; there is a new one only when the rows have grown by half (``next_summary``).
+The noise is Gaussian, and its size exact (Balle & Wang 2018): all releases of a member, and the moment at which the
+first comes, are together (epsilon, delta)-differentially private for one row more or less. Windows that overlap share
+readings: where a manifest protects readings, the noise is as many times larger as windows share one.
 """
 
 import math
-import random
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from learnae.protocol.bodies import BUCKETS, MAX_CELLS, Summary, SummaryGroup
+from learnae.models.dataset import Rows
+from learnae.models.graph import token_count
+from learnae.privacy.accountant import mu_for
+from learnae.privacy.noise.gaussian import Normals, fresh_normals
+from learnae.privacy.policy import MASKED, NONE, PrivacyPolicy
+from learnae.protocol.bodies import (
+    COUNT_STEPS,
+    DIAGONAL,
+    FULL,
+    READING,
+    SUMMARY_BYTES,
+    SUMMARY_STEPS,
+    Summary,
+    SummaryNoise,
+    group_size,
+)
+from learnae.swarm.manifest import AUTOENCODER, CLASSIFICATION, Manifest
 
-EPSILON, DELTA = 1.0, 1e-6  # of one release
-BOUND = 8.0  # values beyond it count as it: features come scaled to about one
-SMALLEST, LARGEST = -5, 5  # exponents of the innermost and the outermost bound of a bucket
-_COUNT_SCALE = 4.0  # counts get a quarter of the noise, which makes that of all else hardly larger
-_MIN_NOISES = 2.0  # moments of fewer rows than so many times the noise tell nothing
-_STEPS_PER_UNIT = 1024.0  # of moments: the low bits of noisy floats would tell of the noise (Mironov 2012)
-_GROWTH = 1.5  # of the rows, until there is a new release
-_RELEASE_PARTS = 16  # of the horizon: one lies between two releases
-_LEVELS = LARGEST - SMALLEST + 1
+GATE = 1 / 16  # of epsilon: what the moment of the first release costs (learnae.peer.summaries.releasing)
+MAX_ROWS = 1 << 20  # in a summary: more could not be said in int32
+MASKED_ROWS = 60_000  # of one member in a masked sum, which leaves room for its noise
+_RADIUS = 0.8  # times sqrt(columns): cuts long rows, which costs little; the noise is as large as the longest may be
+_SUM_BYTES = 4
+_CHUNK = 1024  # rows at once
 
 Array = NDArray[np.float64]
+Sums = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What the sums of a swarm's summaries are about: rows of ``columns`` values, ``inputs`` of which the model sees.
+
+    There is a group for each of ``classes``, then one for rows of unknown class; without classes that one alone.
+    """
+
+    form: str
+    columns: int
+    inputs: int
+    classes: int = 0
+
+    @property
+    def groups(self) -> int:
+        """Count the groups."""
+        return self.classes + 1
+
+    @property
+    def size(self) -> int:
+        """Count the sums of a group."""
+        return group_size(self.form, self.columns)
+
+    @property
+    def radius(self) -> float:
+        """Return the L2 norm that longer rows are cut to."""
+        return _RADIUS * math.sqrt(self.columns)
+
+    @property
+    def sensitivity(self) -> float:
+        """Return how far one row can move all sums together, in steps: rounding included."""
+        return math.hypot(COUNT_STEPS, SUMMARY_STEPS, SUMMARY_STEPS) + math.sqrt(self.size) / 2
+
+    def fits(self, summary: Summary) -> bool:
+        """Return True if ``summary`` says sums of this layout."""
+        return (summary.form, summary.columns, summary.groups) == (self.form, self.columns, self.groups)
+
+
+def layout_of(manifest: Manifest) -> Layout | None:
+    """Return what a swarm's summaries are about; None where there are none (``why_none``).
+
+    Products of columns are left out where they do not fit into a message.
+    """
+    if why_none(manifest):
+        return None
+    layout = _layout(manifest, manifest.privacy.summary.form)
+    return layout if _fits(layout) else _layout(manifest, DIAGONAL)
+
+
+def why_none(manifest: Manifest) -> str:
+    """Return why a swarm has no summaries; empty if it has."""
+    if manifest.privacy.summary.form == NONE:
+        return "the swarm's manifest asks for none"
+    if len(manifest.model.input_shape) != 1:
+        return "a sample's rows are raw windows or images, of which sums of columns tell nothing"
+    if manifest.task == CLASSIFICATION and not manifest.class_count:
+        return "a row may have several classes at once"
+    if token_count(manifest.config) is not None:
+        return "values are numbers of tokens"
+    layout = _layout(manifest, DIAGONAL)
+    return "" if _fits(layout) else f"{layout.groups} groups of {layout.columns} columns do not fit into a message"
+
+
+def _layout(manifest: Manifest, form: str) -> Layout:
+    inputs, outputs = math.prod(manifest.model.input_shape), math.prod(manifest.model.output_shape)
+    if manifest.task == CLASSIFICATION:
+        return Layout(form, inputs, inputs, manifest.class_count)
+    return Layout(form, inputs if manifest.task == AUTOENCODER else inputs + outputs, inputs)
+
+
+def _fits(layout: Layout) -> bool:
+    return layout.groups * layout.size * _SUM_BYTES <= SUMMARY_BYTES
+
+
+def most_rows(manifest: Manifest) -> int:
+    """Return how many rows of one member its summaries are of, at most."""
+    return MASKED_ROWS if manifest.privacy.summary.sharing == MASKED else MAX_ROWS
+
+
+def overlap_of(manifest: Manifest) -> int:
+    """Return how many rows share what is protected: 1 where that is a row."""
+    training, features = manifest.privacy.training, manifest.features
+    if training is None or training.protects != READING or features is None:
+        return 1
+    return -(-features.span // features.hop)
+
+
+def noise_of(layout: Layout, privacy: PrivacyPolicy, overlap: int) -> SummaryNoise:
+    """Return the noise of each release of one member."""
+    said = privacy.summary
+    mu = mu_for(said.epsilon * (1 - GATE), said.delta) / math.sqrt(said.releases)
+    return SummaryNoise(said.epsilon, said.delta, overlap, math.ceil(overlap * layout.sensitivity / mu))
 
 
 class Statistics:
-    """Counts, moments and histograms of rows with ``columns`` values in their last axis, for ``classes`` classes.
+    """The sums over at most ``most`` rows of one ``layout``, in steps; ``rows`` counts them, ``skipped`` those that
+    hold no numbers."""
 
-    A row of several positions, such as a raw window, counts as one: it adds the mean over its positions. Rows of
-    unknown class are a group of their own. Where all that would not fit into a message, there is one group.
-    """
-
-    def __init__(self, columns: int, classes: int = 0) -> None:
-        self.columns = columns
-        self.classes = classes if columns * (classes + 1) <= MAX_CELLS else 0
+    def __init__(self, layout: Layout, most: int = MAX_ROWS) -> None:
+        self.layout = layout
+        self.most = most
         self.rows = 0
         self.skipped = 0
-        groups = self.classes + 1
-        self._counts: Array = np.zeros(groups)
-        self._moments: Array = np.zeros((2, groups, columns))
-        self._histogram: Array = np.zeros((groups, columns, BUCKETS))
+        self._sums: Sums = np.zeros((layout.groups, layout.size), np.int64)
 
-    @property
-    def noise(self) -> float:
-        """Return the standard deviation of the noise in a bucket."""
-        sensitivity = math.sqrt(_COUNT_SCALE**2 + 3 * self.columns)  # a bucket and both moments of each column
-        return sensitivity * math.sqrt(2 * math.log(1.25 / DELTA)) / EPSILON
+    @classmethod
+    def of(cls, layout: Layout, rows: Rows, most: int = MAX_ROWS) -> "Statistics":
+        """Sum up the newest rows of a dataset."""
+        statistics = cls(layout, most)
+        statistics.add(rows.rows[-most:], rows.targets[-most:])
+        return statistics
 
-    def add(self, rows: NDArray[np.float32], labels: NDArray[np.int64]) -> None:
-        """Take in ``rows`` (n, ..., columns) of classes ``labels`` (n,), -1 where unknown; NaN rows are skipped."""
-        values = rows.reshape(len(rows), -1, self.columns).astype(np.float64)
-        usable = np.isfinite(values).all(axis=(1, 2))
-        self.skipped += int(len(values) - usable.sum())
-        values, known = values[usable], labels[usable]
-        groups = np.where((known >= 0) & (known < self.classes), known, self.classes)
-        clipped = np.clip(values / BOUND, -1, 1)
-        self.rows += len(values)
-        np.add.at(self._counts, groups, 1)
-        np.add.at(self._moments[0], groups, clipped.mean(axis=1))
-        np.add.at(self._moments[1], groups, (clipped**2).mean(axis=1))
-        places = (groups[:, None, None] * self.columns + np.arange(self.columns)) * BUCKETS + buckets_of(values)
-        found = np.bincount(places.ravel(), minlength=self._histogram.size) / values.shape[1]
-        self._histogram += found.reshape(self._histogram.shape)
+    def add(self, rows: NDArray[np.float32], targets: NDArray[np.generic]) -> None:
+        """Take in ``rows`` (n, inputs) with their classes (n,), -1 where unknown, or their targets (n, ...)."""
+        for start in range(0, min(len(rows), self.most - self.rows), _CHUNK):
+            part = slice(start, min(start + _CHUNK, start + self.most - self.rows))
+            self._add(rows[part], np.asarray(targets[part]))
 
-    def release(self, number: int = 1, rng: random.Random | None = None) -> Summary:
-        """Make release ``number`` with fresh noise, of the system's source of randomness unless ``rng`` is given."""
-        source = rng or random.SystemRandom()
+    def _add(self, rows: NDArray[np.float32], targets: NDArray[np.generic]) -> None:
+        layout, groups = self.layout, np.zeros(len(rows), np.int64)
+        values = rows.reshape(len(rows), layout.inputs).astype(np.float64)
+        if layout.classes:
+            known = targets.reshape(len(rows)).astype(np.int64)
+            groups = np.where((known >= 0) & (known < layout.classes), known, layout.classes)
+        elif layout.columns > layout.inputs:
+            values = np.hstack([values, targets.reshape(len(rows), -1).astype(np.float64)])
+        usable = np.isfinite(values).all(axis=1)
+        self.skipped += int(len(rows) - usable.sum())
+        self.rows += int(usable.sum())
+        np.add.at(self._sums, groups[usable], steps_of(layout, values[usable]))
 
-        def noisy(array: Array, scale: float = 1.0) -> Array:
-            noise = [source.gauss(0, self.noise / scale) for _ in range(array.size)]
-            return array + np.array(noise).reshape(array.shape)
+    def sums(self) -> Sums:
+        """Return the sums (groups * size,), exact: never to leave this machine."""
+        return self._sums.ravel().copy()
 
-        counts = noisy(self._counts, _COUNT_SCALE)
-        moments = noisy(self._moments)
-        histogram = np.maximum(np.rint(noisy(self._histogram)), 0).astype(np.int64)
-        groups = []
-        for index, count in enumerate(counts):
-            clear = count > _MIN_NOISES * self.noise
-            mean = np.clip(moments[0, index] / max(count, 1.0), -1, 1)
-            variance = np.clip(moments[1, index] / max(count, 1.0) - mean**2, 0, 1)
-            groups.append(
-                SummaryGroup(
-                    label=index if index < self.classes else None,
-                    count=max(round(count), 0),
-                    mean=_grained(mean * BOUND) if clear else (),
-                    variance=_grained(variance * BOUND**2) if clear else (),
-                    histogram=tuple(map(tuple, histogram[index].tolist())),
-                )
-            )
-        return Summary(number, EPSILON, DELTA, self.columns, tuple(groups))
+    def release(
+        self, number: int, privacy: PrivacyPolicy, overlap: int = 1, normals: Normals = fresh_normals
+    ) -> Summary:
+        """Make release ``number`` with fresh noise, ``normals`` in units of its standard deviation."""
+        layout, noise = self.layout, noise_of(self.layout, privacy, overlap)
+        drawn = np.rint(normals(layout.groups * layout.size) * noise.deviation).astype(np.int64)
+        limit = np.iinfo(np.int32)
+        noisy = np.clip(self.sums() + drawn, limit.min, limit.max)
+        return Summary(number, noise, layout.form, layout.columns, layout.groups, noisy.astype("<i4").tobytes())
 
 
-def next_summary(
-    statistics: Statistics, last: Summary | None, age: int, horizon: int, rng: random.Random | None = None
-) -> Summary | None:
-    """Return what to send now, ``age`` ms after ``last``; None for nothing.
-
-    A new release when the rows have grown by half, at the earliest a sixteenth of the ``horizon``
-    after the last one, and none of less rows than there is noise.
-    """
-    if last is not None and age < horizon // _RELEASE_PARTS:
-        return None
-    known = statistics.noise / _GROWTH if last is None else max(last.rows, statistics.noise)
-    if statistics.rows >= _GROWTH * known:
-        return statistics.release(last.release + 1 if last else 1, rng)
-    return None
-
-
-def buckets_of(values: Array) -> NDArray[np.int64]:
-    """Return the bucket of each value, in [0, BUCKETS): the middle one holds all below 2^SMALLEST, the outer the rest.
-
-    Bucket ``middle + k`` holds [2^(SMALLEST + k - 1), 2^(SMALLEST + k)), and so on for negative values.
-    """
-    _, exponent = np.frexp(values)  # |value| in [2^(exponent - 1), 2^exponent)
-    level = np.where(values == 0, 0, np.clip(exponent - SMALLEST, 0, _LEVELS))
-    return np.asarray(BUCKETS // 2 + np.sign(values).astype(np.int64) * level, np.int64)
-
-
-def _grained(values: Array) -> tuple[float, ...]:
-    return tuple((np.rint(values * _STEPS_PER_UNIT) / _STEPS_PER_UNIT + 0.0).tolist())  # + 0.0: no negative zero
+def steps_of(layout: Layout, values: Array) -> Sums:
+    """Return what rows (n, columns) add to the sums of their group (n, size)."""
+    with np.errstate(over="ignore"):
+        norms = np.linalg.norm(values, axis=1, keepdims=True)
+    largest = np.abs(values).max(axis=1, keepdims=True, initial=1.0)
+    norms = np.where(np.isfinite(norms), norms, largest * np.linalg.norm(values / largest, axis=1, keepdims=True))
+    units = values / np.maximum(norms, layout.radius)
+    squares = units**2
+    if layout.form == FULL:
+        first, second = np.triu_indices(layout.columns)
+        squares = units[:, first] * units[:, second] * np.where(first == second, 1.0, math.sqrt(2))
+    moments = np.rint(np.hstack([units, squares]) * SUMMARY_STEPS).astype(np.int64)
+    return np.hstack([np.full((len(values), 1), COUNT_STEPS), moments])

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from learnae.basics.light_numpy import median, unique
 from learnae.errors import DataError
 from learnae.ports import Samples
 from learnae.samples.time_column import USUAL_COLUMNS, Columns, check_rate, seconds_of, time_column
@@ -62,7 +63,7 @@ class Recording:
     def split_by_time(self, holdout: float) -> Samples:
         """Mark the last ``holdout`` share of each label's samples, in time, as held out."""
         marked = np.zeros(len(self.time), np.bool_)
-        for label in np.unique(self.label):
+        for label in unique(self.label):
             rows = np.flatnonzero(self.label == label)
             marked[rows[round(len(rows) * (1 - holdout)) :]] = True
         return Samples(self.time, self.values, self.label, marked)
@@ -76,7 +77,7 @@ class Recording:
         gaps = steps * features.rate > GAP_PERIODS
         if (longest := _longest(gaps)) < span:
             return (
-                f"a gap ends each window: samples are mostly {float(np.median(steps)):g} s apart, the swarm's "
+                f"a gap ends each window: samples are mostly {median(steps):g} s apart, the swarm's "
                 f"{1 / features.rate:g} s, and at most {longest} follow one another, where a window takes {span}"
             )
         if by_label and (longest := _longest(gaps | (np.diff(self.label) != 0))) < span:

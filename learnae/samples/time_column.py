@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from learnae.basics.light_numpy import median
 from learnae.errors import ConfigurationError, DataError
 from learnae.tables.numbers import is_number
 from learnae.tables.table import Floats, Where
@@ -126,7 +127,7 @@ def check_rate(seconds: Floats, rate: float, where: Where) -> None:
     close = steps[steps * rate <= GAP_PERIODS]
     if len(close) and not is_rate(seconds, rate):
         remedy = f"the swarm's are {1 / rate:g} s apart: resample them, or set time_unit if that is wrong"
-        raise DataError(f"{where.path}: samples are {float(np.median(close)):.3g} s apart", remedy)
+        raise DataError(f"{where.path}: samples are {median(close):.3g} s apart", remedy)
 
 
 def _inferred_unit(raw: Floats, rate: float | None, where: Where) -> str:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from learnae.models.dataset import Array, Dataset
 from learnae.ports import Samples
+from learnae.samples.dp_statistics import Statistics
 from learnae.swarm.features import Features
 from learnae.swarm.manifest import AUTOENCODER, FORECAST, Manifest
 from learnae.tables.times import GAP_PERIODS
@@ -94,6 +95,14 @@ def add_windows(
         if chosen.any():
             dataset.add(rows[chosen], targets[chosen], holdout)
     return int(np.count_nonzero(~usable))
+
+
+def add_to_statistics(statistics: Statistics, manifest: Manifest, rows: NDArray[np.float32], windows: Windows) -> None:
+    """Add those of the ``windows``, with features ``rows``, that are not held out; classes may be unknown."""
+    usable = ~windows.holdout
+    if manifest.needs_labels and not manifest.class_count:
+        usable &= windows.label >= 0
+    statistics.add(rows[usable], targets_of(manifest, rows, windows)[usable])
 
 
 def targets_of(manifest: Manifest, rows: NDArray[np.float32], windows: Windows) -> Array:

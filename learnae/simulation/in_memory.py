@@ -6,9 +6,9 @@ They obey the same contract suite as every other adapter.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from learnae.basics.overriding import override
 from learnae.errors import BlockMissingError, TransportError
 from learnae.ipld.cid import Cid
-from learnae.overriding import override
 from learnae.ports import BlockStore, Exchange, Gossip, Heard, Inference, Monitor, StateStore, name_block
 from learnae.protocol.announcements import Announcement
 from learnae.simulation.network import PACKET_BYTES, Host

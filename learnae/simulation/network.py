@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from learnae.basics.overriding import override
 from learnae.ipld.cid import CID_BYTES, Cid
-from learnae.overriding import override
 from learnae.ports import Clock, Heard
 from learnae.protocol.limits import HOUR
 

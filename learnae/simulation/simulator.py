@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -13,11 +13,17 @@ from learnae.adapters.composite.metered import MeteredStore
 from learnae.ipld.cid import Cid
 from learnae.membership.sealing import Secrets
 from learnae.models.dataset import Dataset
+from learnae.models.private.private_learner import PrivateLearner
 from learnae.models.reference.numpy_learner import NumpyLearner
+from learnae.peer.learning.guard import suspicion_of
 from learnae.peer.learning.training import ENDLESS
+from learnae.peer.masking.sums import Source
 from learnae.peer.peer import Options, Peer, Ports, compose_peer
 from learnae.peer.publishing_policy import PublishPolicy
 from learnae.ports import Learner, Traffic
+from learnae.privacy.clipping import NormClip
+from learnae.privacy.floors import Floors, ReleaseFloor
+from learnae.privacy.spent import PrivacySpent
 from learnae.protocol.identity import Identity
 from learnae.protocol.opener import MessageOpener
 from learnae.protocol.tangle import Tangle
@@ -32,16 +38,16 @@ LearnerFactory = Callable[[Manifest, Dataset, np.random.Generator], Learner]
 
 
 def numpy_learner(manifest: Manifest, data: Dataset, rng: np.random.Generator) -> Learner:
-    """Make the reference learner."""
+    """Make the reference learner, which clips the gradient of each row as both roles do."""
     batch = manifest.training.batch
-    return NumpyLearner(manifest.definition, manifest.objective, manifest.optimiser, data, batch, rng)
+    return NumpyLearner(manifest.definition, manifest.objective, manifest.optimiser, data, batch, rng, NormClip())
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
     """``period`` ms between a peer's ticks, each up to a quarter early or late; it listens every ``listen`` ms between
     them, 0 for never. It publishes every ``every`` ms at most, and settles after ``patience`` updates without a gain
-    (Options)."""
+    (Options). All have the same ``floors``."""
 
     seed: int = 0
     period: int = 1000
@@ -51,6 +57,7 @@ class Setting:
     every: int = 0
     patience: int = 0
     weather: Weather = Weather()
+    floors: Floors = Floors()
 
 
 def identity_of(seed: int, index: int) -> Identity:
@@ -93,8 +100,13 @@ class Member:
             publish=PublishPolicy(setting.every),
             patience=setting.patience,
             rows=lambda: len(self._data.train),
+            addend=lambda _: simulation.addends(self._index),
             is_archive=self.is_archive,
+            suspicion=suspicion_of(manifest, self._data),
+            floors=ReleaseFloor(setting.floors, self._data.train),
         )
+        if isinstance(learner, PrivateLearner):
+            options = replace(options, privacy=partial(_spent, learner), recall=learner.recall)
         secrets, opener = simulation.secrets(self._index), simulation.opener
         peer = compose_peer(self.identity, manifest, ports, options, traffic=traffic, opener=opener, secrets=secrets)
         self.host.previous_of = peer.tangle.previous_of
@@ -105,7 +117,7 @@ class Simulation:
     """Peers that train in virtual time; everything that happens follows from ``setting.seed``.
 
     In a sealed swarm ``secrets`` gives what the member of a number has, None for what records tell it; salts and new
-    secrets there follow from nothing.
+    secrets there follow from nothing. ``addends`` gives what the member of a number adds to masked sums.
     """
 
     def __init__(
@@ -115,11 +127,13 @@ class Simulation:
         setting: Setting,
         learner: LearnerFactory = numpy_learner,
         secrets: Callable[[int], Secrets | None] = lambda _: None,
+        addends: Callable[[int], Source | None] = lambda _: None,
     ) -> None:
         self.manifest = manifest
         self.learner = learner
         self.setting = setting
         self.secrets = secrets
+        self.addends = addends
         self.clock = VirtualClock(START)
         self.network = Network(self.clock, random.Random(setting.seed), setting.weather)
         self.opener = MessageOpener(_OPENED)
@@ -188,6 +202,10 @@ class Simulation:
             self.listen(member)
 
         self.network.at(self.clock.time + self.setting.listen + self.network.rng.randint(0, 20), turn)
+
+
+def _spent(learner: PrivateLearner) -> PrivacySpent:
+    return learner.spent.bounded()
 
 
 def _live(tangle: Tangle) -> Iterator[Cid]:

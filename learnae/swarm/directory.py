@@ -5,6 +5,7 @@
     HOME/swarms/<id>/
         manifest.cbor  blocks.sqlite  heads/
         owner.key       of a swarm that was made here and is not open: its founder's
+    HOME/created/<id>   is there if the swarm was made in this home
 """
 
 import fcntl
@@ -17,10 +18,11 @@ from pathlib import Path
 from learnae.errors import ConfigurationError, EncodingError, ManifestError, ModelError
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.swarm.manifest import MAX_BYTES, Manifest
-from learnae.system.atomic_files import create_once, is_there
+from learnae.system.atomic_files import create_once, is_there, writing
 from learnae.system.paths import MANIFEST_FILE, entries, home, in_home
 from learnae.system.private_files import check_unwritable, make_directory
 
+_CREATED = "created"
 _HOW_TO_MAKE = "create one with: learnae swarm create --preset wrist"
 _HOW_TO_NAME = "give its id, name, directory or a copy of its manifest.cbor"
 
@@ -88,6 +90,22 @@ def create_swarm(
     return swarm
 
 
+def note_created(swarm: Cid) -> None:
+    """Note that this home's user makes a swarm; what comes with another's directory must not say so.
+
+    Raises NotWrittenError.
+    """
+    mark = home() / _CREATED / str(swarm)
+    with writing(mark):
+        make_directory(mark.parent)
+    create_once(mark, b"")
+
+
+def is_created_here(swarm: Cid) -> bool:
+    """Return True if a swarm was made in this home."""
+    return is_there(home() / _CREATED / str(swarm))
+
+
 def open_swarm(directory: Path) -> Swarm:
     """Open the swarm in ``directory``; raises as ``open_manifest`` does, StateError if others may write there."""
     check_unwritable(*in_home(directory), directory)
@@ -101,7 +119,7 @@ def open_manifest(directory: Path) -> Manifest:
     """
     manifest = read_manifest(directory / MANIFEST_FILE)
     for name in (directory.absolute().name, Path(os.path.realpath(directory)).name):
-        if _is_cid(name) and name != str(manifest.swarm):
+        if is_swarm_id(name) and name != str(manifest.swarm):
             raise ManifestError(
                 f"{directory} holds swarm {manifest.swarm}, and is called as another",
                 f"bring its own {MANIFEST_FILE} back, or name that directory as what it holds",
@@ -129,8 +147,8 @@ def find_swarm(text: str = "") -> Swarm:
     such swarm, ConfigurationError if there is none here, or no single one.
     """
     # not Path.exists and is_file: they raise for a name that is too long, and where this user may not look
-    if _is_cid(text) or "/" in text or os.path.isfile(text) or (text and os.path.exists(Path(text, MANIFEST_FILE))):
-        directory = home() / "swarms" / text if _is_cid(text) else Path(text)
+    if is_swarm_id(text) or "/" in text or os.path.isfile(text) or (text and os.path.exists(Path(text, MANIFEST_FILE))):
+        directory = home() / "swarms" / text if is_swarm_id(text) else Path(text)
         if os.path.isfile(directory):
             return create_swarm(read_manifest(directory))
         return open_swarm(directory)
@@ -158,7 +176,8 @@ def _name_of(directory: Path) -> str:
         return "?"
 
 
-def _is_cid(text: str) -> bool:
+def is_swarm_id(text: str) -> bool:
+    """Return True if a text is a swarm's id, whether it is known here or not."""
     try:
         return Cid.parse(text).codec == DAG_CBOR
     except EncodingError:

@@ -18,7 +18,7 @@ from learnae.models.definition import ModelDefinition
 from learnae.models.losses import REGRESSIONS, Loss
 from learnae.models.optimisers import OptimiserPolicy
 from learnae.models.outline import Model, Outline
-from learnae.privacy.policy import PrivacyPolicy
+from learnae.privacy.policy import MASKED, PrivacyPolicy
 from learnae.protocol.limits import HOUR, Limits
 from learnae.swarm.features import Features, read_features
 from learnae.text import counted, shown
@@ -98,6 +98,11 @@ class Manifest:
         object.__setattr__(self, "model", model)
         object.__setattr__(self, "only_keras", reason)
         self._check_start()
+        if self.membership is None and self.privacy.summary.sharing == MASKED:
+            raise ManifestError(
+                "masked summaries in an open swarm, where one program may be all members of a sum but one",
+                "let members be invited (--membership invite), or let each summary be seen (--summaries each)",
+            )
         if self.columns:
             self._check_columns()
         if self.features and model.input_shape != self.features.shape:

@@ -4,9 +4,11 @@ import io
 import json
 import shlex
 import zipfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from learnae.privacy.spent import READING, WINDOW, PrivacySpent
 from learnae.swarm.features import WindowStatistics
 from learnae.swarm.manifest import AUTOENCODER, CLASSIFICATION, FORECAST, Manifest
 from learnae.text import shown
@@ -15,8 +17,11 @@ _STATISTICS = "all means, then standard deviations, minima, maxima, mean absolut
 CARD_FILE = "learnae.json"  # in the archive that a .keras file is, and that a .tflite file has at its end
 
 
-def card(manifest: Manifest) -> dict[str, Any]:
-    """Return the card; ``input`` and ``output`` tell how a row is made of raw data, and what the model says of it."""
+def card(manifest: Manifest, spent: Collection[PrivacySpent | None] = ()) -> dict[str, Any]:
+    """Return the card; ``input`` and ``output`` tell how a row is made of raw data, and what the model says of it.
+
+    ``spent`` holds what each peer whose updates are known says of differential privacy, None of one without.
+    """
     return {
         "swarm": str(manifest.swarm),
         "name": manifest.name,
@@ -27,10 +32,25 @@ def card(manifest: Manifest) -> dict[str, Any]:
         "classes": list(manifest.classes),
         "columns": list(manifest.columns),
         "features": manifest.features.to_fields() if manifest.features else None,
+        "privacy": {"updates": manifest.privacy.to_fields(), "spent": _spent(spent)},
     }
 
 
-def with_card(data: bytes, manifest: Manifest) -> bytes:
+def _spent(all_spent: Collection[PrivacySpent | None]) -> dict[str, Any] | None:
+    """Return what holds for the rows of each peer with differential privacy, and how many ``peers`` are ``without``."""
+    known = [spent for spent in all_spent if spent]
+    if not known:
+        return None
+    worst = PrivacySpent(
+        max(spent.epsilon for spent in known),
+        max(spent.delta for spent in known),
+        max(spent.releases for spent in known),
+        READING if all(spent.protects == READING for spent in known) else WINDOW,
+    )
+    return {**worst.to_fields(), "peers": len(known), "without": len(all_spent) - len(known)}
+
+
+def with_card(data: bytes, manifest: Manifest, spent: Collection[PrivacySpent | None] = ()) -> bytes:
     """Return ``data`` with the card as CARD_FILE.
 
     In a .keras file it is one more member. A .tflite file gets an archive at its end, as TFLite's files with
@@ -39,7 +59,7 @@ def with_card(data: bytes, manifest: Manifest) -> bytes:
     file = io.BytesIO(data)
     with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
         member = zipfile.ZipInfo(CARD_FILE)  # of no date: the same model is the same file
-        archive.writestr(member, json.dumps(card(manifest), indent=1, ensure_ascii=False), zipfile.ZIP_DEFLATED)
+        archive.writestr(member, json.dumps(card(manifest, spent), indent=1, ensure_ascii=False), zipfile.ZIP_DEFLATED)
     return file.getvalue()
 
 

@@ -8,7 +8,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import LazyLoader
 from types import ModuleType
 
-from learnae.overriding import override
+from learnae.basics.overriding import override
 
 
 class LazyFinder(MetaPathFinder):

@@ -14,8 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
+from learnae.basics.overriding import override
 from learnae.errors import ConfigurationError
-from learnae.overriding import override
 
 FILE_VARIABLE = "LEARNAE_LOG_FILE"  # of the process that begins it; its own children have other outputs
 MOST_BYTES = 4 << 20

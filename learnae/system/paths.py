@@ -6,7 +6,7 @@
     HOME/swarms/<id>/          a swarm's directory, see swarm.directory
     HOME/cache/                data files of trainers, checked and ready to be mapped into memory
     HOME/peers/<name>/         one peer's own directory
-        key.pem  state  status.json  lock  log  log.1
+        key.pem  state  summaries  status.json  lock  log  log.1
         versions/<version> consensus estimates that were kept, see runtime.version_store
 """
 
@@ -15,14 +15,15 @@ import os
 from pathlib import Path
 from typing import Any
 
+from learnae.basics.peer_names import MOST_CHARACTERS, why_unclear
 from learnae.errors import ConfigurationError, StateError
-from learnae.peer_names import MOST_CHARACTERS, why_unclear
 from learnae.system.atomic_files import read_regular, why_unwritable
 
 ARCHIVE_FILE = "archive"  # in a swarm's directory: its blocks are kept for ever
 OWNER_FILE = "owner.key"  # in a swarm's directory: who made it here
 KEY_FILE, STATE_FILE, STATUS_FILE, LOCK_FILE, LOG_FILE = "key.pem", "state", "status.json", "lock", "log"
 VERSIONS = "versions"
+SUMMARIES_FILE = "summaries"  # what the peer has released of its rows, see peer.summaries.releasing
 MANIFEST_FILE = "manifest.cbor"  # in a swarm's directory
 _NAME_BYTES = 192  # of a peer: other file names are made of it
 _STATUS_BYTES = 1 << 20  # far more than a status has

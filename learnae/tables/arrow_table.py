@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from learnae.basics.overriding import override
 from learnae.errors import DataError
-from learnae.overriding import override
 from learnae.system.installation import how_to_install
 from learnae.tables.numbers import Numbers
 from learnae.tables.table import HEAD_ROWS, Floats, Kind, Piece, Table, Where

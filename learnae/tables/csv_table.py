@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from learnae.basics.overriding import override
 from learnae.errors import DataError
-from learnae.overriding import override
 from learnae.tables import lines as text
 from learnae.tables.compression import opened
 from learnae.tables.dialect import COMMENT, Dialect, read_dialect

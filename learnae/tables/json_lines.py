@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from learnae.basics.overriding import override
 from learnae.errors import DataError
-from learnae.overriding import override
 from learnae.tables.compression import opened
 from learnae.tables.lines import Lines
 from learnae.tables.numbers import quoted

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from learnae.basics.overriding import override
 from learnae.errors import DataError
-from learnae.overriding import override
 from learnae.tables.numbers import is_missing, number, quoted
 from learnae.tables.table import Floats, Kind, Where
 from learnae.text import shown

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from learnae.basics.overriding import override
 from learnae.errors import DataError
-from learnae.overriding import override
 
 _log = logging.getLogger(__name__)
 

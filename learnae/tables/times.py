@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
+from learnae.basics.light_numpy import median
+from learnae.basics.overriding import override
 from learnae.errors import DataError
-from learnae.overriding import override
 from learnae.tables.numbers import number, quoted
 from learnae.tables.table import Floats, Kind, Where
 
@@ -178,7 +179,7 @@ def is_rate(seconds: Floats, rate: float) -> bool:
     """Return True if times, apart from gaps, are a period of ``rate`` apart, on average or most of them."""
     steps = np.diff(seconds) * rate
     steps = steps[(steps > 0) & (steps <= GAP_PERIODS)]
-    return len(steps) > 0 and min(abs(steps.mean() - 1), abs(float(np.median(steps)) - 1)) <= RATE_TOLERANCE
+    return len(steps) > 0 and min(abs(steps.mean() - 1), abs(median(steps) - 1)) <= RATE_TOLERANCE
 
 
 def looks_like_time(fields: Sequence[object], rate: float | None) -> bool:
@@ -187,7 +188,7 @@ def looks_like_time(fields: Sequence[object], rate: float | None) -> bool:
     steps = np.diff(values)
     if len(values) < 3 or not np.isfinite(values).all() or (steps <= 0).any():
         return False
-    even = abs(steps / np.median(steps) - 1) < RATE_TOLERANCE
+    even = abs(steps / median(steps) - 1) < RATE_TOLERANCE
     return bool(even.mean() > 0.5 or (rate and unit_of(values, rate)))
 
 

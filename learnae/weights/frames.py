@@ -35,7 +35,7 @@ MAX_MAGNITUDE = 1e6  # weights beyond this are a divergence or an attack, not a 
 class FramePolicy:
     """Which codecs a swarm uses; a keyframe at the latest after ``every`` updates."""
 
-    keyframe: str = "f16"
+    keyframe: str = "q8"
     delta: str = "q8"
     every: int = 32
 

@@ -29,7 +29,7 @@ from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.gossip import LocalGossip
 from learnae.adapters.local.state_store import LocalStateStore
 from learnae.adapters.mqtt.topics import Topics
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
 from learnae.ports import BlockStore, Exchange, Gossip, Heard, StateStore
 from learnae.protocol.announcements import Announcement

@@ -5,14 +5,31 @@ from typing import Any
 
 import numpy as np
 import pytest
-from learner_models import OPTIMISERS, OUTPUTS, RUNTIMES, Task, autoencoder, require, task
+from keras_configs import dense, layer
+from learner_models import (
+    BATCH,
+    OPTIMISERS,
+    OUTPUTS,
+    RUNTIMES,
+    STEPS,
+    TOLERANCE,
+    Batches,
+    Task,
+    autoencoder,
+    conv,
+    require,
+    task,
+    task_of,
+)
+from row_gradients import sum_by_rows
 
-from learnae.errors import StateError
+from learnae.errors import ModelError, StateError
 from learnae.models.dataset import Dataset
 from learnae.models.losses import LOSSES, REGRESSIONS
-from learnae.models.optimisers import OptimiserPolicy
+from learnae.models.optimisers import Optimiser, OptimiserPolicy
 from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.ports import Learner
+from learnae.privacy.clipping import NormClip
 from learnae.protocol.bodies import Metrics
 
 Make = Callable[..., Learner]
@@ -22,24 +39,24 @@ CLASSES = "sparse_categorical_crossentropy"
 RATES = {"sgd": 0.2, "momentum": 0.1, "adam": 0.02}
 
 
-def numpy(job: Task, *rest: Any) -> Learner:
-    return NumpyLearner(job.model, job.loss, *rest)
+def numpy(job: Task, *rest: Any, **options: Any) -> Learner:
+    return NumpyLearner(job.model, job.loss, *rest, **options)
 
 
-def tflite(job: Task, *rest: Any) -> Learner:
+def tflite(job: Task, *rest: Any, **options: Any) -> Learner:
     require(*RUNTIMES)
     require("flatbuffers")
     from agent.learning.tflite_learner import TfliteLearner
 
-    return TfliteLearner(job.model, job.loss, *rest)
+    return TfliteLearner(job.model, job.loss, *rest, **options)
 
 
-def jax(job: Task, *rest: Any) -> Learner:
+def jax(job: Task, *rest: Any, **options: Any) -> Learner:
     require("jax")
     require("keras")
     from trainer_node.learning.jax_learner import JaxLearner
 
-    return JaxLearner(job.config, job.loss, *rest)
+    return JaxLearner(job.config, job.loss, *rest, **options)
 
 
 def dataset(job: Task, rows: int = 60, holdout: int = 300) -> Dataset:
@@ -55,10 +72,17 @@ def dataset(job: Task, rows: int = 60, holdout: int = 300) -> Dataset:
 
 @pytest.fixture(params=[numpy, tflite, jax], ids=["numpy", "tflite", "jax"])
 def make(request: pytest.FixtureRequest) -> Make:
-    def build(job: Task, optimiser: str = "momentum", data: Dataset | None = None, seed: int = 0) -> Learner:
-        policy = OptimiserPolicy(optimiser, RATES[optimiser])
+    def build(
+        job: Task,
+        optimiser: str = "momentum",
+        data: Dataset | None = None,
+        seed: int = 0,
+        policy: OptimiserPolicy | None = None,
+        **options: Any,
+    ) -> Learner:
+        policy = policy or OptimiserPolicy(optimiser, RATES[optimiser])
         data = dataset(job) if data is None else data
-        learner: Learner = request.param(job, policy, data, 16, np.random.default_rng(seed))
+        learner: Learner = request.param(job, policy, data, 16, np.random.default_rng(seed), **options)
         learner.load(job.model.initial(0))
         return learner
 
@@ -243,3 +267,130 @@ def test_rows_that_come_later_are_learnt(make: Make) -> None:
     values, _ = job.batch(np.random.default_rng(0), 500)
     data.add(values, np.zeros(500))
     assert me.train(1).rows == 516
+
+
+# -- no row's gradient is longer than a bound
+
+EVERYTHING = task_of(
+    CLASSES,
+    *(layer("LayerNormalization"), conv(6, 4, padding="same", strides=2), layer("ReLU"), layer("Dropout", rate=0.5)),
+    *(conv(5, 3, activation="tanh", use_bias=False), layer("MaxPooling1D", pool_size=2), layer("Flatten")),
+    *(dense(7, "sigmoid"), layer("LayerNormalization", center=False), dense(6, use_bias=False), dense(3, "softmax")),
+    shape=(13, 3),
+)
+SUMMED = [EVERYTHING, task("average", "huber"), task("dense-relu", "binary_crossentropy"), autoencoder(REGRESSIONS[0])]
+
+
+@pytest.mark.parametrize("job", SUMMED, ids=["everything", "average", "dense", "autoencoder"])
+def test_gradients_of_rows_are_summed_none_longer_than_the_bound(make: Make, job: Task) -> None:
+    rng = np.random.default_rng(4)
+    rows, targets = job.batch(rng, 70)
+    rows *= 10 ** rng.uniform(-0.5, 0.5, (70, *[1] * (rows.ndim - 1))).astype(np.float32)
+    weights = job.model.initial(3) + rng.normal(size=job.model.count).astype(np.float32) / 10
+    me: Any = make(job)
+    me.load(weights)
+    state = contents(me)
+    for count, bound in ((70, 0.3), (70, np.inf), (1, 0.3)):
+        found = me.clipped_sum(rows[:count], targets[:count], bound)
+        wanted = sum_by_rows(job.model, job.loss, weights, rows[:count], targets[:count], bound)
+        assert found.norms == pytest.approx(wanted.norms, rel=1e-5, abs=1e-5)
+        assert found.gradient == pytest.approx(wanted.gradient, rel=1e-5, abs=1e-4)
+        assert found.loss == pytest.approx(wanted.loss, rel=1e-5)
+        assert np.linalg.norm(found.gradient) <= count * bound
+    assert (wanted.norms > 0.3).mean() > 0.1
+    nothing = me.clipped_sum(rows[:0], targets[:0], 1.0)
+    assert (nothing.norms.shape, np.abs(nothing.gradient).max()) == ((0,), 0)
+    assert me.weights().tobytes() == weights.tobytes()  # nothing is trained
+    assert contents(me) == state
+
+
+def test_where_layers_mix_rows_none_has_a_gradient(make: Make) -> None:
+    job = task("batch-norm", CLASSES)
+    me: Any = make(job, clip=NormClip())
+    with pytest.raises(ModelError, match="BatchNormalization mixes the rows"):
+        me.clipped_sum(*job.batch(np.random.default_rng(0)), 1.0)
+    assert me.train(3).steps == 3  # whose update can be clipped as a whole
+    assert me.weights().tobytes() == trained_without(make, job).tobytes()
+
+
+def trained_without(make: Make, job: Task) -> Any:
+    other = make(job)
+    other.train(3)
+    return other.weights()
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+@pytest.mark.parametrize("body", ["dense-tanh", "layer-norm-conv"])
+def test_steps_that_clip_are_those_of_the_rows_one_by_one(make: Make, body: str, optimiser: str) -> None:
+    """50 steps against float64; the bound is that of the first batch, then it follows the norms."""
+    job = task(body, CLASSES)
+    policy, start = OPTIMISERS[optimiser], job.model.initial(3)
+    exact, clip, reference = (
+        start.astype(np.float64),
+        NormClip(times=0.7),
+        Optimiser(policy, job.model.count, np.float64),
+    )
+    batches, data, losses, clipped = Batches(job), Dataset(job.model, job.loss), [], 0.0
+    for _ in range(STEPS):
+        rows, targets = batches.next(exact)
+        data.add(rows, targets)
+        if clip.bound == np.inf:
+            clip.note(sum_by_rows(job.model, job.loss, exact, rows, targets, np.inf).norms)
+        found = sum_by_rows(job.model, job.loss, exact, rows, targets, clip.bound)
+        clipped += (found.norms > clip.bound).mean() / STEPS
+        clip.note(found.norms)
+        reference.apply(exact, found.gradient / BATCH)
+        losses.append(found.loss)
+    assert 0.2 < clipped < 0.8
+    me = make(job, data=data, policy=policy, clip=NormClip(times=0.7))
+    me.load(start)
+    assert [step_on(me, number) for number in range(STEPS)] == pytest.approx(losses, rel=1e-4)
+    assert np.abs(me.weights() - exact).max() <= TOLERANCE[optimiser]
+
+
+def step_on(learner: Any, number: int) -> float:
+    """Take a step on a batch of the training rows."""
+    chosen = np.arange(number * BATCH, (number + 1) * BATCH, dtype=np.int32)
+    if hasattr(learner, "run"):
+        return float(learner.run(chosen[None])[0])
+    train = learner.data.train
+    return float(learner.step(train.rows[chosen], train.targets[chosen]))
+
+
+def test_one_row_moves_the_weights_by_no_more_than_the_others(make: Make) -> None:
+    job = task("none", "mean_squared_error")
+    rows, targets = job.batch(np.random.default_rng(0), 500)
+    rows[7] *= 100
+    data = Dataset(job.model, job.loss)
+    data.add(rows, targets)
+    rate, moved = 1e-5, {}
+    for is_on in (False, True):
+        me = make(job, data=data, policy=OptimiserPolicy("sgd", rate), clip=NormClip(is_on=is_on))
+        me.train(120)
+        moved[is_on] = np.linalg.norm(me.weights() - job.model.initial(0))
+    typical = np.median(sum_by_rows(job.model, job.loss, job.model.initial(0), rows, targets, np.inf).norms)
+    assert moved[True] <= 120 * rate * 8 * typical
+    assert moved[False] > 3 * moved[True]
+
+
+def test_a_learner_says_which_rows_it_trains_on_and_no_others_count(make: Make) -> None:
+    """Floors count what is drawn: a row that was not has no part in the weights, one that was has."""
+    job, drawn = task("dense-relu", CLASSES), list[int]()
+
+    def trained_on(data: Dataset) -> np.ndarray:
+        drawn.clear()
+        data.train.on_draw = lambda indices: drawn.extend(indices.tolist())
+        learner = make(job, data=data)
+        assert learner.train(3).steps == 3
+        return learner.weights()
+
+    weights, said = trained_on(dataset(job)), list(drawn)
+    assert len(said) == 3 * 16
+    others = sorted(set(range(60)) - set(said))
+    assert others, "some rows were not drawn"
+    changed = dataset(job)
+    changed.train.rows[others] += 3
+    assert np.array_equal(trained_on(changed), weights)
+    assert drawn == said
+    changed.train.rows[said[0]] += 3
+    assert not np.array_equal(trained_on(changed), weights)

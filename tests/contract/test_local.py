@@ -16,7 +16,7 @@ from children import PROCESSES, kill, running
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.gossip import LocalGossip
 from learnae.adapters.local.state_store import LocalStateStore
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
 from learnae.errors import StateError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import RAW

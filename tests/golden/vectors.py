@@ -6,7 +6,6 @@ difference means a new version, not new files. ``tests/golden/reader.py`` reads 
 
 import base64
 import json
-import random
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,18 +16,20 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from golden import record_vectors
+from golden import record_vectors, sum_vectors
 
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
 from learnae.membership.policy import Founder, MembershipPolicy
 from learnae.membership.sealing import seal
+from learnae.privacy.noise.gaussian import normals_of
+from learnae.privacy.policy import PrivacyPolicy, SummaryPrivacy
 from learnae.protocol.announcements import PREFIX_BYTES, Announcement, Entry
 from learnae.protocol.bodies import Evidence, FrameHeader, Join, Metrics, Profile, Summary, Update
 from learnae.protocol.identity import Identity
 from learnae.protocol.limits import MAX_SEQ, Limits
 from learnae.protocol.messages import Message, compose
-from learnae.samples.dp_statistics import Statistics
+from learnae.samples.dp_statistics import Layout, Statistics
 from learnae.swarm.features import WindowStatistics
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import dense_config
@@ -89,11 +90,13 @@ def signed(author: Identity, **changes: Any) -> bytes:
 
 def summary() -> Summary:
     """Of two columns and two classes, with noise that is always the same."""
-    statistics = Statistics(2, 2)
+    statistics = Statistics(Layout("full", 2, 2, 2))
     for label in (0, 1, -1):
         rows = np.tile(np.array([[0.5, -3.0], [0.0, 2.0 + label]], np.float32), (200, 1))
         statistics.add(rows, np.full(len(rows), label))
-    return statistics.release(1, random.Random(1))
+    return statistics.release(
+        1, PrivacyPolicy(summary=SummaryPrivacy(form="full")), normals=lambda count: normals_of(bytes(32), count)
+    )
 
 
 def messages() -> dict[str, Message | bytes]:
@@ -371,6 +374,7 @@ def vectors() -> dict[str, Any]:
         },
         "frames": {name: list(frames(name)) for name in NAMES},
         "sealed": sealed(),
+        "sums": {"swarm": str(SWARM), **sum_vectors.sums(SWARM.to_bytes())},
         "refused": refused,
     }
 

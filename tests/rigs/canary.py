@@ -6,9 +6,9 @@ in float32 and sent as float64, random readings are met by chance: 72 of them by
 times as often; and as decimals with six places, one probability or fraction of a second in 3,000. So what is planted
 is what nothing legitimate is:
 
-- All readings are negative, and a loss, an accuracy, a score of a class, a count and a time are not. Noisy means of a
-  summary may be, but are multiples of 2^-10, and no planted reading is. So a single reading is searched for where
-  it is long: as float64 (8 bytes), and as a decimal with its sign (9 characters).
+- All readings are negative, and a loss, an accuracy, a score of a class, a count and a time are not; the sums of a
+  summary are whole numbers. So a single reading is searched for where it is long: as float64 (8 bytes), and as a
+  decimal with its sign (9 characters).
 - As float32 and float16 it would be 4 and 2 bytes, which occur anywhere: there, runs of 8 bytes are searched for.
 
 What is left is 8 bytes by chance. Of 5,000 patterns in 10^8 bytes of hashes, signatures and compressed weights:
@@ -25,21 +25,17 @@ CHANNELS = 6
 FORMATS = ("<f4", ">f4", "<f8", ">f8", "<f2", ">f2")
 _RUN = 8  # bytes
 _LEAST, _MOST = 0.25, 4.0  # of a reading without its sign: no exponent, and one digit before the point
-_GRAIN = 1024.0  # see learnae/samples/dp_statistics.py
 
 
 def private_readings(seed: int, rows: int) -> np.ndarray:
     """Make readings (rows, CHANNELS) in float32 as described above, the same for the same seed."""
     values = -(_LEAST + np.abs(np.random.default_rng(seed).normal(size=(rows, CHANNELS))))
-    found = np.maximum(values, -_MOST + 0.1).astype(np.float32)
-    found[found * _GRAIN == np.rint(found * _GRAIN)] -= np.float32(0.3 / _GRAIN)
-    return found
+    return np.maximum(values, -_MOST + 0.1).astype(np.float32)
 
 
 def patterns(readings: np.ndarray) -> list[bytes]:
     """Every form in which these rows of planted readings could travel."""
     assert (readings < 0).all()
-    assert (readings * _GRAIN != np.rint(readings * _GRAIN)).all()
     found = {}
     for row in readings:
         for form in FORMATS:

@@ -5,7 +5,7 @@ from typing import Any
 
 from learnae.adapters.mqtt.broker_limits import BrokerLimits
 from learnae.adapters.mqtt.subscriptions import Handler, Received
-from learnae.bounded_dict import BoundedDict
+from learnae.basics.bounded_dict import BoundedDict
 
 _TOUCHED = "__contains__ __delitem__ __getitem__ __iter__ __len__ __setitem__ get items pop setdefault values"
 

@@ -18,7 +18,7 @@ from learnae.adapters.http.serving.server import HttpServer, ServerLimits
 from learnae.adapters.http.serving.service import SwarmService
 from learnae.adapters.http.serving.uploads import HttpUploads
 from learnae.adapters.local.block_store import LocalBlockStore
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.protocol.identity import Identity
 

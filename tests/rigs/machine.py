@@ -15,12 +15,13 @@ from learnae.models.dataset import Dataset
 from learnae.models.passive_learner import PassiveLearner
 from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.peer.peer import Options, Peer, Ports, compose_peer
+from learnae.peer.summaries.releasing import CHECKS, Releasing
 from learnae.ports import Heard, Traffic, Trained
 from learnae.protocol.announcements import PREFIX_BYTES, Announcement, Entry
 from learnae.protocol.bodies import KEY
 from learnae.protocol.limits import HOUR, Limits
 from learnae.protocol.messages import Message, open_message
-from learnae.samples.dp_statistics import Statistics
+from learnae.samples.dp_statistics import Statistics, layout_of
 from learnae.simulation.in_memory import MemoryBlockStore, MemoryGossip, MemoryStateStore, SilentMonitor
 from learnae.simulation.network import Network, VirtualClock, Weather
 from learnae.swarm.manifest import Manifest
@@ -173,15 +174,34 @@ def update_of(author: Author, data: bytes, kind: str = KEY, base: Cid | None = N
 
 
 class Board(Machine):
-    """A machine whose peer sends summaries."""
+    """A machine whose peer sends summaries, and that keeps on its disk what it has ``released``."""
+
+    trains = False
 
     def boot(self) -> Peer:
-        self.statistics = Statistics(2)
-        self.learner = PassiveLearner(self.manifest.model.count)  # type: ignore[assignment]
-        return self.compose(Options("me", "agent", 8, seed=1, statistics=lambda: self.statistics))
+        layout = layout_of(self.manifest)
+        assert layout
+        self.statistics = Statistics(layout)
+        self.released = getattr(self, "released", MemoryStateStore())
+        if self.trains:
+            self.learner = tiny_learner(self.manifest, self.data, 1, Learner)
+        else:
+            self.learner = PassiveLearner(self.manifest.model.count)  # type: ignore[assignment]
+        releasing = Releasing(
+            self.manifest.privacy,
+            lambda: self.statistics,
+            lambda: self.statistics.rows,
+            self.released,
+            lambda: not self.trains,
+        )
+        return self.compose(Options("me", "agent", 8, seed=1, summaries=releasing))
 
     def collect(self, rows: int) -> None:
-        self.statistics.add(np.ones((rows, 2), np.float32), np.full(rows, -1))
+        self.statistics.add(np.ones((rows, 2), np.float32), np.ones((rows, 1)))
+
+    def wait(self) -> None:
+        """Let the time pass until it is asked whether there are enough rows."""
+        self.clock.time += self.manifest.limits.horizon // CHECKS
 
 
 def kinds(machine: Machine) -> list[str]:

@@ -27,6 +27,7 @@ Finished = subprocess.CompletedProcess[str]
 
 _LAST_LINES = 30
 _MAINS = {"trainer_node": "trainer_node.start", "agent": "agent.cli", "firmware_bridge": "firmware_bridge.cli"}
+NO_FLOORS = {"LEARNAE_PRIVACY__ROWS": "0", "LEARNAE_PRIVACY__DRAWS": "0", "LEARNAE_PRIVACY__MERGE_FIRST": "false"}
 PATIENCE = 60.0  # seconds for what normally takes less than one: a machine may be busy, and stand still for seconds
 
 
@@ -150,12 +151,15 @@ class Programs:
                 os.kill(pid, 9)
 
     def environment(self, **changes: str) -> dict[str, str]:
-        """Nothing of the real user's home is seen; peers train with the engine that starts at once."""
+        """Nothing of the real user's home is seen; peers train with the engine that starts at once, on few rows."""
         own = {"LEARNAE_HOME": str(self.home), "XDG_CONFIG_HOME": str(self.config), "LEARNAE_TRAIN__ENGINE": "numpy"}
-        return clean_environment(**{**own, **changes})
+        return clean_environment(**{**own, **NO_FLOORS, **changes})
 
     def add_swarm(self, manifest: Manifest) -> Path:
         """Make a swarm where all programs look; returns its directory."""
+        mark = self.home / "created" / str(manifest.swarm)
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
         return create_swarm(manifest, self.home / "swarms" / str(manifest.swarm)).directory
 
     def run(self, module: str, *arguments: object, environment: Mapping[str, str] | None = None) -> Finished:

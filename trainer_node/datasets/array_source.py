@@ -3,8 +3,8 @@
 import math
 from collections.abc import Iterator
 
+from learnae.basics.overriding import override
 from learnae.errors import DataError
-from learnae.overriding import override
 from learnae.tables.arrays import Arrays, without_axis
 from learnae.tables.labels import Classes
 from learnae.tables.table import Kind, Where

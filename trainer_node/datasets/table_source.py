@@ -4,8 +4,8 @@ import logging
 import re
 from collections.abc import Iterator
 
+from learnae.basics.overriding import override
 from learnae.errors import DataError
-from learnae.overriding import override
 from learnae.samples.recordings import label_kind
 from learnae.samples.time_column import Columns
 from learnae.swarm.manifest import Manifest

@@ -17,13 +17,17 @@ class Part(NamedTuple):
 
 
 class DeviceRows:
-    """Copies rows to the device once, and again only if rows were added or another part is wanted."""
+    """Copies rows to the device once, and again only if rows were added or another part is wanted.
 
-    def __init__(self, jax: Any, source: Rows) -> None:
+    After each part come all ``drawn`` rows, if there are any; they are counted nowhere.
+    """
+
+    def __init__(self, jax: Any, source: Rows, drawn: Rows | None = None) -> None:
         self._jax = jax
         self._source = source
+        self._drawn = drawn
         self._most: int | None = None
-        self._held: tuple[int, int, int] | None = None  # what the part was made of
+        self._held: tuple[int, ...] | None = None  # what the part was made of
         self._part = Part(0, None, None)
 
     def __len__(self) -> int:
@@ -33,6 +37,10 @@ class DeviceRows:
     def targets(self) -> NDArray[Any]:
         """Return the targets on the host."""
         return self._source.targets
+
+    def draw(self, indices: NDArray[np.integer[Any]]) -> None:
+        """Note that the rows of these ``indices`` of the host's were trained on."""
+        self._source.draw(indices)
 
     @property
     def size(self) -> int:
@@ -50,10 +58,14 @@ class DeviceRows:
         """Return part ``number`` modulo their count; the last one reaches back, so that all have one shape."""
         size = self.size
         start = min(number % self.parts * size, len(self) - size)
-        wanted = (self._source.written, start, size)
+        drawn = self._drawn if self._drawn is not None and len(self._drawn) else None
+        wanted = (self._source.written, start, size, drawn.written if drawn else 0)
         if self._held != wanted:
             self.drop()
-            rows, on_host = self._put(self._source.rows[start : start + size]), self.targets[start : start + size]
+            own, on_host = self._source.rows[start : start + size], self.targets[start : start + size]
+            if drawn is not None:
+                own, on_host = np.concatenate([own, drawn.rows]), np.concatenate([on_host, drawn.targets])
+            rows = self._put(own)
             if on_host.dtype.kind == "i":
                 on_host = on_host.astype(np.int32)  # JAX's integer
             targets = rows if self._source.are_targets else self._put(on_host)

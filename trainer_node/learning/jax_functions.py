@@ -12,14 +12,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from learnae.errors import StateError
+from learnae.errors import ModelError, StateError
+from learnae.models.definition import ModelDefinition
 from learnae.models.keras_model import build_model, import_keras, moments_of, outline_of
 from learnae.models.layers import parts_of
 from learnae.models.layers.normalisation import MOVING_VARIANCE
 from learnae.models.optimisers import OptimiserPolicy
+from learnae.privacy.clipping import TINY, WITHIN
 from learnae.weights.codecs import Vector
 from trainer_node.learning.convolutions import arranged
 from trainer_node.learning.renormalisation import renormalise
+from trainer_node.learning.row_norms import Tap
 
 Arrays = list[Any]
 # the flat state of learnae.models.optimisers, and where Keras' optimisers keep the same
@@ -46,7 +49,9 @@ class Functions:
         self._jax: Any = importlib.import_module("jax")
         self._policy = policy
         self._model = renormalise(build_model(config, precision))
-        self._loss = getattr(keras.losses, "".join(part.capitalize() for part in loss.split("_")))()
+        objective = getattr(keras.losses, "".join(part.capitalize() for part in loss.split("_")))
+        self._loss, self._losses = objective(), objective(reduction=None)
+        self._tap, self.no_row_gradients = self._tapped(config)
         self._optimiser = keras_optimiser(keras, policy)
         self._optimiser.build(self._model.trainable_variables)
         self._places = self._find_places()
@@ -55,7 +60,17 @@ class Functions:
         self.moments = moments_of(self._model)
         self.device = self._jax.devices()[0]
         self.train = self._jax.jit(self._scan, donate_argnums=0)
+        self.train_clipped = self._jax.jit(self._clipped_scan, donate_argnums=0)
+        self.clipped_sum = self._jax.jit(self._clipped_sum)
         self.predict = self._jax.jit(self._predict, static_argnums=4)
+
+    def _tapped(self, config: Mapping[str, Any]) -> tuple[Tap | None, ModelError | None]:
+        """Return what tells the norms of rows' gradients, or why nothing can."""
+        try:
+            ModelDefinition.from_config(config).check_row_gradients()
+        except ModelError as error:
+            return None, error
+        return Tap(self._model), None
 
     def initial(self) -> Carry:
         """Return Keras' own initial weights and a fresh optimiser."""
@@ -91,6 +106,50 @@ class Functions:
         trainable, optimiser = self._optimiser.stateless_apply(carry.optimiser, gradient, carry.trainable)
         return Carry(trainable, other, optimiser), loss
 
+    def _clipped_scan(self, carry: Carry, rows: Any, targets: Any, indices: Any, bound: Any) -> tuple[Carry, Any]:
+        """Take steps as ``_scan`` does, no row's gradient longer than ``bound``; also return norms (steps, batch)."""
+        jnp = self._jax.numpy
+
+        def one(carry: Carry, rows: Any, targets: Any) -> Any:
+            shares = jnp.full(len(rows), 1 / len(rows))
+            gradient, norms, loss, other = self._clipped(carry, rows, targets, shares, bound, training=True)
+            trainable, optimiser = self._optimiser.stateless_apply(carry.optimiser, gradient, carry.trainable)
+            return Carry(trainable, other, optimiser), (loss, norms)
+
+        one = arranged(one) if self.device.platform == "cpu" else one
+        with self._jax.default_matmul_precision("highest"):
+            result: tuple[Carry, Any] = self._jax.lax.scan(
+                lambda carry, chosen: one(carry, rows[chosen], targets[chosen]), carry, indices
+            )
+        return result
+
+    def _clipped_sum(self, carry: Carry, rows: Any, targets: Any, shares: Any, bound: Any) -> tuple[Arrays, Any, Any]:
+        """Return the sum of the gradients of ``rows`` with ``shares`` (n,), their norms (n,), and the loss so summed.
+
+        No gradient is longer than ``bound``; dropout is inactive.
+        """
+        with self._jax.default_matmul_precision("highest"):
+            return self._clipped(carry, rows, targets, shares, bound, training=False)[:3]
+
+    def _clipped(
+        self, carry: Carry, rows: Any, targets: Any, shares: Any, bound: Any, training: bool
+    ) -> tuple[Arrays, Any, Any, Arrays]:
+        """Go back twice: for the norms, then for the gradient with each row's share."""
+        jnp, tap = self._jax.numpy, self._tap
+        assert tap is not None, self.no_row_gradients
+
+        def losses_of(trainable: Arrays, told: Any) -> tuple[Any, Arrays]:
+            with tap.on(told):
+                output, other = self._model.stateless_call(trainable, carry.other, rows, training=training)
+            return self._losses(targets, output).reshape(len(rows), -1).mean(1), other
+
+        nothing = jnp.zeros(len(rows))
+        losses, back, other = self._jax.vjp(losses_of, carry.trainable, nothing, has_aux=True)
+        _, squares = back(jnp.ones_like(losses))
+        norms = jnp.sqrt(squares)
+        gradient, _ = back(shares * jnp.minimum(1.0, WITHIN * bound / jnp.maximum(norms, TINY)))
+        return gradient, norms, (losses * shares).sum(), other
+
     def _predict(self, trainable: Arrays, other: Arrays, rows: Any, start: Any, size: int) -> Any:
         """Return the outputs (size, outputs) for the rows from ``start`` on."""
         part, jnp = self._jax.lax.dynamic_slice_in_dim(rows, start, size), self._jax.numpy
@@ -117,6 +176,14 @@ class Functions:
         """Return the weights (count,) float32, on the host."""
         arrays = [(carry.trainable if own else carry.other)[index] for own, index in self._places]
         return np.concatenate([np.asarray(array, np.float32).ravel() for array in arrays])
+
+    def trained_vector(self, trainable: Arrays) -> Vector:
+        """Return what belongs to the weights that are trained as (count,) float32, zeros elsewhere, on the host."""
+        parts = (
+            np.asarray(trainable[index], np.float32).ravel() if own else np.zeros(item.shape, np.float32).ravel()
+            for item, (own, index) in zip(self._model.weights, self._places, strict=True)
+        )
+        return np.concatenate(list(parts))
 
     def with_vector(self, carry: Carry, vector: Vector) -> Carry:
         """Return the carry with the weights of ``vector`` (count,), the rest as it is."""

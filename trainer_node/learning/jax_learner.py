@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -11,12 +12,14 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from learnae.basics.overriding import override
 from learnae.errors import ConfigurationError, ModelError
+from learnae.models.batch_learner import ClippedSum, sum_parts
 from learnae.models.dataset import Dataset
 from learnae.models.losses import Loss, explained
 from learnae.models.optimisers import OptimiserPolicy
-from learnae.overriding import override
 from learnae.ports import Learner, Trained
+from learnae.privacy.clipping import NormClip
 from learnae.protocol.bodies import Metrics
 from learnae.swarm.manifest import Manifest
 from learnae.weights.codecs import Vector
@@ -29,6 +32,7 @@ Result = TypeVar("Result")
 
 _log = logging.getLogger(__name__)
 
+_SUMMED = 1024  # rows of which gradients are summed in one compiled call, at most
 _FULL = ("RESOURCE_EXHAUSTED", "Out of memory")  # in JAX's errors of a full memory; before 0.9 a CPU's: the second
 
 
@@ -56,13 +60,16 @@ class JaxLearner(Learner):
         precision: str = "float32",
         evaluation_batch: int = 8192,
         chunk_steps: int = 4096,
+        clip: NormClip | None = None,
     ) -> None:
+        self.clip = clip or NormClip(is_on=False)
         self._functions = Functions(config, loss.name, optimiser, precision)
         self._jax: Any = importlib.import_module("jax")
         self._objective = loss
         self._batches = Batches(batch, rng)
         self._carry = self._functions.initial()
-        self._train, self._holdout = DeviceRows(self._jax, data.train), DeviceRows(self._jax, data.holdout)
+        self._train, self._holdout = DeviceRows(self._jax, data.train, data.drawn), DeviceRows(self._jax, data.holdout)
+        self._data, self._rng = data, rng
         self._batch = batch
         self._evaluation_batch, self._chunk_steps = evaluation_batch, chunk_steps
         self._turn = 0  # which part of the training rows is next
@@ -71,12 +78,18 @@ class JaxLearner(Learner):
 
     @classmethod
     def for_manifest(
-        cls, manifest: Manifest, data: Dataset, rng: np.random.Generator, precision: str = "float32"
+        cls,
+        manifest: Manifest,
+        data: Dataset,
+        rng: np.random.Generator,
+        precision: str = "float32",
+        clip: NormClip | None = None,
     ) -> JaxLearner:
         """Return the learner of a swarm; raises ModelError if Keras sees another model than the swarm."""
         learner = cls(
-            manifest.config, manifest.objective, manifest.optimiser, data, manifest.training.batch, rng, precision
-        )
+            manifest.config, manifest.objective, manifest.optimiser, data, manifest.training.batch, rng, precision,
+            clip=clip,
+        )  # fmt: skip
         count, outline = learner._functions.count, learner._functions.outline
         if count != manifest.model.count:
             said = f"Keras counts {count} parameters, the swarm {manifest.model.count}"
@@ -130,11 +143,23 @@ class JaxLearner(Learner):
 
     def _take(self, steps: int) -> float:
         part = self._train.part(self._turn)
-        losses = []
+        losses, drawn = [], []
         for begun in range(0, steps, self._chunk_steps):
             indices = self._batches.take(min(self._chunk_steps, steps - begun), self._train.size)
-            losses.append(self._run(part, indices))
-        return sum(float(chunk.sum(dtype=np.float64)) for chunk in map(np.asarray, losses)) / steps
+            losses.append(self._run(part, self._mixed(indices)))
+            drawn.append(indices[indices < self._train.size])
+        loss = sum(float(chunk.sum(dtype=np.float64)) for chunk in map(np.asarray, losses)) / steps
+        for chunk in drawn:  # not before all steps are taken: a device whose memory is full takes them again
+            self._train.draw(part.start + chunk)
+        return loss
+
+    def _mixed(self, indices: Indices) -> Indices:
+        """Replace some of the row numbers by those of rows drawn from others' summaries, which come last."""
+        drawn = len(self._data.drawn)
+        if drawn:
+            chosen = self._rng.random(indices.shape) < self._data.drawn_share
+            indices[chosen] = self._train.size + self._rng.integers(0, drawn, int(chosen.sum()))
+        return indices
 
     def _fitting(
         self, compute: Callable[[], Result], rows: DeviceRows, least: int, go_back: Callable[[], None] = lambda: None
@@ -169,9 +194,45 @@ class JaxLearner(Learner):
 
     def _run(self, part: Part, indices: Indices) -> Any:
         self._weights = self._state = None
-        indices_there = self._jax.numpy.asarray(indices)
-        self._carry, losses = self._functions.train(self._carry, part.rows, part.targets, indices_there)
+        there = self._jax.numpy.asarray(indices)
+        if not self.clips_rows:
+            self._carry, losses = self._functions.train(self._carry, part.rows, part.targets, there)
+            return losses
+        if math.isinf(self.clip.bound):  # the first steps' bound is what their first batch has
+            first = part.rows[there[0]], part.targets[there[0]]
+            shares = self._jax.numpy.zeros(there.shape[1])
+            self._note(self._functions.clipped_sum(self._carry, *first, shares, math.inf)[1])
+        self._carry, (losses, norms) = self._functions.train_clipped(
+            self._carry, part.rows, part.targets, there, self.clip.bound
+        )
+        self._note(norms)
         return losses
+
+    def _note(self, norms: Any) -> None:
+        self.clip.note(np.asarray(norms, np.float64).reshape(-1))
+
+    @property
+    def clips_rows(self) -> bool:
+        """Return True if steps clip each row's gradient."""
+        return self.clip.is_on and self._functions.no_row_gradients is None
+
+    def clipped_sum(self, rows: NDArray[Any], targets: NDArray[Any], bound: float) -> ClippedSum:
+        """Sum clipped gradients, as learnae.models.batch_learner.BatchLearner does; raises ModelError as that."""
+        if self._functions.no_row_gradients:
+            raise self._functions.no_row_gradients
+        size = min(_SUMMED, 1 << (len(rows) - 1).bit_length()) if len(rows) else 1
+
+        def of_part(rows: NDArray[Any], targets: NDArray[Any], bound: float) -> ClippedSum:
+            filled = [np.resize(each, (size, *each.shape[1:])) for each in (rows, targets)]
+            shares = np.arange(size, dtype=np.float32) < len(rows)
+            gradient, norms, loss = self._functions.clipped_sum(
+                self._carry, *filled, shares.astype(np.float32), np.float32(bound)
+            )
+            vector = self._functions.trained_vector(gradient)
+            return ClippedSum(vector, np.asarray(norms, np.float64)[: len(rows)], float(loss) / len(rows))
+
+        with self._full_memory_errors():
+            return sum_parts(of_part, self._functions.count, rows, targets, bound, size)
 
     @override
     def evaluate(self, weights: Vector) -> Metrics | None:

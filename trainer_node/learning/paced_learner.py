@@ -3,8 +3,8 @@
 import time
 from collections.abc import Callable
 
+from learnae.basics.overriding import override
 from learnae.models.wrapped_learner import WrappedLearner
-from learnae.overriding import override
 from learnae.ports import Learner, Trained
 
 SLICE_SECONDS = 0.2  # a peer is to hear four times a second

@@ -1,7 +1,8 @@
 """Reverse-mode differentiation: a tape, and the operations with gradients that layers are made of."""
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,57 +15,126 @@ from learnae.models.layers import Sliding
 Rule = Callable[[Tensor], Tensor]  # the gradient of an output -> that of an input
 
 
+def _as_it_is(flow: Tensor) -> Tensor:
+    return flow
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """How the gradient of ``output``, once it has gone through ``entry``, gives those of inputs, each by its rule.
+
+    Where some of them are weights: ``vectors`` of that gradient belong to one row, and ``squares`` gives (rows, 1),
+    the squares of each row's own gradient of those weights, summed.
+    """
+
+    output: Tensor
+    rules: list[tuple[Tensor, Rule]]
+    entry: Rule
+    squares: Rule | None
+    vectors: int
+
+
 class Tape:
     """Records rules in the order of the forward pass."""
 
     def __init__(self, operations: Operations) -> None:
         self.operations = operations
         self._watched: set[int] = set()
-        self._records: list[tuple[Tensor, list[tuple[Tensor, Rule]]]] = []
+        self._weights: set[int] = set()
+        self._records: list[_Record] = []
 
     def watch(self, tensor: Tensor) -> Tensor:
-        """Ask for gradients with respect to ``tensor``."""
+        """Ask for gradients with respect to ``tensor``, which are weights."""
         self._watched.add(tensor.index)
+        self._weights.add(tensor.index)
         return tensor
 
-    def record(self, output: Tensor, *rules: tuple[Tensor, Rule]) -> Tensor:
-        """Note that ``output`` depends on each input by its rule."""
+    def record(
+        self,
+        output: Tensor,
+        *rules: tuple[Tensor, Rule],
+        entry: Rule = _as_it_is,
+        squares: Rule | None = None,
+        vectors: int = 1,
+    ) -> Tensor:
+        """Note that ``output`` depends on each input by its rule: see _Record."""
         kept = [(tensor, rule) for tensor, rule in rules if tensor.index in self._watched]
         if kept:
             self._watched.add(output.index)
-            self._records.append((output, kept))
+            self._records.append(_Record(output, kept, entry, squares, vectors))
         return output
 
-    def gradients(self, output: Tensor, flow: Tensor, wanted: Sequence[Tensor]) -> list[Tensor]:
-        """Write the backward pass from the gradient ``flow`` of ``output``, and return those of ``wanted``."""
-        flows = {output.index: flow}
-        for made, rules in reversed(self._records):
-            arriving = flows.pop(made.index, None)
+    def gradients(
+        self, output: Tensor, flow: Tensor, wanted: Sequence[Tensor], shares: Rule | None = None
+    ) -> list[Tensor]:
+        """Write the backward pass from the gradient ``flow`` of ``output``, and return those of ``wanted`` weights.
+
+        With ``shares`` each row counts as much as that gives (rows, 1) for the squared norms (rows, 1) of rows' own
+        gradients: the flows to all layers come first, then the norms, then the gradients.
+        """
+        flows, held = {output.index: flow}, []
+        for record in reversed(self._records):
+            arriving = flows.pop(record.output.index, None)
             if arriving is None:
                 continue
-            for tensor, rule in rules:
-                part = rule(arriving)
-                before = flows.get(tensor.index)
-                flows[tensor.index] = part if before is None else self.operations.add(before, part)
+            arriving = record.entry(arriving)
+            for tensor, rule in record.rules:
+                if shares is None or tensor.index not in self._weights:
+                    self._add(flows, tensor, rule(arriving))
+            if shares is not None and any(tensor.index in self._weights for tensor, _ in record.rules):
+                held.append((record, arriving))
+        if shares is not None:
+            share = shares(self._norms(held))
+            for record, arriving in held:
+                scaled = self._scaled(arriving, share, record.vectors)
+                for tensor, rule in record.rules:
+                    if tensor.index in self._weights:
+                        self._add(flows, tensor, rule(scaled))
         return [flows[tensor.index] for tensor in wanted]
 
+    def _add(self, flows: dict[int, Tensor], tensor: Tensor, part: Tensor) -> None:
+        before = flows.get(tensor.index)
+        flows[tensor.index] = part if before is None else self.operations.add(before, part)
 
-def linear(tape: Tape, x: Tensor, kernel: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
-    """Compute ``x @ kernel + bias``, perhaps cut at 0: x (rows, inputs), kernel (inputs, units)."""
+    def _norms(self, held: Sequence[tuple[_Record, Tensor]]) -> Tensor:
+        """Sum the squares of all weights' gradients."""
+        parts = []
+        for record, arriving in held:
+            assert record.squares is not None, "rows have no gradients of their own"
+            parts.append(record.squares(arriving))
+        return reduce(self.operations.add, parts)
+
+    def _scaled(self, flow: Tensor, share: Tensor, vectors: int) -> Tensor:
+        ops = self.operations
+        if vectors == 1:
+            return ops.multiply(flow, share)
+        rows = ops.reshape(flow, (ANY, vectors * flow.shape[-1]))
+        return ops.reshape(ops.multiply(rows, share), flow.shape)
+
+
+def linear(tape: Tape, x: Tensor, kernel: Tensor, bias: Tensor | None, relu: bool, vectors: int = 1) -> Tensor:
+    """Compute ``x @ kernel + bias``, perhaps cut at 0: x (rows * vectors, inputs), kernel (inputs, units)."""
     ops = tape.operations
     result = ops.fully_connected(x, ops.transpose(kernel), bias, relu)
 
-    @cache
     def before_relu(flow: Tensor) -> Tensor:
         return ops.multiply(flow, ops.positive(result)) if relu else flow
 
+    def squares(flow: Tensor) -> Tensor:
+        if vectors == 1:  # the gradient is an outer product
+            of_x = ops.sum_of_squares(x)
+            return ops.multiply(ops.sum_of_squares(flow), of_x if bias is None else ops.add(of_x, 1.0))
+        wide, flows = (ops.reshape(each, (ANY, vectors, each.shape[1])) for each in (x, flow))
+        found = ops.sum_of_squares(ops.product_of_each_row(wide, flows))
+        return found if bias is None else ops.add(found, ops.sum_of_squares(ops.sum(flows, (1,))))
+
     rules = [
-        (x, lambda flow: ops.fully_connected(before_relu(flow), kernel, None)),
-        (kernel, lambda flow: ops.product_over_rows(x, before_relu(flow))),
+        (x, lambda flow: ops.fully_connected(flow, kernel, None)),
+        (kernel, lambda flow: ops.product_over_rows(x, flow)),
     ]
     if bias is not None:
-        rules.append((bias, lambda flow: ops.sum(before_relu(flow), (0,))))
-    return tape.record(result, *rules)
+        rules.append((bias, lambda flow: ops.sum(flow, (0,))))
+    return tape.record(result, *rules, entry=before_relu, squares=squares, vectors=vectors)
 
 
 def reshape(tape: Tape, x: Tensor, shape: Shape) -> Tensor:
@@ -156,22 +226,36 @@ def mean_over_time(tape: Tape, x: Tensor) -> Tensor:
     return tape.record(ops.mean(x, (1,)), (x, lambda flow: ops.multiply(ops.reshape(flow, (ANY, 1, channels)), share)))
 
 
-def scale(tape: Tape, x: Tensor, gamma: Tensor) -> Tensor:
-    """Compute ``x * gamma`` along the last axis."""
+def scale(tape: Tape, x: Tensor, gamma: Tensor, vectors: int = 1) -> Tensor:
+    """Compute ``x * gamma`` along the last axis; ``vectors`` of ``x`` belong to one row."""
     ops = tape.operations
     axes = tuple(range(len(x.shape) - 1))
     return tape.record(
         ops.multiply(x, gamma),
         (x, lambda flow: ops.multiply(flow, gamma)),
         (gamma, lambda flow: ops.sum(ops.multiply(flow, x), axes)),
+        squares=lambda flow: _squares_over_time(ops, ops.multiply(flow, x), vectors),
+        vectors=vectors,
     )
 
 
-def shift(tape: Tape, x: Tensor, beta: Tensor) -> Tensor:
-    """Compute ``x + beta`` along the last axis."""
+def shift(tape: Tape, x: Tensor, beta: Tensor, vectors: int = 1) -> Tensor:
+    """Compute ``x + beta`` along the last axis; ``vectors`` of ``x`` belong to one row."""
     ops = tape.operations
     axes = tuple(range(len(x.shape) - 1))
-    return tape.record(ops.add(x, beta), (x, lambda flow: flow), (beta, lambda flow: ops.sum(flow, axes)))
+    return tape.record(
+        ops.add(x, beta),
+        (x, lambda flow: flow),
+        (beta, lambda flow: ops.sum(flow, axes)),
+        squares=lambda flow: _squares_over_time(ops, flow, vectors),
+        vectors=vectors,
+    )
+
+
+def _squares_over_time(ops: Operations, parts: Tensor, vectors: int) -> Tensor:
+    """Sum ``parts`` (rows * vectors, size) over each row's vectors, and the squares of that: (rows, 1)."""
+    of_rows = ops.reshape(parts, (ANY, vectors, parts.shape[-1]))
+    return ops.sum_of_squares(ops.sum(of_rows, (1,)))
 
 
 def normalise(

@@ -59,7 +59,7 @@ def _linear(layer: Dense | Conv1D, arrays: Arrays, value: Tensor, tape: Tape, re
     sliding = layer.sliding
     windows = differentiable.windows(tape, value, sliding, zeros=True)
     rows = differentiable.reshape(tape, windows, (ANY, sliding.size * layer.channels))
-    result = differentiable.linear(tape, rows, arrays[0], bias, relu)
+    result = differentiable.linear(tape, rows, arrays[0], bias, relu, sliding.count)
     return differentiable.reshape(tape, result, (ANY, sliding.count, layer.filters))
 
 
@@ -81,7 +81,8 @@ def _layer_normalization(layer: LayerNormalization, arrays: Arrays, value: Tenso
     tape = run.tape
     rows = differentiable.reshape(tape, value, (ANY, value.shape[-1]))
     result, _, _ = differentiable.normalise(tape, rows, (1,), 1 / layer.size, layer.epsilon)
-    return differentiable.reshape(tape, _affine(layer, arrays, result, tape), value.shape)
+    vectors = math.prod(value.shape[1:-1])
+    return differentiable.reshape(tape, _affine(layer, arrays, result, tape, vectors), value.shape)
 
 
 def _batch_normalization(layer: BatchNormalization, arrays: Arrays, value: Tensor, run: Pass) -> Tensor:
@@ -111,10 +112,12 @@ def _batch_normalization(layer: BatchNormalization, arrays: Arrays, value: Tenso
     return differentiable.reshape(tape, _affine(layer, arrays, result, tape), value.shape)
 
 
-def _affine(layer: BatchNormalization | LayerNormalization, arrays: Arrays, value: Tensor, tape: Tape) -> Tensor:
+def _affine(
+    layer: BatchNormalization | LayerNormalization, arrays: Arrays, value: Tensor, tape: Tape, vectors: int = 1
+) -> Tensor:
     if layer.scale:
-        value = differentiable.scale(tape, value, arrays[0])
-    return differentiable.shift(tape, value, arrays[layer.scale]) if layer.centre else value
+        value = differentiable.scale(tape, value, arrays[0], vectors)
+    return differentiable.shift(tape, value, arrays[layer.scale], vectors) if layer.centre else value
 
 
 _APPLY: dict[type[Layer], Callable[[Any, Arrays, Tensor, Pass], Tensor]] = {

@@ -18,17 +18,18 @@ def target_input(loss: Loss, output_shape: Shape) -> tuple[Shape, int]:
 
 
 def loss_and_flow(
-    ops: Operations, loss: Loss, logits: Tensor, targets: Tensor, row_weights: Tensor
+    ops: Operations, loss: Loss, logits: Tensor, targets: Tensor, row_weights: Tensor, each: bool
 ) -> tuple[Tensor, Tensor]:
-    """Compute the mean loss (1,) and its gradient with respect to ``logits`` (rows, *outputs).
+    """Compute the loss (1,) and its gradient with respect to ``logits`` (rows, *outputs).
 
-    ``logits`` are what enters the final activation; ``row_weights`` (rows, 1) sum to 1.
+    ``logits`` are what enters the final activation; the loss is a sum with ``row_weights`` (rows, 1). The gradient is
+    that of ``each`` row's own loss, or else of the sum.
     """
     outputs = math.prod(logits.shape[1:])
     flat = ops.reshape(logits, (ANY, outputs))
     value, slope = _FUNCTIONS[loss.name](ops, flat, targets)
     mean = ops.sum(ops.multiply(value, row_weights), (0,))
-    return mean, ops.reshape(ops.multiply(slope, row_weights), logits.shape)
+    return mean, ops.reshape(slope if each else ops.multiply(slope, row_weights), logits.shape)
 
 
 def _squared(ops: Operations, flat: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

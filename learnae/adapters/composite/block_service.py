@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 
 from learnae.adapters.composite.exchange_link import CONNECTED, Link, LinkPolicy
 from learnae.adapters.local.block_store import LocalBlockStore
-from learnae.bounded_dict import BoundedDict
-from learnae.error_log import ErrorLog
+from learnae.basics.bounded_dict import BoundedDict
+from learnae.basics.error_log import ErrorLog
+from learnae.basics.overriding import override
 from learnae.errors import PeerError, StateError, StrangerError, TransportError
 from learnae.ipld.cid import Cid
-from learnae.overriding import override
 from learnae.ports import BlockStore, Exchange, check_named, name_block
 from learnae.system.backoff import Backoff
 

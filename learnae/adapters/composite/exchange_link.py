@@ -11,7 +11,7 @@ from functools import partial
 
 from learnae.adapters.local.arrivals import Arrivals
 from learnae.adapters.local.block_store import LocalBlockStore
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
 from learnae.errors import BlockMissingError, EncodingError, LearnaeError, PeerError, TransportError
 from learnae.ipld.cid import Cid
 from learnae.ports import Exchange, check_named

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
+from learnae.basics.overriding import override
 from learnae.errors import LearnaeError
-from learnae.overriding import override
 from learnae.ports import Gossip, Heard
 from learnae.protocol.announcements import Announcement
 
@@ -23,6 +23,11 @@ class Gossips(Gossip):
     @override
     def announcements(self) -> int | None:
         return self._announcements
+
+    @property
+    @override
+    def is_linked(self) -> bool:
+        return any(gossip.is_linked for name, gossip in self._gossips.items() if name != LOCAL)
 
     @override
     def announce(self, announcement: Announcement) -> None:

@@ -2,8 +2,8 @@
 
 from collections.abc import Collection, Iterable, Sequence
 
+from learnae.basics.overriding import override
 from learnae.ipld.cid import Cid
-from learnae.overriding import override
 from learnae.ports import BlockStore, Traffic
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from learnae.overriding import override
+from learnae.basics.overriding import override
 from learnae.ports import Inference, Monitor
 
 

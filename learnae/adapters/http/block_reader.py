@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from learnae.adapters.block_backoffs import BlockBackoffs
 from learnae.adapters.http.client import USER_AGENT, HttpClient, SilenceError
 from learnae.adapters.http.connection import Answer
+from learnae.basics.overriding import override
 from learnae.errors import BlockMissingError, TransportError
 from learnae.ipld.cid import Cid
-from learnae.overriding import override
 from learnae.ports import Exchange
 from learnae.text import host_of
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from learnae.adapters.http.connection import Connection
+from learnae.basics.overriding import override
 from learnae.errors import ConfigurationError, EncodingError
-from learnae.overriding import override
 from learnae.protocol.identity import Identity, author_of_name
 from learnae.system.private_files import make_private
 

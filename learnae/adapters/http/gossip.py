@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from learnae.adapters.http.own_vector import OwnVector
 from learnae.adapters.http.vector import Vector
-from learnae.bounded_dict import BoundedDict
-from learnae.overriding import override
+from learnae.basics.bounded_dict import BoundedDict
+from learnae.basics.overriding import override
 from learnae.ports import Gossip, Heard
 from learnae.protocol.announcements import Announcement
 from learnae.protocol.identity import peer_name

@@ -14,11 +14,11 @@ from learnae.adapters.http.own_vector import OwnVector
 from learnae.adapters.http.serving.service import MAX_WAIT, vector_path
 from learnae.adapters.http.vector import MAX_BYTES, Vector
 from learnae.adapters.lan.whereabouts import Whereabouts
-from learnae.bounded_dict import BoundedDict
-from learnae.error_log import ErrorLog
+from learnae.basics.bounded_dict import BoundedDict
+from learnae.basics.error_log import ErrorLog
+from learnae.basics.overriding import override
 from learnae.errors import BlockMissingError, EncodingError, LearnaeError, PeerError, TransportError
 from learnae.ipld.cid import Cid
-from learnae.overriding import override
 from learnae.ports import BlockStore
 from learnae.protocol.identity import peer_name
 from learnae.system.backoff import Backoff

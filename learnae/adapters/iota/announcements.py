@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from learnae.adapters.iota.node import MESSAGE_BYTES, TAG_TRYTES
 from learnae.adapters.iota.proof_of_work import HASH_TRYTES
 from learnae.adapters.iota.pyota import trytes_of
-from learnae.bounded_dict import BoundedDict
+from learnae.basics.bounded_dict import BoundedDict
 from learnae.errors import EncodingError, FutureError, ReplayError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import Cid

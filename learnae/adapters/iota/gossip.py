@@ -15,10 +15,10 @@ from typing import Any
 
 from learnae.adapters.iota.announcements import EPOCH, Channel, Newest, SignedAnnouncement, Turns
 from learnae.adapters.iota.node import Node
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
+from learnae.basics.overriding import override
 from learnae.errors import ConfigurationError, LearnaeError, PeerError
 from learnae.ipld.cid import Cid
-from learnae.overriding import override
 from learnae.ports import Gossip, Heard
 from learnae.protocol.announcements import Announcement
 from learnae.protocol.identity import Identity

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from learnae.adapters.block_backoffs import BlockBackoffs
 from learnae.adapters.ipfs.rpc import KuboError, KuboRpc
+from learnae.basics.overriding import override
 from learnae.errors import BlockMissingError, EncodingError, TransportError
 from learnae.ipld.cid import DAG_CBOR, MAX_BLOCK_BYTES, RAW, Cid
-from learnae.overriding import override
 from learnae.ports import Exchange
 
 _log = logging.getLogger(__name__)

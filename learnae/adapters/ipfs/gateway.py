@@ -10,8 +10,8 @@ from learnae.adapters.http.block_reader import HEADERS, BlockReader, ReaderWaits
 from learnae.adapters.http.client import HttpClient
 from learnae.adapters.http.connection import Answer
 from learnae.adapters.tls import authorities_of, client_context
+from learnae.basics.overriding import override
 from learnae.errors import TransportError
-from learnae.overriding import override
 from learnae.text import host_of
 
 _FIRST_WAIT_SECONDS = 2.0  # for a block at first: a gateway begins with its own blocks

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 
 from learnae.adapters.ipfs.exchange import Acquaintances
 from learnae.adapters.ipfs.rpc import KuboRpc
-from learnae.bounded_dict import BoundedDict
-from learnae.error_log import ErrorLog
+from learnae.basics.bounded_dict import BoundedDict
+from learnae.basics.error_log import ErrorLog
+from learnae.basics.overriding import override
 from learnae.errors import EncodingError, LearnaeError, TransportError
 from learnae.ipld import dagcbor
 from learnae.ipld.fields import Fields
-from learnae.overriding import override
 from learnae.ports import Gossip, Heard
 from learnae.protocol.announcements import MAX_BYTES, Announcement
 from learnae.system.backoff import Backoff

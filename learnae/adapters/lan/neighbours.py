@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from learnae.adapters.lan.beacons import QUESTION, Beacon
 from learnae.adapters.token_bucket import TokenBucket
-from learnae.bounded_dict import BoundedDict
-from learnae.error_log import ErrorLog
+from learnae.basics.bounded_dict import BoundedDict
+from learnae.basics.error_log import ErrorLog
 from learnae.errors import LimitError, PeerError
 
 BEACON_SECONDS = 30.0

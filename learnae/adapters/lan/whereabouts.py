@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 from learnae.adapters.lan.neighbours import Neighbours
-from learnae.bounded_dict import BoundedDict
+from learnae.basics.bounded_dict import BoundedDict
 
 Place = tuple[str, int]  # host and port
 

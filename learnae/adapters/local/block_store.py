@@ -15,9 +15,9 @@ from itertools import islice
 from pathlib import Path
 
 from learnae.adapters.local.block_database import FILE, BlockDatabase, create
+from learnae.basics.overriding import override
 from learnae.errors import BlockMissingError, EncodingError, NotWrittenError, PeerError
 from learnae.ipld.cid import MAX_BLOCK_BYTES, Cid
-from learnae.overriding import override
 from learnae.ports import BlockStore, check_named, name_block
 from learnae.system.atomic_files import tidy
 

@@ -2,7 +2,7 @@
 
 import time
 
-from learnae.overriding import override
+from learnae.basics.overriding import override
 from learnae.ports import Clock
 
 

@@ -13,9 +13,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
+from learnae.basics.overriding import override
 from learnae.errors import EncodingError, PeerError, StateError
-from learnae.overriding import override
 from learnae.ports import Gossip, Heard
 from learnae.protocol.announcements import MAX_BYTES, Announcement
 from learnae.system.atomic_files import read_regular, tidy, write_atomic

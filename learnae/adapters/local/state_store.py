@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from learnae.basics.overriding import override
 from learnae.errors import StateError
-from learnae.overriding import override
 from learnae.ports import StateStore
 from learnae.system.atomic_files import tidy, write_atomic
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from learnae import strict_json
+from learnae.basics import strict_json
+from learnae.basics.overriding import override
 from learnae.errors import StateError
-from learnae.overriding import override
 from learnae.ports import Inference, Monitor
 from learnae.system.atomic_files import write_atomic
 from learnae.text import counted, decimal, significant
@@ -94,6 +94,8 @@ def summary(status: Mapping[str, Any]) -> str:
         trouble = f"NOTHING PUBLISHED since {since}: {found['error']}; "
     if found := status["catching_up"]:
         trouble += f"catching up: {found['done']} of {found['known']}; "
+    if found := status.get("held_back"):
+        trouble += f"updates held back ({found}); "
     if status["banned"]:
         trouble = "BANNED for ever: its key has signed two messages with one number; "
     shown = f"nothing measured yet{_why_unmeasured(status)}"

@@ -6,9 +6,9 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from learnae.basics.overriding import override
 from learnae.config.sections import MqttAddress, MqttSection, is_own_machine
 from learnae.errors import ConfigurationError
-from learnae.overriding import override
 from learnae.system.credentials import read_credential
 from learnae.system.installation import how_to_install
 from learnae.system.lazy_imports import waits, without

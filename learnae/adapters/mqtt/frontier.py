@@ -6,7 +6,7 @@ one costs another question, or bytes that are here already.
 
 import threading
 
-from learnae.bounded_dict import BoundedDict
+from learnae.basics.bounded_dict import BoundedDict
 from learnae.ipld.cid import Cid
 from learnae.protocol.announcements import Announcement
 

@@ -13,10 +13,10 @@ from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.adapters.mqtt.frontier import Frontier
 from learnae.adapters.mqtt.subscriptions import Received
 from learnae.adapters.mqtt.topics import CBOR, Topics
-from learnae.bounded_dict import BoundedDict
-from learnae.error_log import ErrorLog
+from learnae.basics.bounded_dict import BoundedDict
+from learnae.basics.error_log import ErrorLog
+from learnae.basics.overriding import override
 from learnae.errors import LearnaeError, LimitError
-from learnae.overriding import override
 from learnae.ports import Gossip, Heard
 from learnae.protocol.announcements import PREFIX_BYTES, Announcement, Entry
 from learnae.protocol.identity import peer_name
@@ -68,6 +68,11 @@ class MqttGossip(Gossip):
                 self._timer = threading.Timer(left, self._on_time)
                 self._timer.daemon = True
                 self._timer.start()
+
+    @property
+    @override
+    def is_linked(self) -> bool:
+        return self._connection.is_connected
 
     @override
     def heard(self) -> Iterable[Heard]:

@@ -9,9 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
 from learnae.errors import ConfigurationError
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.membership.codes import code_text
@@ -24,7 +21,6 @@ MAX_CHARACTERS = 180  # without a password
 MAX_ADDRESSES = 3
 MAX_ADDRESS_BYTES = 42  # of all together: 64 bytes of swarm and seed fill the rest of MAX_CHARACTERS
 MAX_LOGIN_BYTES = 64  # of a user, and of a password
-RENDEZVOUS_BYTES = 16
 _MAX_CODE_CHARACTERS = 400  # with a password; in _MAX_TYPED are also spaces and lines' ends
 _MAX_TYPED = 4000
 _DIGEST_BYTES = 32
@@ -102,11 +98,6 @@ def is_code(text: str) -> bool:
     code = _without_spaces(text[:_MAX_TYPED])
     begin = code[: len(PREFIX)].translate(_SAME)
     return begin[:3] == PREFIX[:3].translate(_SAME) and begin[3:].isdecimal() and not {"/", "."} & set(code)
-
-
-def rendezvous(key: bytes) -> bytes:
-    """Return the 16 bytes that name where the holders of an invite meet, from its public key."""
-    return HKDF(SHA256(), RENDEZVOUS_BYTES, None, b"learnae/rendezvous/1").derive(key)
 
 
 def grouped(code: str, size: int = 5, groups: int = 10) -> str:

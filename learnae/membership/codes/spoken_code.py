@@ -33,10 +33,10 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from learnae.basics.overriding import override
 from learnae.errors import ConfigurationError, PeerError
 from learnae.membership.codes.invite_code import InviteCode, parse
 from learnae.membership.codes.spoken_words import WORDS
-from learnae.overriding import override
 from learnae.system.installation import how_to_install
 
 TRIES = 3

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
@@ -17,6 +18,8 @@ class Layer:
     """A layer without arrays of its own; a layer that has some overrides more."""
 
     __slots__ = ()
+
+    mixes_rows: ClassVar[bool] = False  # in training: then a row has no gradient of its own
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -32,15 +35,19 @@ class Layer:
         """Fill ``arrays``, which are zero, with their initial values."""
 
     def forward(self, arrays: Arrays, value: Array, training: bool, rng: Generator | None) -> tuple[Array, Any]:
-        """Return the output for ``value`` (n, *shape), and what ``backward`` needs as ``memory``."""
+        """Return the output for ``value`` (n, *shape), and what the passes back need as ``memory``."""
         raise NotImplementedError
 
-    def backward(self, arrays: Arrays, slots: Arrays, memory: Any, flow: Array, further: bool) -> Array:
-        """Write the gradients of ``arrays`` to ``slots``, which are zero; return the gradient of ``value``.
-
-        ``flow`` is the gradient of the output. The result does not matter unless ``further``.
-        """
+    def backward(self, arrays: Arrays, memory: Any, flow: Array) -> Array:
+        """Return the gradient of ``value``; ``flow`` is that of the output."""
         raise NotImplementedError
+
+    def gradients(self, slots: Arrays, memory: Any, flow: Array) -> None:
+        """Write the gradients of the layer's arrays to ``slots``, which are zero."""
+
+    def squared_norms(self, memory: Any, flow: Array) -> Array:
+        """Return (n,): for each row, the squares of its own gradient of the layer's arrays, summed."""
+        return np.zeros(len(flow), flow.dtype)
 
     def moved(self, arrays: Arrays, slots: Arrays, memory: Any) -> bool:
         """Write to ``slots`` by how much a training step moves arrays that no gradient trains.
@@ -48,6 +55,12 @@ class Layer:
         Returns False, and writes nothing, for layers that have none.
         """
         return False
+
+
+def squares_of(value: Array) -> Array:
+    """Return (n,): the squares of each row's values (n, ...), summed."""
+    flat = value.reshape(len(value), -1)
+    return np.asarray(np.einsum("ni,ni->n", flat, flat))
 
 
 def parts_of(vector: Array, shapes: Iterable[Shape]) -> Iterator[Array]:

@@ -6,11 +6,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
-from learnae.models.layers.base import Array, Arrays, Layer, Shape
-from learnae.overriding import override
+from learnae.basics.overriding import override
+from learnae.models.layers.base import Array, Arrays, Layer, Shape, squares_of
 
-# fan-dependent uniform initialisers of Keras: (numerator, uses fan_out)
-INITIALISERS = {"GlorotUniform": (6.0, True), "HeUniform": (6.0, False), "LecunUniform": (3.0, False)}
+ZEROS = "Zeros"
+# uniform initialisers of Keras, fan-dependent but for one: (numerator, uses fan_out)
+INITIALISERS = {
+    "GlorotUniform": (6.0, True),
+    "HeUniform": (6.0, False),
+    "LecunUniform": (3.0, False),
+    ZEROS: (0.0, True),
+}
 
 
 class KernelLayer(Layer):
@@ -66,8 +72,15 @@ class Dense(KernelLayer):
         return result, value
 
     @override
-    def backward(self, arrays: Arrays, slots: Arrays, memory: Array, flow: Array, further: bool) -> Array:
+    def backward(self, arrays: Arrays, memory: Array, flow: Array) -> Array:
+        return np.asarray(flow @ arrays[0].T)
+
+    @override
+    def gradients(self, slots: Arrays, memory: Array, flow: Array) -> None:
         np.matmul(memory.T, flow, out=slots[0])
         if self.bias:
             flow.sum(axis=0, out=slots[1])
-        return flow @ arrays[0].T if further else flow
+
+    @override
+    def squared_norms(self, memory: Array, flow: Array) -> Array:
+        return squares_of(flow) * (squares_of(memory) + self.bias)  # that of an outer product is a product

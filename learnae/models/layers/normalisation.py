@@ -11,8 +11,8 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from numpy.random import Generator
 
-from learnae.models.layers.base import Array, Arrays, Layer, Shape
-from learnae.overriding import override
+from learnae.basics.overriding import override
+from learnae.models.layers.base import Array, Arrays, Layer, Shape, squares_of
 from learnae.weights.merge import NO_MOMENTS, Moments
 
 MOVING_MEAN, MOVING_VARIANCE = "moving_mean", "moving_variance"  # as in Keras
@@ -87,17 +87,30 @@ class _Affine(Layer):
         return self._affine(arrays, memory.seen), memory
 
     @override
-    def backward(self, arrays: Arrays, slots: Arrays, memory: Memory, flow: Array, further: bool) -> Array:
+    def backward(self, arrays: Arrays, memory: Memory, flow: Array) -> Array:
         normalised = memory.normalised
+        if self.scale:
+            flow = flow * arrays[0]
+        axes = self._axes(flow)
+        along = normalised * (flow * normalised).mean(axis=axes, keepdims=True)
+        return memory.inverse * memory.stretch * (flow - flow.mean(axis=axes, keepdims=True) - along)
+
+    @override
+    def gradients(self, slots: Arrays, memory: Memory, flow: Array) -> None:
         before = tuple(range(flow.ndim - 1))
         if self.centre:
             slots[self.scale][:] = flow.sum(axis=before)
         if self.scale:
             slots[0][:] = (flow * memory.seen).sum(axis=before)
-            flow = flow * arrays[0]
-        axes = self._axes(flow)
-        along = normalised * (flow * normalised).mean(axis=axes, keepdims=True)
-        return memory.inverse * memory.stretch * (flow - flow.mean(axis=axes, keepdims=True) - along)
+
+    @override
+    def squared_norms(self, memory: Memory, flow: Array) -> Array:
+        over_time, squares = tuple(range(1, flow.ndim - 1)), np.zeros(len(flow), flow.dtype)
+        if self.centre:
+            squares += squares_of(flow.sum(axis=over_time))
+        if self.scale:
+            squares += squares_of((flow * memory.seen).sum(axis=over_time))
+        return squares
 
     def _normalised(self, value: Array, mean: Array, variance: Array) -> Memory:
         inverse = 1 / np.sqrt(variance + value.dtype.type(self.epsilon))
@@ -126,6 +139,7 @@ class BatchNormalization(_Affine):
     """
 
     moving = (MOVING_MEAN, MOVING_VARIANCE)
+    mixes_rows = True
 
     momentum: float
 

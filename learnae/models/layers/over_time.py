@@ -6,9 +6,9 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from learnae.models.layers.base import Array, Arrays, Layer, Shape
+from learnae.basics.overriding import override
+from learnae.models.layers.base import Array, Arrays, Layer, Shape, squares_of
 from learnae.models.layers.dense import KernelLayer
-from learnae.overriding import override
 
 PADDINGS = ("valid", "same")
 
@@ -92,15 +92,22 @@ class Conv1D(KernelLayer):
         return result.reshape(len(value), self.sliding.count, self.filters), rows
 
     @override
-    def backward(self, arrays: Arrays, slots: Arrays, memory: Array, flow: Array, further: bool) -> Array:
+    def backward(self, arrays: Arrays, memory: Array, flow: Array) -> Array:
+        entered = flow.reshape(-1, self.filters) @ arrays[0].reshape(-1, self.filters).T
+        return self.sliding.join(entered.reshape(len(flow), self.sliding.count, self.sliding.size, self.channels))
+
+    @override
+    def gradients(self, slots: Arrays, memory: Array, flow: Array) -> None:
         rows = flow.reshape(-1, self.filters)
         slots[0][:] = (memory.T @ rows).reshape(slots[0].shape)
         if self.bias:
             slots[1][:] = rows.sum(axis=0)
-        if not further:
-            return flow
-        entered = rows @ arrays[0].reshape(-1, self.filters).T
-        return self.sliding.join(entered.reshape(len(flow), self.sliding.count, self.sliding.size, self.channels))
+
+    @override
+    def squared_norms(self, memory: Array, flow: Array) -> Array:
+        windows = memory.reshape(len(flow), self.sliding.count, -1)
+        squares = squares_of(windows.transpose(0, 2, 1) @ flow)
+        return squares + squares_of(flow.sum(axis=1)) if self.bias else squares
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +123,7 @@ class MaxPooling1D(Layer):
         return np.take_along_axis(windows, greatest, axis=2)[:, :, 0], greatest
 
     @override
-    def backward(self, arrays: Arrays, slots: Arrays, memory: Array, flow: Array, further: bool) -> Array:
+    def backward(self, arrays: Arrays, memory: Array, flow: Array) -> Array:
         windows = np.zeros((*flow.shape[:2], self.sliding.size, flow.shape[2]), flow.dtype)
         np.put_along_axis(windows, memory, flow[:, :, None], axis=2)
         return self.sliding.join(windows)
@@ -131,6 +138,6 @@ class GlobalAveragePooling1D(Layer):
         return value.mean(axis=1), value.shape
 
     @override
-    def backward(self, arrays: Arrays, slots: Arrays, memory: Shape, flow: Array, further: bool) -> Array:
+    def backward(self, arrays: Arrays, memory: Shape, flow: Array) -> Array:
         share = flow / flow.dtype.type(memory[1])
         return np.broadcast_to(share[:, None], memory)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
+from learnae.basics.overriding import override
 from learnae.models.layers.base import Array, Arrays, Layer, Shape
-from learnae.overriding import override
 
 ACTIVATIONS = ("linear", "relu", "sigmoid", "tanh", "softmax")
 
@@ -23,7 +23,7 @@ class Activation(Layer):
         return result, result
 
     @override
-    def backward(self, arrays: Arrays, slots: Arrays, memory: Array, flow: Array, further: bool) -> Array:
+    def backward(self, arrays: Arrays, memory: Array, flow: Array) -> Array:
         if self.function == "relu":
             return flow * (memory > 0)
         if self.function == "tanh":
@@ -70,7 +70,7 @@ class Dropout(Layer):
         return value * mask, mask
 
     @override
-    def backward(self, arrays: Arrays, slots: Arrays, memory: Array | None, flow: Array, further: bool) -> Array:
+    def backward(self, arrays: Arrays, memory: Array | None, flow: Array) -> Array:
         return flow if memory is None else flow * memory
 
 
@@ -83,7 +83,7 @@ class Flatten(Layer):
         return value.reshape(len(value), -1), value.shape
 
     @override
-    def backward(self, arrays: Arrays, slots: Arrays, memory: Shape, flow: Array, further: bool) -> Array:
+    def backward(self, arrays: Arrays, memory: Shape, flow: Array) -> Array:
         return flow.reshape(memory)
 
 
@@ -98,5 +98,5 @@ class Reshape(Layer):
         return value.reshape(len(value), *self.target), value.shape
 
     @override
-    def backward(self, arrays: Arrays, slots: Arrays, memory: Shape, flow: Array, further: bool) -> Array:
+    def backward(self, arrays: Arrays, memory: Shape, flow: Array) -> Array:
         return flow.reshape(memory)

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from learnae.models.batch_learner import BatchLearner, ClippedSum, Predictor, measure
+from learnae.basics.overriding import override
+from learnae.models.batch_learner import BatchLearner, ClippedSum, Predictor, measure, sum_parts
 from learnae.models.definition import ModelDefinition
 from learnae.models.losses import Loss
 from learnae.models.optimisers import Optimiser
-from learnae.models.reference.numpy_model import differentiate, predict, train_step
-from learnae.overriding import override
+from learnae.models.reference.numpy_model import clipped_sum, predict, train_step
 from learnae.protocol.bodies import Metrics
 from learnae.weights.codecs import Vector
 
@@ -37,19 +37,19 @@ class NumpyLearner(BatchLearner):
 
     @override
     def step(self, rows: NDArray[Any], targets: NDArray[Any]) -> float:
-        return train_step(self.model, self.loss, self._optimiser, self._weights, rows, targets, self.rng)
+        if not self.clips_rows:
+            return train_step(self.model, self.loss, self._optimiser, self._weights, rows, targets, self.rng)
+        bound = self.bound_for(rows, targets)
+        found = clipped_sum(self.model, self.loss, self._weights, rows, targets, bound, self.rng)
+        self.clip.note(found.norms)
+        self._optimiser.apply(self._weights, found.gradient / np.float32(len(rows)))
+        return found.loss
 
     @override
     def clipped_sum(self, rows: NDArray[Any], targets: NDArray[Any], bound: float) -> ClippedSum:
-        total, norms, losses = np.zeros(self.model.count), np.zeros(len(rows)), 0.0
-        for index in range(len(rows)):
-            one = slice(index, index + 1)
-            found = differentiate(self.model, self.loss, self._weights, rows[one], targets[one])
-            gradient = found.gradient.astype(np.float64)
-            norms[index] = np.linalg.norm(gradient)
-            total += gradient * min(1.0, bound / max(norms[index], 1e-30))
-            losses += found.loss
-        return ClippedSum(total, norms, losses / max(len(rows), 1))
+        self.model.check_row_gradients()
+        of_part = partial(clipped_sum, self.model, self.loss, self._weights)
+        return sum_parts(of_part, self.model.count, rows, targets, bound, self.evaluation_batch)
 
     @override
     def predictor(self, weights: Vector) -> Predictor:

@@ -1,13 +1,14 @@
 """Merging: the own weights move towards the others', and what all agree on is estimated."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from learnae.ipld.cid import Cid
-from learnae.peer.following import Following
+from learnae.peer.following import Following, Replica
 from learnae.peer.frame_encoder import FrameEncoder
+from learnae.peer.learning.guard import Guard, Replicas, Suspicion
 from learnae.peer.state import PeerState
 from learnae.ports import Learner
 from learnae.protocol.bodies import NAME_BYTES
@@ -19,17 +20,29 @@ from learnae.weights.merge import ConsensusEstimate, Vote, consensus, merge
 class Merging:
     """Merges the replicas that a peer follows, and its own, into the learner's weights and into ``estimate``.
 
-    ``unsaid`` holds the names (NAME_BYTES each) of updates that were merged since the own last one.
+    ``unsaid`` holds the names (NAME_BYTES each) of updates that were merged since the own last one. ``replaced`` is
+    called when the learner's weights are no more what its rows have made of them. What ``suspicion`` takes for a trap
+    is not trained on (Guard).
     """
 
-    def __init__(self, manifest: Manifest, learner: Learner, following: Following, frames: FrameEncoder) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        learner: Learner,
+        following: Following,
+        frames: FrameEncoder,
+        replaced: Callable[[], None] = lambda: None,
+        suspicion: Suspicion = lambda *_: "",
+    ) -> None:
         self._start: Vector = np.zeros(manifest.model.count, np.float32)
+        self._guard = Guard(suspicion, following.errors, self._start)
         self._estimate = ConsensusEstimate(self._start, manifest.merge.half_life, learner.moments)
         self.unsaid: tuple[bytes, ...] = ()
         self._manifest = manifest
         self._learner = learner
         self._following = following
         self._frames = frames
+        self._replaced = replaced
         self._fresh_learner = {name: array.copy() for name, array in learner.state().items()}
         self._merged: dict[bytes, Cid] = {}  # replicas that the weights already contain
         self._is_restored = False
@@ -41,18 +54,21 @@ class Merging:
 
     def begin(self, start: Vector) -> None:
         """Note the weights (count,) that the swarm starts from, and take them unless a saved state has others."""
-        self._start = start
+        self._start = self._guard.start = start
         if not self._is_restored:
             self._learner.load(start)
             self._estimate.vector = start
 
-    def adopt(self, now: int) -> None:
-        """Take what the swarm believes in place of the own weights, which are a newcomer's."""
-        replicas = self._following.replicas
-        if replicas:
-            self.believe(None, now)
-            self._learner.load(self.estimate)
-            self._note(list(replicas))
+    def adopt(self, now: int) -> bool:
+        """Take what the swarm believes in place of the own weights, which are a newcomer's; False if it is nothing."""
+        found = self._combined(lambda votes: consensus(votes, self._half_life, now, self._learner.moments), now)
+        if found is None:
+            return False
+        self.believe(None, now)
+        self._learner.load(found)
+        self._replaced()
+        self._note(list(self._heard))
+        return True
 
     def to_state(self) -> dict[str, Any]:
         """Return this part's fields of PeerState."""
@@ -63,19 +79,64 @@ class Merging:
         self._estimate.vector, self._is_restored = state.estimate, True
 
     def merge(self, now: int) -> int:
-        """Move the weights towards the replicas as they count at ``now`` (ms), if any is new; return how many are."""
-        replicas = self._following.replicas
-        new = [author for author, replica in replicas.items() if self._merged.get(author) != replica.cid]
+        """Move the weights towards the replicas if any is new; return how many are."""
+        self._guard.heal(now)
+        self._leave_trap()
+        heard = self._heard
+        new = [author for author, replica in heard.items() if self._merged.get(author) != replica.cid]
         if not new:
             return 0
-        policy = self._manifest.merge
-        self._learner.load(merge(self._learner.weights(), self._votes(), policy, now, self._learner.moments))
-        self._note(new)
+        own, policy, moments = self._learner.weights(), self._manifest.merge, self._learner.moments
+        merged = self._combined(lambda votes: merge(own, votes, policy, now, moments), now)
+        if merged is None:
+            return 0
+        new = [author for author in new if author in self._heard]
+        if new:
+            self._learner.load(merged)
+            self._replaced()
+            self._note(new)
         return len(new)
+
+    def _leave_trap(self) -> None:
+        """Begin anew from the seed if the swarm's starting weights, which its author chose, turn out to be a trap.
+
+        The more rows are here the more is seen: they are looked at until something is published.
+        """
+        if not self._manifest.start or self._manifest.only_keras or self._frames.own_vote is not None:
+            return
+        seeded = self._manifest.definition.initial(self._manifest.seed)
+        self._guard.start = seeded
+        if why := self._guard.why(self._learner.weights(), seeded):
+            self._guard.note(f"the weights that the swarm starts from: {why}")
+            self._start = self._estimate.vector = seeded
+            self._learner.load(seeded)
+            self._replaced()
+
+    def _combined(self, function: Callable[[list[Vote]], Vector], now: int) -> Vector | None:
+        """Return what ``function`` makes of the votes that are no trap; None without any of others."""
+
+        def of(replicas: Replicas) -> Vector:
+            votes = self._votes(replicas)
+            return function(votes) if votes else self._learner.weights()
+
+        result = self._guard.combine(self._following.replicas, self._learner.weights(), of, now)
+        return result if self._heard else None
+
+    def _votes(self, replicas: Replicas) -> list[Vote]:
+        own = self._frames.own_vote
+        return [*replicas.values(), *([own] if own else [])]
+
+    @property
+    def _heard(self) -> dict[bytes, Replica]:
+        return self._guard.heard(self._following.replicas)
+
+    @property
+    def _half_life(self) -> int:
+        return self._manifest.merge.half_life
 
     def _note(self, new: Sequence[bytes]) -> None:
         """Note that all replicas have gone into the weights, those of ``new`` authors for the first time."""
-        self._merged = {author: replica.cid for author, replica in self._following.replicas.items()}
+        self._merged = {author: replica.cid for author, replica in self._heard.items()}
         names = [self._merged[author].digest[:NAME_BYTES] for author in new]
         self.unsaid = (*self.unsaid, *names)[-self._manifest.limits.merged :]
 
@@ -85,19 +146,22 @@ class Merging:
 
     def believe(self, own: Vote | None, now: int) -> None:
         """Renew the consensus estimate; ``own`` is None where nothing of the own weights is published now."""
-        votes: list[Vote] = list(self._following.replicas.values())
-        live = len(self._following.others(now))
+        votes: list[Vote] = list(self._heard.values())
+        live = len(self._following.others(now)) - (len(self._following.replicas) - len(votes))
         if own is not None:
             votes.append(own)
             live += 1
         self._estimate.renew(votes, live, now)
 
+    def believe_own(self, samples: int, now: int) -> None:
+        """Renew the estimate with the own weights as they are, trained on ``samples``, which no other has seen."""
+        if not np.isfinite(self._learner.weights()).all():
+            self.start_over(now)
+        self.believe(Vote(self._learner.weights(), samples, now, settled=False), now)
+
     def start_over(self, now: int) -> None:
         """Go on from what the swarm believes at ``now`` (ms): own training has diverged."""
         self._learner.restore(self._fresh_learner)
-        votes, half_life = self._votes(), self._manifest.merge.half_life
-        self._learner.load(consensus(votes, half_life, now, self._learner.moments) if votes else self._start)
-
-    def _votes(self) -> list[Vote]:
-        own = self._frames.own_vote
-        return [*self._following.replicas.values(), *([own] if own else [])]
+        votes = self._votes(self._heard)
+        self._learner.load(consensus(votes, self._half_life, now, self._learner.moments) if votes else self._start)
+        self._replaced()

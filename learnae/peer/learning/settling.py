@@ -56,6 +56,10 @@ class Settling:
             self._most_accuracy, gained = accuracy, True
         self._without_gain = 0 if gained else self._without_gain + 1
 
+    def forget_best(self) -> None:
+        """Forget which estimate did best: one that was made of what must not be published."""
+        self.best = self._best_metrics = None
+
     @property
     def is_due(self) -> bool:
         """Return True if the next update is to be the last one for a while."""

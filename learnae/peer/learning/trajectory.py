@@ -1,6 +1,7 @@
 """The weights that one cycle of training passes through, and which of them is the best."""
 
 import math
+from collections.abc import Callable
 
 from learnae.ports import Learner
 from learnae.weights.codecs import Vector
@@ -13,13 +14,17 @@ class Trajectory:
     """Looks at the own holdout after ``first`` steps of a cycle, and at distances that double; keeps the best weights.
 
     A machine that takes thousands of steps between two merges learns its own rows by heart meanwhile. What it hands on
-    is the point before that: early stopping (Prechelt 1998), of one cycle. A step has ``batch`` rows.
+    is the point before that: early stopping (Prechelt 1998), of one cycle. A step has ``batch`` rows. While it
+    ``wants_more`` there is no such point yet (ReleaseFloor).
     """
 
-    def __init__(self, learner: Learner, first: int, batch: int) -> None:
+    def __init__(
+        self, learner: Learner, first: int, batch: int, wants_more: Callable[[], bool] = lambda: False
+    ) -> None:
         self._learner = learner
         self._first = first
         self._batch = batch
+        self._wants_more = wants_more
         self._least = 0  # steps between two looks that the holdout's size is worth
         self.begin()
 
@@ -32,7 +37,9 @@ class Trajectory:
 
     def left(self, taken: int) -> int:
         """Return how many steps are left to the next look, after ``taken`` of this cycle; looks if it is time."""
-        if taken >= self._next:
+        if taken >= self._next and self._wants_more():
+            self._next = taken + self._distance
+        elif taken >= self._next:
             has_holdout = self._look()
             self._distance = max(2 * self._distance, self._least) if has_holdout else _NEVER
             self._next = taken + self._distance

@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
 from learnae.errors import BlockMissingError, PeerError
 from learnae.ipld.cid import DAG_CBOR
 from learnae.membership.gate import Gate

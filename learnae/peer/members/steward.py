@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
 from learnae.errors import PeerError, SwarmSizeError
 from learnae.ipld.cid import DAG_CBOR
 from learnae.membership.gate import KEYLESS, MEMBER, REMOVED, WAITING, Gate

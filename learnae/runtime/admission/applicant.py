@@ -1,4 +1,4 @@
-"""The applicant: a peer with an invite code, from its first question until it is a member.
+"""The applicant: a peer that wants to come in, from its first question until it is a member.
 
 All that it learns is put where the swarm's peers have it: a process that is killed anywhere goes on from there.
 """
@@ -12,10 +12,11 @@ from learnae.errors import ConfigurationError, ManifestError, ModelError, PeerEr
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.membership.codes.invite_code import InviteCode
 from learnae.membership.member_secrets import MemberSecrets
+from learnae.membership.policy import VOUCHED
 from learnae.membership.records import ANY_ROLE, Invite, Record, is_record
-from learnae.membership.rendezvous import EXPIRED, USED_UP, Answer
+from learnae.membership.rendezvous import EXPIRED, USED_UP, Answer, vouch_seed
 from learnae.ports import InviteCaller
-from learnae.protocol.identity import Identity
+from learnae.protocol.identity import Identity, peer_name
 from learnae.runtime.registrar import Registrar
 from learnae.swarm.directory import Swarm, create_swarm, open_swarm
 from learnae.swarm.manifest import Manifest
@@ -31,6 +32,8 @@ _ASK_AGAIN = "ask a member for another: learnae invite"
 
 class Applicant:
     """Asks with ``caller`` for the swarm of ``code``, then to be let in as ``identity``. Raises ConfigurationError.
+
+    Where members vouch, the code holds no invite's seed: one that follows from the swarm's id.
 
     ``swarm`` is known once a member has answered.
     """
@@ -49,6 +52,7 @@ class Applicant:
         self._role = role
         self._caller = caller
         self._monotonic = monotonic
+        self._is_vouched = code.seed == vouch_seed(code.swarm)
         self._store: LocalBlockStore | None = None
         self._registrar: Registrar | None = None
         self._asked = 0
@@ -72,6 +76,8 @@ class Applicant:
         """Return for people how far it has come."""
         if self.is_in:
             return "a member"
+        if self._has_heard and self._is_vouched:
+            return f"waiting until members have voted: learnae admit {peer_name(self._identity.author)[:8]}"
         if self._has_heard:
             return "waiting for a member to let this peer in"
         return "looking for a member that is online" if self._asked < _ENOUGH else "no member of the swarm is online"
@@ -100,11 +106,16 @@ class Applicant:
     def _enter(self, swarm: Swarm) -> None:
         if swarm.manifest.membership is None:
             raise ConfigurationError("the code is for an open swarm, which takes no invites", _ASK_AGAIN)
+        if self._is_vouched and swarm.manifest.membership.kind != VOUCHED:
+            raise ConfigurationError(f"members of {swarm.manifest.name!r} invite others", _ASK_AGAIN)
         self.swarm = swarm
         self._store = LocalBlockStore(swarm.directory)
         self._registrar = Registrar(swarm.directory, swarm.manifest, self._store)
 
     def _ask(self) -> None:
+        if self._is_vouched and self._registrar is not None:
+            self._caller.ask(self._registrar.ask(self._identity).data)
+            return
         invite = self._invite()
         if invite is None or self._registrar is None:
             self._caller.ask()

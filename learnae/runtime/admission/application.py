@@ -1,4 +1,7 @@
-"""The code by which a peer asks to be let in: kept in its directory, its owner's alone, until it is a member."""
+"""The code by which a peer asks to be let in: kept in its directory, its owner's alone, until it is a member.
+
+A service is given it as a credential, ``invite-code``, and keeps it at its first start; the unit then deletes that.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ from learnae.config.sections import LanSection, MqttSection
 from learnae.errors import ConfigurationError, StateError
 from learnae.runtime.peer_service import Worker
 from learnae.system.atomic_files import write_atomic, writing
-from learnae.system.private_files import read_private
+from learnae.system.credentials import credential_path, is_handed_over, read_credential
+from learnae.system.private_files import make_private, read_private
 
 if TYPE_CHECKING:
     from learnae.membership.codes.invite_code import InviteCode
@@ -23,6 +27,22 @@ _MAX_BYTES = 4096
 def keep_application(directory: Path, code: InviteCode) -> None:
     """Keep the code in the peer's directory; raises NotWrittenError."""
     write_atomic(directory / APPLICATION_FILE, code.to_text().encode() + b"\n", mode=0o600)
+
+
+def take_handed_over(directory: Path) -> None:
+    """Keep the code that systemd has handed over, if there is one. Raises ConfigurationError or NotWrittenError."""
+    if not is_handed_over(APPLICATION_FILE):
+        return
+    from learnae.membership.codes.invite_code import parse  # noqa: PLC0415 - members have no use for it
+
+    path = credential_path(APPLICATION_FILE)
+    try:
+        code = parse(read_credential(APPLICATION_FILE, "the invite code"))
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{path}: {error.problem}", error.remedy) from error
+    with writing(directory):
+        make_private(directory)
+    keep_application(directory, code)
 
 
 def find_application(directory: Path) -> InviteCode | None:
@@ -50,6 +70,7 @@ def forget_application(directory: Path) -> None:
 
 def once_in(directory: Path, role: str, mqtt: MqttSection, lan: LanSection, build: Callable[[], Worker]) -> Worker:
     """Return what ``build`` makes; where a peer still asks to be let in, once it is. Raises as ``build`` does."""
+    take_handed_over(directory)
     code = find_application(directory)
     if code is None:
         return build()

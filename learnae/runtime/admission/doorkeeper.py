@@ -1,20 +1,32 @@
-"""The doorkeeper: what a running member answers to machines that have an invite code."""
+"""The doorkeeper: what a running member answers to machines that want to come in."""
 
 from collections.abc import Callable
 
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
 from learnae.errors import MembershipError, NotWrittenError, PeerError
 from learnae.ipld.cid import DAG_CBOR
 from learnae.membership.gate import Gate
 from learnae.membership.ledger import Ledger
+from learnae.membership.policy import VOUCHED
 from learnae.membership.records import Invite, Join, Record, Uninvite, open_record
-from learnae.membership.rendezvous import EXPIRED, USED_UP, WITHDRAWN, Answer, Question, answers
+from learnae.membership.rendezvous import (
+    EXPIRED,
+    USED_UP,
+    WITHDRAWN,
+    Answer,
+    Question,
+    answers,
+    public_key,
+    vouch_seed,
+)
 from learnae.ports import BlockStore, InviteDesk
 from learnae.protocol.limits import HOUR
+from learnae.runtime.admission.strangers import StrangerBook
 from learnae.swarm.manifest import Manifest
 
 _MOST_INVITES = 64  # the newest, for which questions are heard
 _SAID_MS = 7 * 24 * HOUR  # for which holders of a code are told that it has expired
+_RECORDS_MS = 3_000  # between two answers with all records, to those who need no invite to ask for them
 
 
 class Doorkeeper:
@@ -41,6 +53,10 @@ class Doorkeeper:
         self._store = store
         self._errors = errors
         self._now = now
+        self._strangers: StrangerBook | None = None
+        self._told = 0  # when all records were last sent to one who was voted in
+        if manifest.membership and manifest.membership.kind == VOUCHED:
+            self._strangers = StrangerBook(gate, store)
         self._known = -1  # records of the history, when the next was worked out
         self._invites: dict[bytes, Record] = {}  # by key, newest first
 
@@ -50,6 +66,8 @@ class Doorkeeper:
         if ledger is None or not self._gate.admits(self._author):
             self._desk.open(())
             return 0
+        if self._strangers is not None:
+            return self._serve_strangers(ledger, self._strangers)
         self._note_invites(ledger)
         taken = 0
         for key, question in self._desk.take():
@@ -61,6 +79,33 @@ class Doorkeeper:
             except (PeerError, NotWrittenError) as error:
                 self._errors.count(error)
         return taken
+
+    def _serve_strangers(self, ledger: Ledger, strangers: StrangerBook) -> int:
+        self._desk.open([public_key(vouch_seed(self._swarm))])
+        strangers.age()
+        taken = 0
+        for key, question in self._desk.take():
+            try:
+                taken += self._reply_to_stranger(ledger, strangers, key, question)
+            except (PeerError, NotWrittenError) as error:
+                self._errors.count(error)
+        return taken
+
+    def _reply_to_stranger(self, ledger: Ledger, strangers: StrangerBook, key: bytes, question: Question) -> bool:
+        """Answer one question of who knows the swarm's id alone; return True if a new wish was noted.
+
+        Raises PeerError or NotWrittenError.
+        """
+        if not question.join:
+            self._desk.answer(key, question, answers([self._manifest.to_bytes()]))
+            return False
+        join = open_record(question.join, self._swarm)
+        if join.author not in ledger.roster().members:
+            return strangers.note(join)
+        if abs(self._now() - self._told) >= _RECORDS_MS:
+            self._told = self._now()
+            self._desk.answer(key, question, answers(record.data for record in ledger.records()))
+        return False
 
     def _note_invites(self, ledger: Ledger) -> None:
         if len(ledger.history) == self._known:

@@ -13,10 +13,10 @@ from learnae.adapters.local.lock import Lock
 from learnae.adapters.local.status_file import StatusFile
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.adapters.mqtt.invites.invite_caller import MqttInviteCaller
+from learnae.basics.overriding import override
 from learnae.config.sections import LanSection, MqttSection
 from learnae.errors import ConfigurationError
 from learnae.membership.codes.invite_code import InviteCode
-from learnae.overriding import override
 from learnae.protocol.identity import Identity
 from learnae.runtime.admission.applicant import Applicant
 from learnae.runtime.admission.application import forget_application

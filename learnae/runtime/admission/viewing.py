@@ -4,7 +4,7 @@ from contextlib import closing
 from pathlib import Path
 
 from learnae.adapters.local.block_store import LocalBlockStore
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
 from learnae.errors import ConfigurationError
 from learnae.membership.member_secrets import MemberSecrets
 from learnae.membership.rendezvous import members_place

@@ -1,5 +1,6 @@
 """From configuration to the adapters that cross this machine's border: the one list of them."""
 
+from learnae.config.privacy_section import LABEL
 from learnae.config.sections import ExchangeSection, GatewaySection, IotaSection, IpfsSection, LanSection, MqttSection
 from learnae.errors import ConfigurationError
 from learnae.ports import Exchange
@@ -15,11 +16,12 @@ def connect(
     exchange: ExchangeSection,
     iota: IotaSection,
     lan: LanSection,
+    shown: str = LABEL,
 ) -> LinkSet:
     """Make all links that are configured, not yet reachable perhaps; raises ConfigurationError.
 
-    ``ipfs`` with a daemon is an IpfsSection. Nothing here waits for a network: a peer works alone until the first link
-    is there.
+    ``ipfs`` with a daemon is an IpfsSection; ``shown`` is ``[privacy] inference``. Nothing here waits for a network: a
+    peer works alone until the first link is there.
     """
     links = LinkSet()
     if not workspace.meeting:  # no member has told this peer where the others meet
@@ -28,7 +30,7 @@ def connect(
         from learnae.runtime.links.mqtt import connect_mqtt  # noqa: PLC0415 - an extra
 
         has_daemon = isinstance(ipfs, IpfsSection) and bool(ipfs.api)
-        links += connect_mqtt(mqtt, workspace, holds=has_daemon)
+        links += connect_mqtt(mqtt, workspace, has_daemon, shown)
     if isinstance(ipfs, IpfsSection) and ipfs.api:
         try:
             from learnae.runtime.links.kubo import connect_ipfs  # noqa: PLC0415 - an extra, and a heavy one

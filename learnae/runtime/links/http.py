@@ -11,7 +11,6 @@ from learnae.adapters.http.serving.service import SwarmService
 from learnae.adapters.http.serving.uploads import HttpUploads
 from learnae.config.sections import AUTO, LanSection, MemberAddress, is_own_machine
 from learnae.errors import ConfigurationError
-from learnae.membership.policy import INVITE
 from learnae.ports import InviteDesk
 from learnae.runtime.link_set import LinkSet
 from learnae.runtime.links.neighbourhood import Neighbourhood
@@ -38,7 +37,7 @@ def connect_http(
     limits = ServerLimits(section.connections, section.per_address, section.timeout, rate=section.bytes_per_second)
     own, spend = OwnVector(workspace.identity, swarm), limits.bucket()
     gossip = HttpGossip(own)
-    links = LinkSet(gossips={"http": gossip}, closers=(own.close,))
+    links = LinkSet(gossips={"http": gossip}, meters=(spend.taken,), closers=(own.close,))
     host, port = (free_place() if section.serve == AUTO else section.place()) if section.serve else ("", 0)
     neighbourhood = Neighbourhood(workspace, is_sealed, admits, 0 if is_own_machine(host) else port)
     for address in section.addresses():
@@ -72,9 +71,8 @@ def connect_http(
 
 
 def _open_desk(workspace: Workspace) -> tuple[Callable[[str, bytes], bytes | None], tuple[InviteDesk, ...]]:
-    """Return what answers questions on the invites of a place, and the desk behind it if the swarm has invites."""
-    membership = workspace.swarm.manifest.membership
-    if membership is None or membership.kind != INVITE:
+    """Return what answers questions on the invites of a place, and the desk behind it; none in an open swarm."""
+    if workspace.swarm.manifest.membership is None:
         return lambda *_: None, ()
     from learnae.adapters.http.invites.invite_desk import HttpInviteDesk  # noqa: PLC0415 - not in open swarms
 

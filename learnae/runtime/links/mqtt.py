@@ -7,16 +7,17 @@ from learnae.adapters.mqtt.client import Will
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.adapters.mqtt.frontier import Frontier
 from learnae.adapters.mqtt.gossip import MqttGossip
-from learnae.adapters.mqtt.monitor.home_assistant import Judgement
+from learnae.adapters.mqtt.monitor.disclosure import Disclosure, Judgement
 from learnae.adapters.mqtt.monitor.outbox import Outbox
 from learnae.adapters.mqtt.monitor.publisher import MqttMonitor, Seal, stay_silent
 from learnae.adapters.mqtt.session import Session
 from learnae.adapters.mqtt.topics import OFFLINE, Topics
+from learnae.config.privacy_section import LABEL
 from learnae.config.sections import OFF, PLAIN, SEALED, MqttSection
 from learnae.errors import ConfigurationError
-from learnae.membership.policy import INVITE
 from learnae.runtime.link_set import LinkSet
 from learnae.runtime.workspace import Workspace
+from learnae.swarm.features import RAW_KIND
 from learnae.swarm.manifest import FORECAST, Manifest
 
 QUEUE_FILE = "mqtt-queue.sqlite"
@@ -45,10 +46,17 @@ def monitor_mode(section: MqttSection, is_sealed: bool) -> str:
     return mode
 
 
-def connect_mqtt(section: MqttSection, workspace: Workspace, holds: bool = False) -> LinkSet:
+def disclosure_of(manifest: Manifest, shown: str) -> Disclosure:
+    """Return what is shown of the model's judgement where the owner wants it ``shown`` (``[privacy] inference``)."""
+    is_raw = manifest.features is not None and manifest.features.kind == RAW_KIND
+    return Disclosure(judgement_of(manifest), shown, is_raw)
+
+
+def connect_mqtt(section: MqttSection, workspace: Workspace, holds: bool = False, shown: str = LABEL) -> LinkSet:
     """Link to the broker of ``[mqtt]``; raises ConfigurationError or StateError.
 
-    ``holds``: this machine has other ways to provide blocks, so it also keeps frames that it does not follow.
+    ``holds``: this machine has other ways to provide blocks, so it also keeps frames that it does not follow. What the
+    model says of windows is ``shown`` as the owner has it.
     """
     manifest = workspace.swarm.manifest
     topics = Topics(section.prefix, workspace.meeting, workspace.name)
@@ -68,7 +76,7 @@ def connect_mqtt(section: MqttSection, workspace: Workspace, holds: bool = False
             workspace.directory,
             section.home_assistant,
             section.home_assistant_prefix,
-            judgement_of(manifest),
+            disclosure_of(manifest, shown),
             seal=_seal(workspace) if mode == SEALED else None,
         )
         links += LinkSet(monitors=(monitor,), states={"mqtt monitor": monitor.state})
@@ -91,7 +99,7 @@ def connect_mqtt(section: MqttSection, workspace: Workspace, holds: bool = False
             frontier,
         )
         links += LinkSet({NAME: exchange}, states={"mqtt exchange": exchange.state})
-    if manifest.membership and manifest.membership.kind == INVITE:
+    if manifest.membership is not None:
         from learnae.adapters.mqtt.invites.invite_desk import MqttInviteDesk  # noqa: PLC0415 - not in open swarms
 
         links += LinkSet(desks=(MqttInviteDesk(connection, section.prefix, workspace.errors),))

@@ -113,7 +113,10 @@ def test_killed_again_and_again_while_sampling(tmp_path: Path, monkeypatch: pyte
     config, rng = tmp_path / "agent.toml", random.Random(3)
     sampled, due, at_risk, last_seq = 0, 0, 0, -1
     with Sysfs(tmp_path / "sys") as sysfs:
-        config.write_text(f'[peer]\nstate = "{state}"\n[publish]\nevery = 0.03\n{sysfs.section()}holdout = 0.0\n')
+        config.write_text(
+            f'[peer]\nstate = "{state}"\n[publish]\nevery = 0.03\n'
+            f"[privacy]\nrows = 0\ndraws = 0\nmerge_first = false\n{sysfs.section()}holdout = 0.0\n"
+        )
         for number in range(10 * KILLS):  # the last ones where the machine is so slow that little has happened
             if number >= KILLS and at_risk and sampled > 20 * KILLS and last_seq > KILLS // 4 and due > sampled / 4:
                 break

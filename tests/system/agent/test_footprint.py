@@ -17,6 +17,8 @@ MANIFEST = preset("wrist", 1_700_000_000_000)
 
 MOST = {"numpy": 60, "http": 62, "tflite": 75}  # MB: a board of 512 MB has room for it beside everything else
 
+NOISE = 2  # MB above: a budget in SQLite, all rows in one step
+
 
 def resident(pid: int) -> int:
     """KiB of memory that a process has now."""
@@ -36,6 +38,22 @@ def test_an_agent_that_has_seen_all_its_data_and_trains_fits_a_small_board(
     programs.answer("learnae", "swarm", "create", "--preset", "wrist")
     agent = trained(programs, tmp_path, {"LEARNAE_TRAIN__ENGINE": engine})
     assert resident(agent.pid) * 1024 <= MOST[engine] * 1_000_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["numpy", pytest.param("tflite", marks=pytest.mark.modules("ai_edge_litert"))])
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_so_does_one_with_differential_privacy(programs: Programs, tmp_path: Path, engine: str) -> None:
+    programs.answer("learnae", "swarm", "create", "--preset", "wrist", "--epsilon", 4)
+    write_private_file(1, tmp_path / "person.npz")
+    programs.answer("learnae", "join", "--role", "agent", "--data", tmp_path / "person.npz")
+    agent = programs.start(
+        "agent",
+        "run",
+        environment={"LEARNAE_SOURCE__SPEED": "0", "LEARNAE_TRAIN__ENGINE": engine, "LEARNAE_PUBLISH__EVERY": "1"},
+    )
+    wait_for(lambda: (programs.status("agent").get("privacy") or {}).get("releases", 0) >= 40, "half of the budget")
+    assert resident(agent.pid) * 1024 <= (MOST[engine] + NOISE) * 1_000_000
 
 
 @pytest.mark.slow

@@ -176,3 +176,10 @@ def test_the_bridge_is_measured(report):
     found = report("bridge")
     assert_checks_between(found, ("decoding", 0, 1000), ("115200 baud", 0, 100), ("neither right nor told", -1, 1))
     assert any("first reading" in figure["name"] and figure["value"] > 0 for figure in found["figures"])
+
+
+@nightly
+def test_the_race_of_privacy_holds_accuracy_and_audits(report):
+    found = report("privacy")
+    bounds = [("one window protected", 60, 90), ("one reading protected", 60, 90), ("told from others", 0.4, 0.7)]
+    assert_checks_between(found, *bounds, ("times one without", 0.5, 50), ("with a tenth of the noise", 0.4, 20))

@@ -1,6 +1,7 @@
 """All that a manifest holds can be set, by a file and by flags, and what is wrong in either is named."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from programs import Programs, assert_refused
 
 from learnae.cli.commands.swarm.definition import SETTINGS
 from learnae.ipld import dagcbor
+from learnae.privacy.policy import TrainingPrivacy
 from learnae.swarm.directory import open_manifest
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import dense_config
@@ -23,13 +25,15 @@ OTHER: dict[str, dict[str, Any]] = {
     "merge": {"step": 0.5, "half_life": 1234},
     "codec": {"keyframe": "f32", "delta": "f16", "every": 3},
     "limits": {"horizon": 100_000, "skew": 2000, "interval": 30},
+    "privacy": {"epsilon": 4.5, "delta": 1e-4, "releases": 8, "clip": 0.5, "protects": "reading"},
 }  # fmt: skip
-NOT_SET = {"v", "created", "membership", "privacy", "start", "outline"}  # follow from the rest, or are the only ones
+NOT_SET = {"v", "created", "membership", "start", "outline"}  # follow from the rest, or are the only ones
 
 
 def fields_of(manifest: Manifest) -> dict[str, Any]:
     found: dict[str, Any] = dagcbor.decode(manifest.to_bytes())
-    return found
+    training = manifest.privacy.training
+    return {**found, "privacy": asdict(training or TrainingPrivacy(0.0))}
 
 
 def toml(sections: dict[str, dict[str, Any]]) -> str:
@@ -84,7 +88,7 @@ def test_features_are_a_section_or_a_file_beside_it(programs: Programs, tmp_path
 
 def test_flags_set_every_policy_and_win_over_the_file(programs: Programs, model: Path, tmp_path: Path) -> None:
     assert {key for key, _, _ in SETTINGS.values()} | {"optimiser.name", "optimiser.learning_rate"} == {
-        "swarm.seed", *(f"{name}.{key}" for name, of in OTHER.items() for key in of),
+        "swarm.seed", "swarm.summaries", *(f"{name}.{key}" for name, of in OTHER.items() for key in of),
     }  # fmt: skip
     flags: list[object] = ["--seed", 5, "--optimiser", "adam", "--learning-rate", 0.5]
     for flag, (key, _, _) in SETTINGS.items():
@@ -97,10 +101,29 @@ def test_flags_set_every_policy_and_win_over_the_file(programs: Programs, model:
     assert (manifest.name, manifest.seed) == ("mine", 5)
 
 
+def test_summaries_are_masked_in_a_swarm_of_members(programs: Programs) -> None:
+    assert made(programs, "--preset", "wrist", "--summaries", "masked").privacy.summary.sharing == "masked"
+
+
 def test_another_optimiser_has_its_own_usual_rate(programs: Programs) -> None:
     manifest = made(programs, "--preset", "wrist", "--optimiser", "adam")
     assert (manifest.optimiser.name, manifest.optimiser.learning_rate) == ("adam", 0.001)
     assert made(programs, "--preset", "hepmass", "--batch", 8).optimiser.learning_rate == 0.05
+
+
+def test_with_differential_privacy_the_usual_is_another(programs: Programs) -> None:
+    manifest = made(programs, "--preset", "wrist", "--epsilon", 4, "--protect", "reading")
+    assert manifest.privacy.training == TrainingPrivacy(4.0, protects="reading")
+    features, optimiser = manifest.features, manifest.optimiser
+    assert features is not None
+    assert (features.hop, features.window, manifest.training.steps) == (100, 100, 4)
+    assert (optimiser.name, optimiser.learning_rate) == ("adam", 0.03)
+    done = programs.run("learnae", "join", manifest.swarm, "--name", "p")
+    assert "one reading more or less at most epsilon 4 at delta 1e-05" in done.stdout
+    assert "windows do not overlap" in done.stdout
+    assert "distinct windows" not in done.stdout
+    own = made(programs, "--preset", "wrist", "--name", "own", "--epsilon", 4, "--steps", 9, "--learning-rate", 0.5)
+    assert (own.training.steps, own.optimiser.name, own.optimiser.learning_rate) == (9, "momentum", 0.5)
 
 
 @pytest.mark.parametrize(
@@ -119,8 +142,14 @@ def test_another_optimiser_has_its_own_usual_rate(programs: Programs) -> None:
         ("[codec]\ndelta = 'q9'", ["delta", "q9", "q8"]),
         ("[optimiser]\nname = 'adamw'", ["adamw", "adam"]),
         ("[limits]\nhorizon = 5", ["horizon", "5"]),
+        ("[privacy]\ndelta = 1e-6", ["privacy.delta without privacy.epsilon", "--epsilon"]),
+        ("[privacy]\nepsilon = 0", ["privacy.epsilon is 0.0", "from 0.01 to 100"]),
+        ("[privacy]\nepsilon = 4\ndelta = 0.5", ["privacy.delta is 0.5", "from 1e-12 to 0.01"]),
+        ("[privacy]\nepsilon = 4\nprotects = 'user'", ["privacy.protects", "'user'", "window, reading"]),
         ("[swarm]\nclasses = [1, 2]", ["swarm.classes holds what is no text"]),
         ("[swarm]\nmodel = 'm.json'\n", ["not both"]),
+        ("[swarm]\nsummaries = 'hidden'", ["swarm.summaries is 'hidden'", "each, masked"]),
+        ("[swarm]\nsummaries = 'masked'\nmembership = 'open'", ["masked summaries in an open swarm", "--membership"]),
         ("[swarm]\nloss = 'huber'\n", ["a preset takes no --loss"]),
     ],
 )
@@ -128,4 +157,14 @@ def test_what_is_wrong_in_a_file_is_named(programs: Programs, tmp_path: Path, te
     (tmp_path / "pump.toml").write_text(text)
     done = programs.run("learnae", "swarm", "create", "--preset", "wrist", "--from", tmp_path / "pump.toml")
     assert_refused(done, CONFIGURATION, *words)
+    assert not list(programs.home.glob("swarms/*"))
+
+
+def test_a_model_that_mixes_rows_is_refused_with_differential_privacy(programs: Programs, tmp_path: Path) -> None:
+    config = dense_config(2, (4,), 2, "softmax")
+    config["config"]["layers"].insert(2, {"class_name": "BatchNormalization", "config": {}})
+    (tmp_path / "m.json").write_text(json.dumps(config))
+    said: list[object] = ["--model", tmp_path / "m.json", "--loss", "sparse_categorical_crossentropy"]
+    done = programs.run("learnae", "swarm", "create", *said, "--epsilon", 4)
+    assert_refused(done, CONFIGURATION, "BatchNormalization", "no --epsilon")
     assert not list(programs.home.glob("swarms/*"))

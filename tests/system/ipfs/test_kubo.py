@@ -15,8 +15,8 @@ from learnae.adapters.composite.block_service import BlockService
 from learnae.adapters.composite.exchange_link import AWAY, CONNECTED, LinkPolicy
 from learnae.adapters.ipfs.gateway import GatewayExchange
 from learnae.adapters.local.block_store import LocalBlockStore
+from learnae.basics.error_log import ErrorLog
 from learnae.config.sections import IpfsSection
-from learnae.error_log import ErrorLog
 from learnae.errors import BlockMissingError, ConfigurationError, TransportError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid

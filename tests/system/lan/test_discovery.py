@@ -13,7 +13,7 @@ from learnae.adapters.lan.discovery import BeaconService, browse
 from learnae.adapters.lan.mdns import MdnsOffer
 from learnae.adapters.lan.multicast import Multicast
 from learnae.adapters.lan.neighbours import MAX_PER_ADDRESS, Neighbour, Neighbours
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.protocol.identity import Identity
 

@@ -178,6 +178,20 @@ def test_a_backup_brings_the_owners_key_back(machine: Machine, tmp_path: Path) -
         assert programs.answer("learnae", "join", "--name", "bob", "--config", "b.toml")["standing"] == "member"
 
 
+def test_a_peer_that_was_let_in_as_a_trainer_is_no_agent(tmp_path: Path) -> None:
+    with Programs(tmp_path) as programs:
+        programs.answer("learnae", "swarm", "create", "--preset", "thermal")
+        joined = programs.answer("learnae", "join", "--name", "ann", "--config", "ann.toml")
+        assert joined["standing"] == "member"
+        other = ("--name", "ann", "--role", "agent", "--config", "agent.toml")
+        assert_refused(programs.run("learnae", "join", *other), 78, "was let in as trainer", "--name")
+        (programs.root / "rows.csv").write_text("time,temperature\n0,20\n")
+        text = (programs.root / "ann.toml").read_text().partition("[data]")[0]
+        (programs.root / "agent.toml").write_text(f'{text}[source]\nfile = "rows.csv"\n')
+        run = programs.run("agent", "run", "--config", "agent.toml")
+        assert (run.returncode, "'ann' was let in for another role than agent; " in run.stderr) == (78, True)
+
+
 @pytest.mark.parametrize("kind", ["open", "vouched"])
 def test_other_ways_in(tmp_path: Path, kind: str) -> None:
     with Programs(tmp_path) as programs:

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -13,11 +14,20 @@ import pytest
 from children import END_SECONDS, PROCESSES
 from programs import Programs
 
+from learnae.adapters.http.certificate import key_of
 from learnae.adapters.local.block_store import LocalBlockStore
+from learnae.adapters.local.clock import SystemClock
 from learnae.membership.key_epochs import Keyring
+from learnae.membership.records import REMOVE, Vote
+from learnae.models.passive_learner import PassiveLearner
+from learnae.peer.members import steward
+from learnae.peer.peer import Options
 from learnae.protocol.identity import Identity
+from learnae.runtime.linked_peer import build_peer
 from learnae.runtime.registrar import Registrar
-from learnae.swarm.directory import open_manifest
+from learnae.runtime.workspace import Workspace
+from learnae.swarm.directory import open_manifest, open_swarm
+from learnae.system.paths import peer_directory
 
 pytestmark = pytest.mark.slow
 
@@ -26,8 +36,8 @@ JOIN = ("join", "--name", "ann", "--config", "ann.toml")
 MOST_WRITES = 30
 
 
-def run_until(writes: int, environment: dict[str, str], root: Path, arguments: tuple[str, ...]) -> None:
-    """What the child does: the command, until so many files and blocks were written."""
+def die_after(writes: int, environment: dict[str, str], root: Path) -> None:
+    """Be the machine of ``root``, and end this process by ``kill -9`` once so many files and blocks were written."""
     left = writes
 
     def dying_after(write: Callable[..., Any]) -> Callable[..., Any]:
@@ -47,9 +57,34 @@ def run_until(writes: int, environment: dict[str, str], root: Path, arguments: t
     os.link, os.replace, os.rename, os.mkdir = map(dying_after, (os.link, os.replace, os.rename, os.mkdir))
     LocalBlockStore.keep = dying_after(LocalBlockStore.keep)  # type: ignore[method-assign]
     sys.stdout = sys.stderr = (root / "said").open("w")
+
+
+def run_until(writes: int, environment: dict[str, str], root: Path, arguments: tuple[str, ...]) -> None:
+    """What the child does: the command, until so many files and blocks were written."""
+    die_after(writes, environment, root)
     from learnae.cli.main import main
 
     main(list(arguments))
+
+
+def tick_until(writes: int, environment: dict[str, str], root: Path, directory: Path) -> None:
+    """What the child does: run ann's peer until it has welcomed all and has an epoch, or dies of its writes."""
+    die_after(writes, environment, root)
+    steward._TURN_MS = 0  # no other member runs: there is no turn to wait for
+    workspace = Workspace(open_swarm(directory), peer_directory("ann"))
+    learner = PassiveLearner(workspace.swarm.manifest.model.count)
+    peer = build_peer(workspace, learner, Options("ann", "trainer", 8)).peer
+    while not is_settled(directory):
+        peer.tick()
+        time.sleep(0.02)
+
+
+def is_settled(directory: Path) -> bool:
+    with closing(LocalBlockStore(directory)) as store:
+        registrar = Registrar(directory, open_manifest(directory), store)
+        owner, roster = registrar.owner(), registrar.ledger.roster()
+        assert owner is not None
+        return not roster.pending and Keyring(owner, registrar.ledger).epoch() is not None
 
 
 def kill_after(writes: int, programs: Programs, *arguments: str) -> bool:
@@ -139,3 +174,42 @@ def test_revoke_and_leave(tmp_path: Path) -> None:
                 break
             deaths += 1
         assert 1 <= deaths < MOST_WRITES, json.dumps(arguments)
+
+
+def test_a_running_member_that_is_to_welcome_one_and_to_shut_another_out(tmp_path: Path) -> None:
+    deaths = 0
+    while True:
+        with Programs(tmp_path / str(deaths)) as programs:
+            programs.root.mkdir()
+            directory = Path(programs.answer("learnae", *CREATE)["directory"])
+            programs.answer("learnae", *JOIN)
+            gone = programs.answer("learnae", "join", "--name", "bob", "--config", "bob.toml")["peer"]
+            carol = Identity.generate()
+            with closing(LocalBlockStore(directory)) as store:
+                registrar = Registrar(directory, open_manifest(directory), store)
+                owner = registrar.member_here()
+                invite, seed = registrar.invite(owner, 1, SystemClock().now() + 3_600_000)
+                registrar.ask(carol, invite.cid, seed)
+                registrar.sign(owner, Vote(key_of(gone), REMOVE))
+            assert not is_settled(directory)
+            exits = []
+            for writes in (deaths + 1, 0):  # killed, and once more to its end
+                arguments = (writes, programs.environment(), programs.root, directory)
+                child = PROCESSES.Process(target=tick_until, args=arguments)
+                child.start()
+                child.join(END_SECONDS)
+                assert child.exitcode in (0, -signal.SIGKILL), (programs.root / "said").read_text()
+                exits.append(child.exitcode)
+            assert exits[1] == 0
+            check_epoch(directory)
+            with closing(LocalBlockStore(directory)) as store:
+                ledger = Registrar(directory, open_manifest(directory), store).ledger
+            assert carol.author in ledger.roster().members
+            assert key_of(gone) in ledger.roster().removed
+            current, bob = Keyring(carol, ledger).current(), Identity.load(programs.home / "peers" / "bob" / "key.pem")
+            assert current is not None
+            assert Keyring(bob, ledger).secret_of(current[0]) is None
+        if exits[0] == 0:
+            break
+        deaths += 1
+    assert 3 <= deaths < MOST_WRITES  # an epoch, a welcome, and what it says of itself

@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 from builders import tiny_dataset, tiny_manifest
 
+from learnae.basics.overriding import override
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.membership.gate import MEMBER, REMOVED, WAITING
 from learnae.membership.key_epochs import Keyring
 from learnae.membership.policy import Founder, MembershipPolicy
 from learnae.membership.records import ADMIT, REMOVE, Invite, Join, Leave, Rekey, Vote, prove_join
 from learnae.membership.sealing import Seals, Secrets
-from learnae.overriding import override
 from learnae.peer.peer import Peer
 from learnae.protocol.identity import Identity
 from learnae.simulation.network import Weather
@@ -104,6 +104,27 @@ def test_who_brings_an_invite_is_welcomed_and_merges() -> None:
         others = {other.identity.author for other in simulation.members[:3]} - {member.identity.author}
         assert set(member.peer.following.replicas) == others
     assert authors(founder) == {member.identity.author for member in simulation.members[:3]}
+
+
+def test_who_works_in_another_role_than_its_invites_is_named_and_merged_by_none() -> None:
+    simulation = swarm(4, founders=2)
+    founder, _, *joiners = simulation.members
+    for joiner, role in zip(joiners, ("trainer", "agent"), strict=True):  # all run as agents
+        key = Identity.from_seed(role.encode().ljust(32))
+        publish(founder.peer, Invite(key.author, 1, START + DAY, role))
+        simulation.run(20 * SECOND)
+        invites = founder.peer.replication.gate.ledger.roster().invites
+        (invite,) = [cid for cid, each in invites.items() if each.invite.key == key.author]
+        proof = prove_join(key, simulation.manifest.swarm, joiner.identity.author)
+        publish(joiner.peer, Join(joiner.identity.x25519, invite, proof))
+        simulation.run(60 * SECOND)
+    assert standings(simulation) == [MEMBER] * 4
+    wrong, right = (joiner.identity.author for joiner in joiners)
+    for member in simulation.members[:2]:
+        assert wrong in authors(member.peer), "it is a member, and may speak"
+        assert (wrong in member.peer.following.replicas, right in member.peer.following.replicas) == (False, True)
+        assert member.peer.errors.counts == {"MembershipError": member.peer.errors.counts["MembershipError"]}
+        assert "and was let in as another" in member.peer.errors.last["MembershipError"]
 
 
 def test_an_expired_invite_is_welcomed_by_no_member() -> None:

@@ -23,9 +23,9 @@ from sensors import CHANNELS, RATE, Sysfs, board_manifest
 from telegraf import Telegraf
 
 import learnae
-from learnae.adapters.mqtt.monitor.home_assistant import Judgement
+from learnae.adapters.mqtt.monitor.disclosure import Disclosure, Judgement
 from learnae.adapters.mqtt.monitor.outbox import Outbox
-from learnae.adapters.mqtt.monitor.publisher import MqttMonitor, cpu_temperature
+from learnae.adapters.mqtt.monitor.publisher import MqttMonitor
 from learnae.adapters.mqtt.topics import Topics
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.ports import Inference
@@ -66,7 +66,6 @@ OF_ALL: dict[str, Shown] = {
     "peers": lambda state: state["peers"],
     "buffer": lambda state: state["buffer"]["readings"],
     "loss": lambda state: state["loss"],
-    **({"cpu_temperature": lambda state: state["cpu_temperature"]} if cpu_temperature() is not None else {}),
 }
 OF_VALUES: dict[str, Shown] = {"r2": lambda state: state["r2"], "mae": lambda state: state["mae"]}
 ENTITIES: dict[str, dict[str, Shown]] = {
@@ -86,7 +85,7 @@ ENTITIES: dict[str, dict[str, Shown]] = {
         "anomalous": lambda state: "on" if state["inference"]["anomaly"] else "off",
     },
 }
-UNITS = {"accuracy": "%", "probability": "%", "buffer": "readings", "cpu_temperature": "°C"}
+UNITS = {"accuracy": "%", "probability": "%", "buffer": "readings"}
 
 
 def swarms() -> dict[str, Manifest]:
@@ -128,7 +127,7 @@ class Boards:
             programs.add_swarm(manifest)
             (programs.root / "agent.toml").write_text(
                 f'[sources.recording]\nfile = "{root / "recording.csv"}"\nspeed = 0\n{sysfs.section("sources.live")}'
-                f'[mqtt]\nbroker = "{plain(broker).broker}"\n'
+                f'[mqtt]\nbroker = "{plain(broker).broker}"\n[privacy]\ninference = "score"\n'
             )
 
     def start(self, task: str, home_assistant: bool = True) -> None:
@@ -238,7 +237,7 @@ def test_home_assistant_shows_values_and_empties_what_has_none(broker: Mosquitto
 
         def has(peer: str, expected: Mapping[str, str]) -> None:
             def seen() -> bool:
-                return {key: state for key, state in states(home, peer).items() if key != "cpu_temperature"} == expected
+                return states(home, peer) == expected
 
             wait_for(seen, f"{expected}, not {states(home, peer)}")
 
@@ -246,7 +245,8 @@ def test_home_assistant_shows_values_and_empties_what_has_none(broker: Mosquitto
             topics, place = Topics("learnae/1", Cid.of(DAG_CBOR, b"swarm"), f"peer{number}"), tmp_path / str(number)
             place.mkdir()
             queue, link = Outbox(place / "queue", 1000, 1 << 20), links.open(plain(broker))
-            monitor = MqttMonitor(link, topics, queue, place, announces=True, judgement=judgement, state_seconds=0.0)
+            shows = Disclosure(judgement)
+            monitor = MqttMonitor(link, topics, queue, place, announces=True, disclosure=shows, state_seconds=0.0)
             monitors[topics.peer] = monitor
             monitor.infer([Inference(1.0, label, score, limit)])
             monitor.report({**full, "peer": topics.peer})

@@ -17,9 +17,9 @@ from mosquitto import Certificates, Mosquitto
 from mqtt_rig import Gate, Inbox, Links, plain, secure
 from programs import clean_environment, wait_for
 
-from learnae.adapters.mqtt.monitor.home_assistant import Judgement
+from learnae.adapters.mqtt.monitor.disclosure import Disclosure, Judgement
 from learnae.adapters.mqtt.monitor.outbox import Outbox
-from learnae.adapters.mqtt.monitor.publisher import MqttMonitor, cpu_temperature
+from learnae.adapters.mqtt.monitor.publisher import MqttMonitor
 from learnae.adapters.mqtt.topics import Topics
 from learnae.config.sections import MqttSection
 from learnae.ipld.cid import DAG_CBOR, Cid
@@ -44,6 +44,9 @@ STATUS = {
     "connections": {"mqtt": "connected"},
     "sources": {"pump": {"samples": 5, "error": "'21.5 C' is no number", "detail": "field t is 21.5"}},
     "unknown_labels": {"21.5": 3},
+    "drift": "column 3 is 21.5 standard deviations from the mean of all",
+    "resources": {"temperature": 53.731, "memory_mib": 80, "times_slower_by_heat": 4},
+    "inference": {"time": 1.0, "label": None, "score": 53.731, "count": 9},
 }
 OUTAGE = float(os.environ.get("LEARNAE_TEST_OUTAGE", "2"))  # seconds that the broker is away
 
@@ -85,12 +88,14 @@ def test_people_see_the_state_and_machines_the_metrics(broker, links, show):
         "loss": None,
         "accuracy": 0.5,
     }
-    assert state["inference"] == {"time": 1002.0, "label": "walking", "score": 2.0}
+    assert state["inference"] == {"time": 1002.0, "label": "walking", "score": 2.0, "count": 9}
     assert state["problems"] == {"TransportError": 2}
     assert "21.5" not in inbox.newest("state").decode()
     metrics = cbor2.loads(inbox.newest("metrics"))
     assert state["sources"] == {"pump": {"samples": 5}}
     assert metrics["steps"] == 7
+    assert (state["resources"], metrics["resources"]) == ({"memory_mib": 80}, {"memory_mib": 80})
+    assert metrics["inference"] == {"count": 9}
     assert metrics["sources"] == {"pump": {"samples": 5}}
     assert metrics["problems"] == {"TransportError": 2}
     assert "name" not in metrics
@@ -302,10 +307,10 @@ def test_home_assistant_finds_the_peer_and_forgets_it_when_switched_off(broker, 
 )
 def test_entities_come_with_their_first_value_and_are_emptied_by_null(broker, links, show, judgement, label, shown):
     inbox = Inbox(links.open(plain(broker)))
-    monitor = show(plain(broker), announces=True, judgement=judgement, state_seconds=0.0)
+    monitor = show(plain(broker), announces=True, disclosure=Disclosure(judgement), state_seconds=0.0)
     bare = {**STATUS, "accuracy": None, "peers": 0, "unwritable": None}
     monitor.report(bare)
-    always = {"disk", "steps", "peers"} | ({"cpu_temperature"} if cpu_temperature() is not None else set())
+    always = {"disk", "steps", "peers"}
     assert set(entities(inbox, 0)) == always  # no loss: it is no number
     limit = 1.234e-5 if judgement is Judgement.ANOMALY else None
     monitor.infer([Inference(1.0, label, 0.75, limit)])
@@ -313,8 +318,7 @@ def test_entities_come_with_their_first_value_and_are_emptied_by_null(broker, li
     monitor.report(full)
     found = entities(inbox, 1, lambda state: state["loss"])
     numbers = {"accuracy": "50.0", "loss": "0.5", "steps": "7", "peers": "2", "buffer": "9"}
-    cold = {key: value for key, value in found.items() if key != "cpu_temperature"}
-    assert cold == {"disk": "OFF", **numbers, **shown}
+    assert found == {"disk": "OFF", **numbers, **shown}
     if limit:
         monitor.infer([Inference(1.5, None, 1e-5, limit)])
         monitor.report({**full, "loss": 0.00012345678})
@@ -375,14 +379,6 @@ def test_what_an_acl_refuses_is_dropped_counted_and_holds_nothing_up(links, show
         inbox.newest("metrics")
         wait_for(lambda: monitor.state() == "0 waiting", "all to be settled")
         assert "refused by the broker" in links.opened[1].state()
-
-
-def test_the_warmest_zone_is_the_temperature(tmp_path):
-    assert cpu_temperature(tmp_path) is None
-    for name, text in (("0", "41500\n"), ("1", "47250\n"), ("2", "no sensor\n")):
-        (tmp_path / f"thermal_zone{name}").mkdir()
-        (tmp_path / f"thermal_zone{name}" / "temp").write_text(text)
-    assert cpu_temperature(tmp_path) == 47.25
 
 
 @pytest.mark.parametrize("role", ["agent", "trainer"])

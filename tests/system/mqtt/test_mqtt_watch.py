@@ -31,6 +31,7 @@ STATE = {
     "bytes_in": 20,
     "inference": {"time": 1.0, "label": None, "score": 3.5},
 }
+SPENT = {"epsilon": 3.981, "delta": 1e-5, "releases": 80, "protects": "window"}
 HOSTILE = {
     "no JSON": b"\xff{",
     "deep": b"[" * 60_000,
@@ -42,6 +43,8 @@ HOSTILE = {
     "NaN": json.dumps({**STATE, "loss": float("nan")}).encode(),
     "huge digits": b'{"steps": ' + b"9" * 50_000 + b"}",
     "markup that moves the cursor": json.dumps({**STATE, "name": "\x1b[2J"}).encode(),
+    "an epsilon that is none": json.dumps({**STATE, "privacy": {**SPENT, "epsilon": -1}}).encode(),
+    "a privacy that is none": json.dumps({**STATE, "privacy": [1]}).encode(),
     "a score of another shape": json.dumps({**STATE, "inference": [1]}).encode(),
     "a label that is none": json.dumps({**STATE, "inference": {"label": 7, "score": 1.0}}).encode(),
     "a decision that is none": json.dumps({**STATE, "inference": {"score": 1.0, "anomaly": "no"}}).encode(),
@@ -71,13 +74,18 @@ def test_a_stranger_sees_the_table_without_swarm_or_key(broker, links, programs)
     assert set(seen) == {"alice", "bob", "carol", *results}
     assert (seen["dave"]["label"], seen["dave"]["anomaly"]) == ("walking", None)
     assert (seen["erin"]["label"], seen["erin"]["anomaly"]) == (None, True)
+    say(links, broker, "frank", "state", json.dumps({**STATE, "loss": None, "privacy": SPENT}).encode(), other)
+    links.opened[0].deliver("done", b"", 60)
+    assert (frank := {row["peer"]: row for row in programs.answer("learnae", *command)}["frank"])["epsilon"] == 3.981
+    assert (frank["delta"], seen["dave"]["epsilon"]) == (1e-5, None)
+    assert "3.99" in programs.run("learnae", *command).stdout
     alice = seen["alice"]
     assert (alice["status"], alice["name"], alice["steps"], alice["score"]) == ("online", "pump", 7, 3.5)
     assert seen["bob"]["status"] == "offline"
     assert {row["peer"] for row in programs.answer("learnae", *command, "--swarm", SWARM)} == {"alice", "bob"}
     shown = programs.run("learnae", *command).stdout
     assert "[red]carol" in shown
-    assert "connected  5 peers" in shown
+    assert "connected  6 peers" in shown
     for words in ("walking 0.750", "ANOMALY 1.250e-05", "1.000e-05"):
         assert words in shown
     assert not programs.home.exists()

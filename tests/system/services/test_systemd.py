@@ -246,3 +246,61 @@ def test_trainer_node_starts_shows_and_stops_its_unit(board: Container) -> None:
     board.output(f"{program} stop")
     assert board.show(TRAINER, "Result") == "success"
     assert board.run(f"{program} status").returncode == 3
+
+
+class Desk:
+    """A member of a swarm by invite that serves in the same container, as root's own."""
+
+    _learnae = "cd /root && LEARNAE_HOME=/root/desk learnae"
+
+    def __init__(self, board: Container) -> None:
+        self.board = board
+        board.output(f"{self._learnae} swarm create --preset wrist --name club")
+        data = "--data /etc/learnae/recording.npz"
+        board.output(f"{self._learnae} join club --role agent --name ann {data} --config /root/ann.toml")
+        board.output('printf "[lan]\\nserve = \\"127.0.0.1:8733\\"\\n" >>/root/ann.toml')
+        run = "learnae-agent run --config /root/ann.toml"
+        board.output(f"systemd-run --quiet --unit ann --setenv HOME=/root --setenv LEARNAE_HOME=/root/desk {run}")
+
+    def invite(self) -> str:
+        said = self.board.output(f"{self._learnae} invite --role agent --address http://127.0.0.1:8733 --json")
+        return str(json.loads(said)["code"])
+
+
+@pytest.fixture(scope="module")
+def desk(board: Container) -> Desk:
+    return Desk(board)
+
+
+def assert_in(board: Container, name: str, code: str) -> None:
+    """It is a member, and its code is nowhere any more."""
+    state = f"/var/lib/learnae/{name}/peers/{name}"
+    wait_for(lambda: status(board, state).get("membership") == "member", f"{name} to be let in")
+    for path in (f"/etc/learnae/credentials/agent-{name}/invite-code", f"{state}/invite-code"):
+        wait_for(lambda path=path: board.run(f"test -e {path}").returncode == 1, f"{path} to be gone")
+    assert code not in board.journal(f"learnae-agent@{name}")
+
+
+def test_a_board_that_was_given_a_code_asks_by_itself(running: Container, desk: Desk) -> None:
+    code = desk.invite()
+    running.output(f"echo {code} | learnae-agent install shed --swarm -")
+    assert running.output("stat -c %a /etc/learnae/credentials/agent-shed/invite-code") == "600"
+    edit(running.root / "etc/learnae/agent-shed.toml")
+    running.output("systemctl daemon-reload && systemctl start learnae-agent@shed")
+    assert_in(running, "shed", code)
+    before = status(running, "/var/lib/learnae/shed/peers/shed")["peer"]
+    running.output("systemctl restart learnae-agent@shed")
+    wait_for(lambda: status(running, "/var/lib/learnae/shed/peers/shed").get("steps", 0) > 0, "the board to train")
+    assert status(running, "/var/lib/learnae/shed/peers/shed")["peer"] == before
+
+
+def test_one_line_with_a_code_makes_the_service_of_a_board(running: Container, desk: Desk) -> None:
+    code = desk.invite()
+    line = f"learnae join {code} --role agent --name hut --data /etc/learnae/recording.npz --start --json"
+    assert json.loads(running.output(line))["member"] is True
+    assert_in(running, "hut", code)
+    assert running.output("systemctl is-enabled learnae-agent@hut") == "enabled"
+    refused = running.run(f"learnae join {desk.invite()} --role agent --name hut --data /etc/passwd --start")
+    assert (refused.returncode, "has another [source]" in refused.stderr) == (78, True)
+    refused = running.run(f"learnae join {desk.invite()} --role agent --name den --data /root/x --start")
+    assert (refused.returncode, "services see no homes" in refused.stderr) == (78, True)

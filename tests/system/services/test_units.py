@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import stat
+import sys
 import sysconfig
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from agent.sources.section import SourceSection
 from firmware_bridge.config import SOCKET_VARIABLE, BridgeConfig
 from learnae.config.loading import load_config
 from learnae.config.sections import MqttSection
+from learnae.membership.codes.invite_code import InviteCode
 from learnae.swarm.directory import create_swarm
 from learnae.swarm.features import WindowStatistics
 from learnae.swarm.presets import preset
@@ -153,6 +155,68 @@ def test_the_swarm_is_where_the_examples_look_and_another_one_does_not_take_its_
     done = install(programs, tmp_path / "root", "--swarm", swarms[1] / "manifest.cbor")
     assert done[str(copy)] == "keep"
     assert copy.read_bytes() == (swarms[0] / "manifest.cbor").read_bytes()
+
+
+CODE = InviteCode(preset("wrist", created=0).swarm, bytes(range(32)), ("mqtts://broker.example",), ("fleet", "se cret"))
+
+
+@pytest.mark.parametrize("given", ["argument", "standard input"])
+def test_an_invite_code_becomes_a_secret_and_a_configuration_and_is_not_repeated(
+    programs: Programs, tmp_path: Path, given: str
+) -> None:
+    root, code = tmp_path / "root", CODE.to_text()
+    arguments = ["agent", "install", "garden", "--root", root, "--swarm", code if given == "argument" else "-"]
+    done = succeed(
+        sys.executable, "-m", *map(str, arguments), input=f"{code}\n", stdin=None, env=programs.environment()
+    )
+    assert code not in done.stdout + done.stderr
+    assert "se cret" not in done.stdout + done.stderr
+    secrets = root / "etc/learnae/credentials/agent-garden"
+    assert {path.name: path.read_text() for path in secrets.iterdir()} == {
+        "invite-code": f"{code}\n", "password": "se cret\n"
+    }  # fmt: skip
+    assert {stat.S_IMODE(path.stat().st_mode) for path in secrets.iterdir()} == {0o600}
+    config = load_config(AgentConfig, "", root / "etc/learnae/agent-garden.toml", environment={})
+    assert config.swarm.id == str(CODE.swarm)
+    assert (config.mqtt.broker, config.mqtt.user) == ("mqtts://broker.example", "fleet")
+    assert Path(config.mqtt.password_file).name == "password"
+    unit = (root / UNIT_DIRECTORY / UNITS[0]).read_text()
+    assert "ExecStartPost=+/bin/rm -f /etc/learnae/credentials/agent-%i/invite-code\n" in unit
+
+
+@pytest.mark.parametrize(
+    ("addresses", "peers", "said"),
+    [
+        (("http://192.0.2.7", "http://[2001:db8::1]:8733"), "http://192.0.2.7:80 http://[2001:db8::1]:8733", ""),
+        ((), "", "the code names no place where members are met"),
+    ],
+)
+def test_members_that_serve_are_configured_without_a_broker(
+    programs: Programs, tmp_path: Path, addresses: tuple[str, ...], peers: str, said: str
+) -> None:
+    code = InviteCode(CODE.swarm, bytes(32), addresses).to_text()
+    done = programs.run("agent", "install", "--trainer", "--root", tmp_path, "--swarm", code)
+    assert done.returncode == 0, done.stderr
+    assert said in done.stderr
+    config = load_config(TrainerConfig, "", tmp_path / "etc/learnae/trainer.toml", environment={})
+    assert (config.lan.peers, config.mqtt.broker) == (peers, "")
+    assert (tmp_path / "etc/learnae/credentials/trainer/invite-code").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("a", "b", "--swarm", CODE.to_text()), "not one peer that is to use it"),
+        (("--bridge", "pump", "--swarm", CODE.to_text()), "not one peer that is to use it"),
+        (("a", "--swarm", CODE.to_text()[:-1]), "character"),
+    ],
+)
+def test_a_code_that_cannot_be_used_writes_nothing(
+    programs: Programs, tmp_path: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    done = programs.run("agent", "install", *arguments, "--root", tmp_path / "root")
+    assert_refused(done, 78, words)
+    assert not (tmp_path / "root").exists()
 
 
 @pytest.mark.parametrize("name", ["../x", "a b", "", "-x", "x/y", "x" * 65])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -22,10 +23,10 @@ from lan_rig import LanMember
 from messages_here import messages_in, seqs_in
 from mosquitto import Mosquitto
 from mqtt_rig import Gate
-from programs import PATIENCE, Programs, wait_for
+from programs import PATIENCE, Programs, finish, wait_for
 from sensors import Sysfs, make_swarm
 
-from demo.swarm import Swarm
+from demo.swarm import Swarm, environment_of
 from learnae.adapters.http.member import MemberExchange, make_client
 from learnae.adapters.iota.node import Node, Transaction
 from learnae.adapters.local.block_store import LocalBlockStore
@@ -48,18 +49,19 @@ from learnae.system.paths import KEY_FILE
 class Canary:
     """A peer with readings that can be found again wherever they get to; a context manager in which it runs."""
 
-    def __init__(self, home: Path, role: str, more: str, every: int = 250, membership: str = "open") -> None:
+    def __init__(self, home: Path, role: str, more: str, every: int = 600, membership: str = "open") -> None:
         home.mkdir()
         self.role, self.home, self.swarm = role, home, Swarm.create(home, "--membership", membership)
         if membership != "open":
             self.be_let_in()
-        readings = private_readings(11, 5000)
+        readings = private_readings(11, 12_000)  # more windows than the floor of rows
         self.planted = patterns(readings[::every])
         self.private, self.config = home / "private.npz", home / "canary.toml"
-        np.savez(self.private, signal=readings, label=np.repeat(np.arange(5), 1000))
+        np.savez(self.private, signal=readings, label=np.repeat(np.arange(5), 2400))
         self.config.write_text(
             f'[peer]\nname = "canary"\nhistory = "all"\n[swarm]\nid = "{self.swarm.directory}"\n'
-            f'[{"source" if role == "agent" else "data"}]\nfile = "{self.private}"\nholdout = 0.0\n{more}'
+            f'[{"source" if role == "agent" else "data"}]\nfile = "{self.private}"\nholdout = 0.0\n'
+            f"{'speed = 0' if role == 'agent' else ''}\n[privacy]\nmerge_first = false\n{more}"
         )
 
     def be_let_in(self) -> None:
@@ -81,6 +83,12 @@ class Canary:
         self.swarm.processes["canary"].send_signal(signal.SIGTERM)
         assert self.swarm.processes["canary"].wait(2 * PATIENCE) == 0
 
+    def export(self, *arguments: object) -> None:
+        """Write the swarm's model, or this peer's, for others."""
+        command = (sys.executable, "-m", "learnae", "export", *arguments)
+        done = finish(*command, env={**environment_of(self.home), "COLUMNS": "200"})
+        assert done.returncode == 0, done.stderr
+
     def __exit__(self, *_: object) -> None:
         self.swarm.stop()
 
@@ -95,16 +103,19 @@ def blocks_in(swarm: Path) -> bytes:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("role", "engine", "seq", "membership"),
+    ("role", "engine", "seq", "membership", "more"),
     [
-        ("agent", "auto", 6, "open"),
-        ("trainer", "auto", 6, "open"),
-        ("agent", "none", 1, "open"),
-        ("agent", "auto", 6, "invite"),
+        ("agent", "auto", 6, "open", ""),
+        ("trainer", "auto", 6, "open", ""),
+        ("agent", "none", 1, "open", ""),
+        ("agent", "auto", 6, "invite", ""),
+        ("agent", "auto", 6, "open", "[privacy]\nepsilon = 4.0\n[publish]\nevery = 1.0\n"),
     ],
 )
-def test_planted_readings_stay_home(tmp_path: Path, role: str, engine: str, seq: int, membership: str) -> None:
-    with Canary(tmp_path / "home", role, f'[train]\nengine = "{engine}"\n', membership=membership) as canary:
+def test_planted_readings_stay_home(
+    tmp_path: Path, role: str, engine: str, seq: int, membership: str, more: str
+) -> None:
+    with Canary(tmp_path / "home", role, f'[train]\nengine = "{engine}"\n{more}', membership=membership) as canary:
         canary.wait_for_seq(seq)
         canary.drain()
     assert seqs_in(canary.swarm.directory)[: seq + 1] == list(range(seq + 1)), "all that was said is searched"
@@ -113,11 +124,15 @@ def test_planted_readings_stay_home(tmp_path: Path, role: str, engine: str, seq:
     (view,) = observer.peers()
     assert view.summary == (engine == "none")
     assert (view.steps > 0) == (engine != "none")
+    assert (view.epsilon is not None) == bool(more)
     assert list(leaks(canary.swarm.directory, canary.planted)) == []
     assert list(leaks_in(blocks_in(canary.swarm.directory), canary.planted)) == []
     out = tmp_path / "out"
     out.mkdir()
     back_up([canary.home / "peers" / "canary"], [canary.swarm.directory], out / "backup.tar")
+    if engine != "none":
+        canary.export(out / "swarm.safetensors")
+        canary.export(out / "own.safetensors", "--peer", "canary")
     assert list(leaks(out, canary.planted)) == []
     assert "private.npz" in dict(leaks(canary.home, canary.planted)), "the search itself must be able to find them"
 
@@ -128,9 +143,10 @@ def test_planted_readings_stay_home(tmp_path: Path, role: str, engine: str, seq:
 def test_planted_readings_are_in_no_byte_that_goes_to_the_broker(tmp_path: Path, role: str) -> None:
     """Monitor, announcements, pushed blocks, Home Assistant: the whole TCP stream, whatever it means."""
     words = [b"/state", b"/metrics", b"/heads", b"/message", b"/frame", b"/session", b"homeassistant/device"]
+    words += [b"/inference"] if role == "agent" else []
     with Mosquitto(tmp_path / "broker") as broker, Gate(broker.port) as gate:
         more = f'[mqtt]\nbroker = "mqtt://127.0.0.1:{gate.port}"\nhome_assistant = true\n'
-        with Canary(tmp_path / "home", role, more, every=50) as canary:
+        with Canary(tmp_path / "home", role, more, every=120) as canary:
             is_all = lambda: all(word in gate.sent for word in words) and gate.sent.count(b"/message") > 5  # noqa: E731
             wait_for(is_all, "all of it")
             canary.drain()
@@ -186,7 +202,7 @@ def test_planted_readings_are_in_no_byte_that_goes_over_http(tmp_path: Path, rol
     port, served = free_port(), free_port()
     with Gate(port) as gate:
         more = f'[lan]\npeers = "http://{HOST}:{gate.port}"\nserve = "{HOST}:{served}"\n'
-        with Canary(tmp_path / "home", role, more, every=50) as canary:
+        with Canary(tmp_path / "home", role, more, every=120) as canary:
             swarm = open_swarm(canary.swarm.directory).manifest.swarm
             with closing(LanMember(tmp_path / "other", swarm, port=port)) as member:
                 heads = {}

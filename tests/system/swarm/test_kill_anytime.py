@@ -19,10 +19,10 @@ from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.clock import SystemClock
 from learnae.adapters.local.gossip import LocalGossip
 from learnae.adapters.local.state_store import LocalStateStore
+from learnae.basics.overriding import override
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
 from learnae.models.dataset import Dataset
 from learnae.models.reference.numpy_learner import NumpyLearner
-from learnae.overriding import override
 from learnae.peer.peer import Options, Ports, compose_peer
 from learnae.peer.state import PeerState
 from learnae.protocol.messages import open_message

@@ -26,6 +26,8 @@ VIEW = PeerView(
     accuracy=0.5,
     mae=None,
     r2=None,
+    epsilon=None,
+    delta=None,
     heard=10_000,
     bytes_out=2048,
     bytes_in=0,
@@ -50,6 +52,14 @@ def drawn(result: Table) -> str:
 
 def shown(view: PeerView, now: int = 13_000) -> str:
     return drawn(peer_table("title", [view], now))
+
+
+def test_a_private_peer_shows_what_is_spent_and_no_rows() -> None:
+    said = shown(replace(VIEW, epsilon=3.991, delta=1e-5, loss=None, accuracy=None))
+    assert "4.00" in said
+    assert "private" in said
+    assert "678" not in said
+    assert "epsilon" not in shown(VIEW)
 
 
 def test_a_peer_is_shown_with_its_figures() -> None:

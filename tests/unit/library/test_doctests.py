@@ -12,7 +12,7 @@ PACKAGES = ("learnae", "agent", "trainer_node", "firmware_bridge")
 FILES = [path.relative_to(ROOT) for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 MODULES = [".".join(path.with_suffix("").parts) for path in FILES if ">>> " in (ROOT / path).read_text()]
 KNOWN = """
-    learnae.bounded_dict learnae.ipld.cid learnae.ipld.dagcbor learnae.protocol.tangle learnae.system.backoff
+    learnae.basics.bounded_dict learnae.ipld.cid learnae.ipld.dagcbor learnae.protocol.tangle learnae.system.backoff
     learnae.weights.frames learnae.weights.merge
 """
 

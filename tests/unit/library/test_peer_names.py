@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from learnae.basics.peer_names import harmless, told_apart, why_unclear
 from learnae.errors import ConfigurationError
 from learnae.ipld.fields import _UNPRINTABLE
-from learnae.peer_names import harmless, told_apart, why_unclear
 from learnae.system.paths import check_peer_name, peer_directory
 
 KEYS = st.text("abcdefghijklmnopqrstuvwxyz234567", min_size=52, max_size=52)

@@ -2,8 +2,8 @@
 
 import threading
 
-from learnae.bounded_dict import BoundedDict
-from learnae.error_log import ErrorLog
+from learnae.basics.bounded_dict import BoundedDict
+from learnae.basics.error_log import ErrorLog
 from learnae.errors import FrameError, StaleError
 from learnae.system.backoff import Backoff
 

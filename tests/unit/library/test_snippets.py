@@ -175,7 +175,7 @@ def test_every_key_is_named_in_the_pages(page: str, config: type) -> None:
         assert {field.name for field in dataclasses.fields(kind)} <= named, section
 
 
-@pytest.mark.parametrize("section", ["peer", "swarm", "data", "train", "publish", "exchange"])
+@pytest.mark.parametrize("section", ["peer", "swarm", "data", "train", "publish", "privacy", "exchange"])
 def test_the_trainers_page_has_each_key_with_its_default(section: str) -> None:
     text = (ROOT / "docs" / "trainer.md").read_text()
     (table,) = re.findall(rf"^\| key of `\[{section}\]` .*\n((?:\|.*\n)+)", text, re.MULTILINE)

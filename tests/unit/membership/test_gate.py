@@ -33,7 +33,7 @@ def test_in_an_open_swarm_all_pass() -> None:
     assert gate.admits(EVE.author)
     assert gate.admits_prefix(b"anything")
     assert not gate.takes(record().data)
-    assert (list(gate.missing()), gate.announced()) == ([], [])
+    assert (list(gate.missing()), gate.announced(b"")) == ([], [])
 
 
 def record() -> Record:

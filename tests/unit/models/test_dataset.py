@@ -4,10 +4,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from keras_configs import define, dense
 
 from learnae.errors import DataError
-from learnae.models.dataset import Dataset
+from learnae.models.dataset import Dataset, Rows
 from learnae.models.losses import FINAL_ACTIVATIONS, Loss
 
 
@@ -96,3 +98,21 @@ def test_other_rows_are_known_by_their_count() -> None:
 def test_rows_of_another_shape_or_type_are_not_adopted(rows: Any, targets: Any) -> None:
     with pytest.raises(DataError):
         dataset("sparse_categorical_crossentropy").adopt(rows, targets)
+
+
+@given(st.lists(st.integers(0, 9), max_size=12), st.integers(0, 11), st.integers(1, 20))
+def test_rows_since_are_those_that_are_new(batches: list[int], seen: int, capacity: int) -> None:
+    rows = Rows((1,), (), np.int64, capacity)
+    before, number = (0, np.zeros(0)), 0
+    for index, size in enumerate(batches):
+        if index == seen:
+            before = rows.written, rows.rows[:, 0].copy()
+        rows.append(np.arange(number, number + size, dtype=np.float32)[:, None], np.zeros(size, np.int64))
+        number += size
+    new = (
+        set(rows.rows[:, 0].tolist()) - set(before[1].tolist())
+        if seen < len(batches)
+        else set(rows.rows[:, 0].tolist())
+    )
+    assert set(rows.rows[rows.since(before[0]), 0].tolist()) == new
+    assert rows.overwritten == max(0, rows.written - len(rows))

@@ -82,6 +82,7 @@ def test_the_input_shape_is_found_where_older_versions_put_it(where: str) -> Non
         ([dense(2, bias_constraint={})], "bias_constraint"),
         ([dense(2, lora_rank=4)], "lora_rank"),
         ([dense(2, kernel_initializer="Orthogonal")], "Orthogonal"),
+        ([dense(3, kernel_initializer="Zeros"), dense(2)], "nothing learns"),
         ([dense(2, kernel_initializer={"class_name": "RandomNormal"})], "RandomNormal"),
         ([dense(0)], "units"),
         ([dense(2.0)], "units"),  # type: ignore[arg-type]
@@ -181,6 +182,10 @@ def test_uniform_kernels_fill_their_range(initialiser: str, bound: float) -> Non
     kernel = model.split(model.initial(1))[0][0]
     assert np.abs(kernel).max() == pytest.approx(bound, rel=0.01)
     assert abs(float(kernel.mean())) < bound / 50
+
+
+def test_a_linear_model_may_start_from_zeros() -> None:
+    assert not define(dense(3, kernel_initializer="Zeros")).initial(1).any()
 
 
 def test_split_gives_views_in_the_order_of_keras() -> None:

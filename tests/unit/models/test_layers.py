@@ -84,7 +84,7 @@ def test_of_equal_values_the_first_trains() -> None:
     pool = MaxPooling1D(Sliding(4, 2, 2, "valid"))
     output, memory = pool.forward([], np.ones((1, 4, 1)), True, None)
     assert output.tolist() == [[[1.0], [1.0]]]
-    assert pool.backward([], [], memory, output, True).reshape(-1).tolist() == [1, 0, 1, 0]
+    assert pool.backward([], memory, output).reshape(-1).tolist() == [1, 0, 1, 0]
 
 
 def test_padding_is_never_the_greatest_value() -> None:

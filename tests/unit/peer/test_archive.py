@@ -5,7 +5,7 @@ import random
 import numpy as np
 from builders import tiny_dataset, tiny_manifest
 
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.peer.archive import Archive
 from learnae.peer.following import Following

@@ -6,7 +6,7 @@ import pytest
 from builders import COUNT, NOW, Author, new_tangle, offer, some_cid, update_body
 
 from learnae.adapters.composite.metered import MeteredStore
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
 from learnae.ipld.cid import RAW, Cid
 from learnae.peer.following import Following
 from learnae.ports import Traffic

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from builders import NOW, Author, tiny_manifest
-from machine import Board, Machine, frame_of, kinds, seqs, ticked, update_of
+from builders import Author, tiny_manifest
+from machine import Machine, frame_of, seqs, ticked, update_of
 
 from learnae.errors import EquivocationError
 from learnae.protocol.bodies import DELTA, KEY
@@ -247,22 +247,3 @@ def test_a_second_fork_after_the_horizon_is_excused_again() -> None:
     machine.tick()
     assert not machine.peer.status()["banned"]
     assert machine.said()[-1].forked > first > 0
-
-
-# -- summaries
-
-
-def test_an_old_state_costs_no_new_release_of_a_summary() -> None:
-    board = Board()
-    board.tick()
-    backup = board.state.load()
-    board.collect(1000)
-    board.tick(2)
-    board.state.save(backup)
-    board.heads_again()
-    board.boot()
-    board.collect(1000)
-    board.tick(3)
-    assert kinds(board) == ["Join", "Summary"]
-    assert board.peer.status()["seq"] == 1
-    assert board.said()[0].time > NOW

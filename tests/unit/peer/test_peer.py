@@ -1,9 +1,7 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from builders import COUNT, NOW, Author, identity, tiny_dataset, tiny_manifest
-from machine import DAY, Board, Crash, Machine, frame_of, kinds, seqs, ticked, update_of
+from machine import DAY, Crash, Machine, frame_of, kinds, seqs, ticked, update_of
 
 from learnae.errors import NotWrittenError, StateError
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
@@ -12,9 +10,8 @@ from learnae.peer.peer import Options
 from learnae.peer.publishing_policy import PublishPolicy
 from learnae.ports import Heard, Trained
 from learnae.protocol.announcements import Announcement, Entry
-from learnae.protocol.bodies import DELTA, KEY, Evidence, Join, Profile, Summary, Update
+from learnae.protocol.bodies import DELTA, KEY, Evidence, Join, Profile, Update
 from learnae.protocol.limits import HOUR, Limits
-from learnae.samples.dp_statistics import Statistics
 from learnae.simulation.in_memory import MemoryStateStore
 from learnae.simulation.network import Weather
 from learnae.simulation.simulator import Setting, Simulation
@@ -542,7 +539,11 @@ def test_the_estimate_of_a_few_votes_is_averaged_over_time(monkeypatch: pytest.M
     machine.tick()
 
     def current() -> Vector:
-        return consensus(machine.peer.merging._votes(), machine.manifest.merge.half_life, machine.clock.time)
+        return consensus(
+            machine.peer.merging._votes(machine.peer.following.replicas),
+            machine.manifest.merge.half_life,
+            machine.clock.time,
+        )
 
     first = machine.peer.estimate()
     machine.tick()
@@ -829,103 +830,3 @@ def test_a_simulation_replays_byte_for_byte() -> None:
         simulation.run(8_000)
         traces.append(simulation.network.trace.hexdigest())
     assert traces[0] == traces[1] != traces[2]
-
-
-# -- summaries
-
-
-def test_a_peer_without_training_sends_summaries_and_rarely() -> None:
-    board = Board()
-    board.tick(3)
-    assert kinds(board) == ["Join"]
-    board.collect(1000)
-    board.tick(20)
-    board.collect(1000)
-    board.tick(20)
-    assert kinds(board) == ["Summary"], "which replaces the name, and carries it"
-    board.clock.time += board.manifest.limits.horizon // 16
-    board.tick(20)
-    assert kinds(board) == ["Summary", "Summary"]
-    assert [message.body.release for message in board.said()] == [1, 2]
-    assert all(message.checkpoint and message.body.peer.name == "me" for message in board.said())
-
-
-def test_a_restart_costs_no_new_release() -> None:
-    board = Board()
-    board.collect(1000)
-    board.tick(2)
-    board.boot()
-    board.collect(1000)
-    board.clock.time += board.manifest.limits.horizon // 16
-    board.tick(20)
-    assert kinds(board) == ["Summary"]
-    board.clock.time += board.manifest.limits.horizon // 2
-    board.tick(20)
-    one, again = (message.body for message in board.said() if not isinstance(message.body, Join))
-    assert one == again
-
-
-def test_a_peer_without_training_follows_the_others() -> None:
-    board, other = Board(), Author(1, tiny_manifest().swarm)
-    board.receive(other.say(time=NOW), update_of(other, frame_of(1, 2, 3)), blocks=[frame_of(1, 2, 3)])
-    board.tick(3)
-    np.testing.assert_array_equal(board.peer.estimate(), [1, 2, 3])
-    assert kinds(board) == ["Join"]
-
-
-def test_a_peer_may_stop_training_and_begin_again() -> None:
-    machine = ticked(5)
-    saved = {name: array.copy() for name, array in machine.learner.state().items()}
-    board = Board()
-    board.state, board.host, board.network, board.clock = machine.state, machine.host, machine.network, machine.clock
-    board.store = machine.store
-    board.boot()
-    board.collect(1000)
-    board.tick(2)
-    assert kinds(board)[-1] == "Summary"
-    machine.boot()
-    for name, array in saved.items():
-        np.testing.assert_array_equal(machine.learner.state()[name], array)
-    machine.tick(2)
-    assert kinds(machine)[-1] == "Update"
-
-
-def trainer_on(board: Board) -> Machine:
-    """A peer that trains from now on, with the disk, clock and network of one that sent summaries."""
-    machine = Machine()
-    machine.state, machine.host, machine.network, machine.clock = board.state, board.host, board.network, board.clock
-    machine.store = board.store
-    machine.boot()
-    return machine
-
-
-def test_the_number_of_a_release_outlasts_the_message_that_said_it() -> None:
-    board = Board()
-    board.collect(1000)
-    board.tick(2)
-    machine = trainer_on(board)
-    machine.tick(100)
-    assert "Summary" not in kinds(machine), "it is forgotten"
-    board.clock.time += board.manifest.limits.horizon
-    board.boot()
-    board.collect(2000)
-    board.tick(2)
-    assert [message.body.release for message in board.said() if isinstance(message.body, Summary)] == [2]
-
-
-def test_a_peer_that_never_trained_may_begin() -> None:
-    board = Board()
-    board.collect(1000)
-    board.tick(2)
-    machine = trainer_on(board)
-    machine.tick(2)
-    assert kinds(machine)[-1] == "Update"
-
-
-def test_a_peer_that_trains_sends_no_summary() -> None:
-    machine = Machine()
-    statistics = Statistics(2)
-    statistics.add(np.ones((1000, 2), np.float32), np.full(1000, -1))
-    machine.peer.options = replace(machine.peer.options, statistics=lambda: statistics)
-    machine.tick(5)
-    assert "Summary" not in kinds(machine)

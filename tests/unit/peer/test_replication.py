@@ -8,7 +8,7 @@ from machine import announced
 
 from learnae.adapters.composite.metered import MeteredStore
 from learnae.adapters.local.block_store import LocalBlockStore
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.peer.replication import Replicator
 from learnae.ports import BlockStore, Heard, Traffic

@@ -32,7 +32,7 @@ STATE = PeerState(
     learner={"steps": np.array([7], np.int64), "velocity": WEIGHTS + 3},
     samples=8,
     time=9,
-    summary=b"summary" * 5,
+    body=b"body" * 5,
 )
 
 
@@ -49,7 +49,7 @@ def plain(state: PeerState) -> dict[str, Any]:
 
 def test_a_state_reads_back_bit_for_bit() -> None:
     assert plain(PeerState.from_bytes(STATE.to_bytes())) == plain(STATE)
-    young = replace(STATE, update=None, replica=None, learner={}, summary=b"")
+    young = replace(STATE, update=None, replica=None, learner={}, body=b"")
     assert plain(PeerState.from_bytes(young.to_bytes())) == plain(young)
 
 
@@ -78,7 +78,7 @@ def test_the_archive_can_be_built_by_hand() -> None:
         {"message": "text"},
         {"message": None},
         {"update": 1},
-        {"summary": None},
+        {"body": None},
         {"key_bytes": -1},
         {"key_time": 1.5},
         {"since_bytes": "x"},

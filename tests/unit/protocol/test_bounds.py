@@ -12,7 +12,8 @@ from builders import NOW, Author, new_tangle, offer
 from learnae.errors import EncodingError, FrameError, FutureError, LimitError
 from learnae.ipld import cid, dagcbor
 from learnae.membership import key_epochs, ledger, policy, records, sealing
-from learnae.protocol import announcements, bodies, chain, identity, messages
+from learnae.peer.masking import heard
+from learnae.protocol import announcements, bodies, chain, identity, messages, sum_bodies
 from learnae.protocol.bodies import Metrics
 from learnae.protocol.limits import Limits
 from learnae.weights import frames
@@ -21,7 +22,7 @@ from learnae.weights.codecs import codec_named
 PAGE = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text()
 BOUNDS = {name: float(value) for name, value in re.findall(r"^\| `([a-z_]+\.\w+)` \| (\d+) \|", PAGE, re.M)}
 MODULES = (announcements, bodies, chain, cid, dagcbor, frames, identity, messages)
-MODULES += (key_epochs, ledger, policy, records, sealing)
+MODULES += (heard, key_epochs, ledger, policy, records, sealing, sum_bodies)
 PARTS = {module.__name__.rpartition(".")[2]: module for module in MODULES}
 
 

@@ -1,4 +1,5 @@
 import contextlib
+import math
 from typing import Any
 
 import pytest
@@ -10,15 +11,17 @@ from trees import TREES
 from learnae.errors import EncodingError, LimitError, MessageError, PeerError, SignatureError, WrongSwarmError
 from learnae.ipld import dagcbor
 from learnae.protocol.bodies import (
-    BUCKETS,
+    DIAGONAL,
+    SUMMARY_BYTES,
     Evidence,
     FrameHeader,
     Join,
     Metrics,
+    PrivacySpent,
     Profile,
     Sealed,
     Summary,
-    SummaryGroup,
+    SummaryNoise,
     Unknown,
     Update,
     parse_body,
@@ -265,13 +268,7 @@ FULL = {
     "update": Update(
         FrameHeader("delta", "q8", 10, some_cid(1)), 5, 6, Metrics(0.5, 0.9, 100), (some_cid(2).digest[:8],), 7, 8
     ).to_fields(),
-    "summary": Summary(
-        1,
-        1.0,
-        1e-6,
-        1,
-        (SummaryGroup(0, 5, (1.0,), (0.5,), ((0,) * BUCKETS,)), SummaryGroup(None, 0, (), (), ((1,) * BUCKETS,))),
-    ).to_fields(),
+    "summary": Summary(1, SummaryNoise(1.0, 1e-6, 1, 900.0), DIAGONAL, 1, 2, bytes(24)).to_fields(),
     "evidence": Evidence(bytes(32), some_cid(1), some_cid(2)).to_fields(),
 }
 
@@ -281,6 +278,33 @@ def test_bodies_read_back(kind: str) -> None:
     body = parse_body(dagcbor.decode(dagcbor.encode(FULL[kind])), LIMITS)
     assert not isinstance(body, Unknown)
     assert dagcbor.encode(body.to_fields()) == dagcbor.encode(FULL[kind])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"release": 0},
+        {"columns": 0},
+        {"columns": SUMMARY_BYTES, "sums": bytes(SUMMARY_BYTES)},
+        {"columns": 2},
+        {"form": "none"},
+        {"form": "full", "columns": 400, "groups": 1, "sums": bytes(4 * (1 + 400 + 200 * 401))},
+        {"noise": None},
+        {"noise": {"epsilon": -1, "delta": 0.1, "overlap": 1, "deviation": 1}},
+        {"noise": {"epsilon": 1, "delta": 2, "overlap": 1, "deviation": 1}},
+        {"noise": {"epsilon": 1, "delta": 0.1, "overlap": 0, "deviation": 1}},
+        {"noise": {"epsilon": 1, "delta": 0.1, "overlap": 1, "deviation": math.nan}},
+        {"groups": 0},
+        {"groups": 3},
+        {"groups": 2**40},
+        {"sums": bytes(23)},
+        {"sums": [0.0] * 6},
+    ],
+    ids=lambda changes: str(changes)[:60],
+)
+def test_summaries_out_of_bounds_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(MessageError):
+        parse_body({**FULL["summary"], **changes}, LIMITS)
 
 
 @pytest.mark.parametrize("kind", ["update", "summary"])
@@ -311,10 +335,35 @@ def test_metrics_may_be_absent() -> None:
     assert body.to_fields() == valued
 
 
+def test_an_update_says_what_of_privacy_is_spent() -> None:
+    spent = PrivacySpent(3.97, 1e-5, 80, "reading")
+    private = {**FULL["update"], "privacy": spent.to_fields()}
+    body = parse_body(dagcbor.decode(dagcbor.encode(private)), LIMITS)
+    assert isinstance(body, Update)
+    assert body.privacy == spent
+    assert dagcbor.encode(body.to_fields()) == dagcbor.encode(private)
+    assert parse_body(FULL["update"], LIMITS).privacy is None
+
+
+_SPENT = PrivacySpent(1.0, 1e-5, 3, "window").to_fields()
+
+
 @pytest.mark.parametrize(
     ("kind", "changes"),
     [
         ("join", {"peer": None}),
+        ("update", {"privacy": None}),
+        ("update", {"privacy": {}}),
+        *(
+            ("update", {"privacy": {**_SPENT, name: value}})
+            for name, values in {
+                "epsilon": (-1.0, math.nan, math.inf, "1"),
+                "delta": (-1e-9, 1.1, None),
+                "releases": (-1, 1.5, 2**60),
+                "protects": ("user", 1, None),
+            }.items()
+            for value in values
+        ),
         *(
             (kind, {"peer": {"name": "a", "role": "agent", "software": "1", **wrong}})
             for kind in ("join", "update", "summary")
@@ -352,8 +401,8 @@ def test_known_kinds_with_wrong_fields_are_refused(kind: str, changes: dict[str,
         parse_body({**FULL[kind], **changes}, LIMITS)
 
 
-_NAMES = "release noise columns groups peer settled frame steps samples metrics merged traffic author first"
-_INNER_NAMES = "name role software type codec count base loss accuracy rows in label mean histogram epsilon"
+_NAMES = "release noise columns groups peer settled frame steps samples metrics merged traffic privacy author first"
+_INNER_NAMES = "name role software type codec count base loss accuracy rows in label mean histogram epsilon releases"
 _INNER = st.dictionaries(st.sampled_from(_INNER_NAMES.split()), _VALUES)
 
 

@@ -9,7 +9,8 @@ import pytest
 from builders import tiny_manifest
 
 from learnae.adapters.local.block_store import LocalBlockStore
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
+from learnae.basics.overriding import override
 from learnae.errors import ConfigurationError
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.membership.codes.invite_code import InviteCode
@@ -17,12 +18,16 @@ from learnae.membership.key_epochs import Keyring
 from learnae.membership.policy import Founder, MembershipPolicy
 from learnae.membership.records import Join, Leave, compose_record
 from learnae.membership.rendezvous import EXPIRED, REFUSALS, USED_UP, WITHDRAWN, Answer, Question
-from learnae.overriding import override
 from learnae.peer.members.records_here import open_gate
 from learnae.ports import InviteCaller, InviteDesk
 from learnae.protocol.identity import Identity
 from learnae.runtime.admission.applicant import Applicant
-from learnae.runtime.admission.application import find_application, forget_application, keep_application
+from learnae.runtime.admission.application import (
+    find_application,
+    forget_application,
+    keep_application,
+    take_handed_over,
+)
 from learnae.runtime.admission.doorkeeper import Doorkeeper
 from learnae.runtime.registrar import Registrar
 from learnae.swarm.directory import create_swarm
@@ -267,6 +272,26 @@ def test_a_join_that_proves_nothing_is_not_stored_and_who_is_no_member_answers_n
     )  # fmt: skip
     outsider.serve()
     assert meeting.line.keys == ()
+
+
+def test_a_code_that_systemd_hands_over_is_kept_and_a_damaged_one_is_named(
+    meeting: Meeting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    credentials, directory = tmp_path / "credentials", tmp_path / "peer"
+    credentials.mkdir()
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
+    take_handed_over(directory)
+    assert not directory.exists()
+    (credentials / "learnae_invite-code").write_text(f"{meeting.code.to_text()}\n")
+    take_handed_over(directory)
+    assert (directory.stat().st_mode & 0o777, (directory / "invite-code").stat().st_mode & 0o777) == (0o700, 0o600)
+    found = find_application(directory)
+    assert found is not None
+    assert found.seed == meeting.code.seed
+    (credentials / "learnae_invite-code").write_text(f"{meeting.code.to_text()[:-1]}\n")
+    with pytest.raises(ConfigurationError, match="learnae_invite-code: ") as caught:
+        take_handed_over(directory)
+    assert meeting.code.to_text()[:40] not in str(caught.value)
 
 
 def test_a_code_is_kept_for_its_owner_alone_until_it_is_of_no_use(meeting: Meeting, tmp_path: Path) -> None:

@@ -124,6 +124,7 @@ def test_a_configuration_that_somebody_else_makes_meanwhile_is_not_said_to_be_ou
         password_file=None,
         ca_file=None,
         prefix="learnae",
+        accept="",
     )
     with pytest.raises(ConfigurationError, match="exists"):
         join_module.join(options)

@@ -7,9 +7,11 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 from builders import tiny_manifest
@@ -31,8 +33,12 @@ from learnae.config.sections import (
     is_own_machine,
 )
 from learnae.errors import ConfigurationError
+from learnae.ipld.cid import RAW, Cid
+from learnae.models.passive_learner import PassiveLearner
+from learnae.peer.peer import Options
 from learnae.protocol.identity import peer_name
 from learnae.runtime.link_set import LinkSet
+from learnae.runtime.linked_peer import build_peer
 from learnae.runtime.links import http as http_module
 from learnae.runtime.links.connect import connect
 from learnae.runtime.links.http import UPLOADS, check_private, connect_http
@@ -55,6 +61,23 @@ def connected(workspace: Workspace, section: LanSection, is_sealed: bool = False
     links = connect_http(section, workspace, is_sealed)
     yield links
     links.close()
+
+
+def test_what_is_answered_counts_as_traffic_of_the_peer(workspace: Workspace) -> None:
+    place = f"{HOST}:{free_port()}"
+    with connected(workspace, LanSection(serve=place, beacon=False)) as links:
+        manifest = workspace.swarm.manifest
+        linked = build_peer(workspace, PassiveLearner(manifest.model.count), Options("ann", "trainer", 8), links)
+        wait_for(lambda: "serving" in links.status()["http server"], "the server")
+        data = b"a block of this swarm"
+        cid = workspace.store.put(RAW, data)
+        before = linked.peer.traffic.bytes_out
+        for path, status in ((f"/ipfs/{cid}?format=raw", 200), (f"/ipfs/{Cid.of(RAW, b'other')}?format=raw", 404)):
+            with suppress(HTTPError), urlopen(f"http://{place}{path}") as answer:
+                assert (answer.status, answer.read()) == (status, data)
+        linked.serve()
+        linked.serve()
+        assert linked.peer.traffic.bytes_out - before == len(data)
 
 
 def test_nothing_is_served_and_asked_for_unless_it_is_said(workspace: Workspace) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from learnae.adapters.composite.gossip import Gossips
 from learnae.adapters.composite.monitor import Monitors
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
 from learnae.errors import TransportError
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.ports import Heard

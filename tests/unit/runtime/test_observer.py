@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from builders import Author, tiny_manifest
 
@@ -10,13 +11,15 @@ from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.gossip import LocalGossip
 from learnae.cli.commands.keep.blocks import collect_garbage
 from learnae.errors import StateError
-from learnae.ipld.cid import DAG_CBOR
+from learnae.ipld.cid import DAG_CBOR, RAW
 from learnae.protocol.announcements import PREFIX_BYTES, Announcement, Entry
-from learnae.protocol.bodies import Join, Profile
+from learnae.protocol.bodies import Join, Profile, Update
 from learnae.protocol.identity import peer_name
 from learnae.protocol.messages import Message
 from learnae.runtime.observer import Observer
 from learnae.swarm.directory import create_swarm
+from learnae.weights.codecs import Vector
+from learnae.weights.frames import FramePolicy, encode_frame
 
 
 @pytest.fixture
@@ -93,3 +96,27 @@ def test_a_head_that_nobody_has_kept_does_not_stop_the_cleaning(directory: Path)
     store = LocalBlockStore(directory)
     store.delete([message.cid for message in said])
     assert collect_garbage(directory)["deleted"] == 0
+
+
+def test_what_followers_had_after_each_update_is_decoded(directory: Path) -> None:
+    manifest = tiny_manifest()
+    store, author = LocalBlockStore(directory), Author(1, manifest.swarm)
+    weights, policy = np.arange(manifest.model.count, dtype=np.float32), FramePolicy("f32", "f32")
+    replica, base, said, wanted = None, None, list[Message](), list[Vector]()
+    for number in range(4):
+        frame = encode_frame(weights + np.float32(number), replica, base, policy)
+        blocks = tuple(store.put(RAW, block) for block in frame.blocks)
+        profile = Profile("ann", "agent", "1") if base is None else None
+        body = Update(frame.header, 1, 10, None, (), 0, 0, peer=profile).to_fields()
+        said.append(author.say(body=body, blocks=blocks, checkpoint=base is None))
+        store.put(DAG_CBOR, said[-1].data)
+        replica, base = frame.replica, said[-1].cid
+        wanted.append(frame.replica)
+    entry = Entry(author.author[:PREFIX_BYTES], said[-1].seq, said[-1].cid, said[0].cid)
+    LocalGossip(directory, "author").announce(Announcement((entry,)))
+    observer = Observer(directory)
+    observer.refresh()
+    assert [vector.tolist() for vector in observer.replicas_of(author.author)] == [each.tolist() for each in wanted]
+    store.delete([said[2].blocks[0]])
+    assert observer.replicas_of(author.author) == [], "nothing is guessed across a gap"
+    assert observer.replicas_of(b"another".ljust(32)) == []

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
 from learnae.errors import EquivocationError, NotWrittenError
 from learnae.runtime import peer_service as member
 from learnae.runtime.peer_service import PeerService, Schedule

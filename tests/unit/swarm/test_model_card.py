@@ -4,12 +4,15 @@ import io
 import json
 import runpy
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from keras_configs import dense, layer, sequential
 
+from learnae.privacy.policy import PrivacyPolicy, TrainingPrivacy
+from learnae.privacy.spent import PrivacySpent
 from learnae.swarm.features import RawWindow
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.model_card import CARD_FILE, card, with_card
@@ -31,6 +34,17 @@ def test_statistics_are_told_in_their_order() -> None:
     assert facts["output"] == "7: how likely each class is: PEN, ABD, FEL, IR, ER, TRAP, ROW"
     assert facts["features"]["shift"][12] == 0.0
     assert facts["classes"][6] == "ROW"
+
+
+def test_a_card_says_what_of_privacy_is_spent() -> None:
+    assert card(preset("wrist", 0))["privacy"] == {"updates": "none", "spent": None}
+    policy = PrivacyPolicy(TrainingPrivacy(4.0, protects="reading"))
+    spent = [PrivacySpent(3.5, 1e-5, 70, "reading"), PrivacySpent(3.9, 1e-6, 80, "window"), None]
+    said = card(replace(preset("wrist", 0), privacy=policy), spent)["privacy"]
+    assert said["updates"]["training"]["epsilon"] == 4.0
+    assert said["spent"] == {
+        "epsilon": 3.9, "delta": 1e-5, "releases": 80, "protects": "window", "peers": 2, "without": 1,
+    }  # fmt: skip
 
 
 def test_raw_windows_are_told_with_their_shape() -> None:

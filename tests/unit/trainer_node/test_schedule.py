@@ -17,7 +17,7 @@ from trainer_node.wiring import TrainerSchedule, policy_of
 class Peer:
     """Trains for as long as its learner's slice, or not at all."""
 
-    is_idle = False
+    is_idle = is_private = False
 
     def __init__(self, every: int) -> None:
         self.cadence = Cadence(PublishPolicy(every))
@@ -79,5 +79,8 @@ def test_a_reload_changes_share_and_how_often_is_published() -> None:
     schedule = schedule_of(peer, 1.0, config)
     schedule.reload()
     schedule.tick()
-    assert peer.cadence.policy == policy_of(config)
+    assert peer.cadence.policy == policy_of(config, is_private=False)
     assert (peer.learner.slice_seconds, schedule.pause) == pytest.approx((0.05, 0.05))
+    peer.is_private = True
+    schedule_of(peer, 1.0, TrainerConfig()).reload()
+    assert peer.cadence.policy.every == 60_000, "rows pay for each update"

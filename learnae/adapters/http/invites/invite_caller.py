@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from learnae.adapters.http.client import USER_AGENT, HttpClient, SilenceError
 from learnae.adapters.http.invites.invite_desk import LENGTH_BYTES, RESPONSE_BYTES
+from learnae.basics.overriding import override
 from learnae.errors import LearnaeError, TransportError
 from learnae.membership.rendezvous import (
     SESSION_BYTES,
@@ -17,7 +18,6 @@ from learnae.membership.rendezvous import (
     public_key,
     seal_question,
 )
-from learnae.overriding import override
 from learnae.ports import InviteCaller
 
 _CALL_SECONDS = 10.0

@@ -9,8 +9,9 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable
 
 from learnae.adapters.token_bucket import TokenBucket
-from learnae.bounded_dict import BoundedDict
-from learnae.error_log import ErrorLog
+from learnae.basics.bounded_dict import BoundedDict
+from learnae.basics.error_log import ErrorLog
+from learnae.basics.overriding import override
 from learnae.errors import LearnaeError
 from learnae.membership.rendezvous import (
     QUESTION_BYTES,
@@ -20,7 +21,6 @@ from learnae.membership.rendezvous import (
     open_question,
     seal_answer,
 )
-from learnae.overriding import override
 from learnae.ports import InviteDesk
 
 LENGTH_BYTES = 4  # before each answer of a response

@@ -38,6 +38,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     length: int = 0
     keeps: bool = True  # the connection stays for another one
+    asker: bytes = b""  # what the requests of one machine have in common
 
     @classmethod
     def parse(cls, head: bytes) -> Request:

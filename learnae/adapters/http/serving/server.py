@@ -12,14 +12,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from learnae.adapters.http.serving.requests import HEAD_BYTES, HEAD_END, RefusedError, Request
 from learnae.adapters.http.serving.service import Response, SwarmService
-from learnae.adapters.token_bucket import TokenBucket
-from learnae.error_log import ErrorLog
+from learnae.adapters.token_bucket import Spending
+from learnae.basics.error_log import ErrorLog
 from learnae.errors import EncodingError, LearnaeError, LimitError, PeerError, StateError, TransportError
 from learnae.system.backoff import Backoff
 
@@ -57,15 +57,9 @@ class ServerLimits:
         """Return how long an answer of so many bytes may take."""
         return self.seconds + size / self.slowest
 
-    def bucket(self) -> Callable[[int], bool]:
-        """Return what says whether so many bytes may go out now; safe to use from several threads."""
-        bucket, lock = TokenBucket(max(_BURST_BYTES, self.rate * _BURST_SECONDS), self.rate), threading.Lock()
-
-        def spend(size: int) -> bool:
-            with lock:
-                return bucket.take(size)
-
-        return spend
+    def bucket(self) -> Spending:
+        """Return what says whether so many bytes may go out now."""
+        return Spending(max(_BURST_BYTES, self.rate * _BURST_SECONDS), self.rate)
 
 
 def free_place() -> tuple[str, int]:
@@ -219,7 +213,7 @@ class HttpServer:
                     del self._open[plain]
                     self._open[connection] = origin
                 self._shake_hands(connection)
-            _Conversation(connection, self._service, self._limits, self._room, self._sent, note).go_on()
+            _Conversation(connection, origin, self._service, self._limits, self._room, self._sent, note).go_on()
         except PeerError as error:
             note(error)
         except TimeoutError:
@@ -250,6 +244,7 @@ class _Conversation:
     def __init__(
         self,
         connection: socket.socket,
+        origin: bytes,
         service: SwarmService,
         limits: ServerLimits,
         room: threading.BoundedSemaphore,
@@ -257,7 +252,7 @@ class _Conversation:
         note: Callable[[LearnaeError], None],
     ) -> None:
         self._connection, self._service, self._limits, self._room = connection, service, limits, room
-        self._sent, self._note = sent, note
+        self._sent, self._note, self._origin = sent, note, origin
         self._left = b""  # what has come of the next request
 
     def go_on(self) -> None:
@@ -269,7 +264,7 @@ class _Conversation:
                 return
             request, is_read = Request("GET", "/", keeps=False), False
             try:
-                request = Request.parse(head)
+                request = replace(Request.parse(head), asker=self._origin)
                 self._service.check(request)
                 with self._room_for(request):
                     body = self._body(request)

@@ -46,7 +46,8 @@ def vector_path(meeting: str) -> str:
 class SwarmService:
     """Answers for one swarm, which meets under the name ``meeting``; ``get`` reads the swarm's own blocks.
 
-    ``admits`` says whether the announcement of a public key is listened to; ``spend`` whether so many bytes may go out.
+    ``admits`` says whether the announcement of a public key is listened to; ``spend`` whether so many bytes may go out
+    to an asker.
     ``invites`` answers a question on the invite of a place, None if none is answered there.
     """
 
@@ -58,7 +59,7 @@ class SwarmService:
         own: OwnVector,
         gossip: HttpGossip,
         uploads: HttpUploads,
-        spend: Callable[[int], bool],
+        spend: Callable[[int, bytes], bool],
         admits: Callable[[bytes], bool] = lambda _: True,
         invites: Callable[[str, bytes], bytes | None] = lambda *_: None,
     ) -> None:
@@ -87,7 +88,7 @@ class SwarmService:
         if request.path.startswith(_BLOCKS):
             return self._put(request, body) if request.method == "PUT" else self._block(request)
         if (place := _INVITE.fullmatch(request.path)) and request.method == "POST":
-            return self._invited(place[1], body)
+            return self._invited(place[1], request, body)
         found = _VECTOR.fullmatch(request.path)
         if not found or found[1] != self._meeting:
             raise RefusedError(404)
@@ -114,7 +115,7 @@ class SwarmService:
             raise RefusedError(412 if "only-if-cached" in request.headers.get("cache-control", "") else 404)
         if _is_known(tag, request):
             return Response(304, headers)
-        if request.method == "GET" and not self._spend(len(data)):
+        if request.method == "GET" and not self._spend(len(data), request.asker):
             raise RefusedError(
                 429, LimitError("more blocks were asked for than may go out", "they are asked for again")
             )
@@ -150,11 +151,11 @@ class SwarmService:
         except EncodingError as error:
             raise RefusedError(400, error) from error
 
-    def _invited(self, place: str, body: bytes) -> Response:
+    def _invited(self, place: str, request: Request, body: bytes) -> Response:
         answers = self._invites(place, body)
         if answers is None:
             raise RefusedError(404)
-        if not self._spend(len(answers)):
+        if not self._spend(len(answers), request.asker):
             raise RefusedError(429, LimitError("more was asked for than may go out", "it is asked for again"))
         headers = {"Content-Type": "application/octet-stream", "Cache-Control": "no-store"}
         return Response(200, {**headers, "X-Content-Type-Options": "nosniff"}, answers)

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 
 from learnae.adapters.block_backoffs import BlockBackoffs
 from learnae.adapters.http.own_vector import OwnVector
-from learnae.bounded_dict import BoundedDict
+from learnae.basics.bounded_dict import BoundedDict
+from learnae.basics.overriding import override
 from learnae.errors import BlockMissingError, TransportError
 from learnae.ipld.cid import Cid
-from learnae.overriding import override
 from learnae.ports import Exchange, check_named
 
 CALLER_SECONDS = 150.0  # after its last call a member is gone; it calls every minute

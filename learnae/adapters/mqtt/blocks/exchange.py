@@ -22,9 +22,9 @@ from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.adapters.mqtt.frontier import Frontier
 from learnae.adapters.mqtt.topics import CBOR, Topics
 from learnae.adapters.token_bucket import TokenBucket
+from learnae.basics.overriding import override
 from learnae.errors import BlockMissingError, LearnaeError, TransportError
 from learnae.ipld.cid import DAG_CBOR, Cid
-from learnae.overriding import override
 from learnae.ports import Exchange
 from learnae.protocol.identity import peer_name
 from learnae.protocol.limits import Limits

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.adapters.mqtt.subscriptions import Handler
 from learnae.adapters.mqtt.topics import Topics
-from learnae.bounded_dict import BoundedDict
+from learnae.basics.bounded_dict import BoundedDict
 from learnae.ipld.cid import Cid
 
 _REMEMBERED = 8192  # names of blocks

@@ -17,7 +17,7 @@ from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.adapters.mqtt.subscriptions import Received
 from learnae.adapters.mqtt.topics import CBOR, Topics
 from learnae.adapters.token_bucket import TokenBucket
-from learnae.bounded_dict import BoundedDict
+from learnae.basics.bounded_dict import BoundedDict
 from learnae.errors import LearnaeError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import Cid

@@ -7,6 +7,7 @@ from collections import deque
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.adapters.mqtt.invites.places import answers_topic, questions_topic, session_of
 from learnae.adapters.mqtt.subscriptions import Received
+from learnae.basics.overriding import override
 from learnae.errors import LearnaeError
 from learnae.membership.rendezvous import (
     ANSWER_BYTES,
@@ -17,7 +18,6 @@ from learnae.membership.rendezvous import (
     public_key,
     seal_question,
 )
-from learnae.overriding import override
 from learnae.ports import InviteCaller
 
 _WAITING = 64  # answers; what is dropped comes again with the next question

@@ -12,11 +12,11 @@ from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.adapters.mqtt.invites.places import answers_topic, questions_topic, session_of
 from learnae.adapters.mqtt.subscriptions import Received
 from learnae.adapters.token_bucket import TokenBucket
-from learnae.bounded_dict import BoundedDict
-from learnae.error_log import ErrorLog
+from learnae.basics.bounded_dict import BoundedDict
+from learnae.basics.error_log import ErrorLog
+from learnae.basics.overriding import override
 from learnae.errors import LearnaeError
 from learnae.membership.rendezvous import QUESTION_BYTES, Answer, Question, open_question, seal_answer
-from learnae.overriding import override
 from learnae.ports import InviteDesk
 
 _WAITING = 64  # questions; a machine that is not heard repeats its own

@@ -7,25 +7,16 @@ would leave the old number. https://www.home-assistant.io/integrations/mqtt/#dev
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
 import learnae
-from learnae import strict_json
+from learnae.adapters.mqtt.monitor.disclosure import Judgement
+from learnae.basics import strict_json
 
 _MEASUREMENT, _TOTAL = "measurement", "total_increasing"
 _SENSOR, _BINARY = "sensor", "binary_sensor"
 # a state has at most 255 characters, and the text None is no value
 _TEXT = "'none' if v == 'None' else v[:255]"
-
-
-class Judgement(Enum):
-    """What a model's score of a window is."""
-
-    CLASS = "the probability of a class"
-    VALUE = "a value"
-    FORECAST = "a value to come"
-    ANOMALY = "an error of reconstruction"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +58,9 @@ _SENSORS = (
     _Sensor("r2", "R²", ("r2",), digits=3),
     _Sensor("mae", "Mean absolute error", ("mae",), form=_SIGNIFICANT),
     _Sensor("steps", "Steps", ("steps",), state_class=_TOTAL),
+    _Sensor("epsilon", "Privacy spent (epsilon)", ("privacy", "epsilon"), digits=2),
     _Sensor("peers", "Peers", ("peers",)),
     _Sensor("buffer", "Buffer", ("buffer", "readings"), "readings"),
-    _Sensor("cpu_temperature", "CPU temperature", ("cpu_temperature",), "°C", "temperature", digits=1),
 )
 _SCORE = ("inference", "score")
 _JUDGED = {

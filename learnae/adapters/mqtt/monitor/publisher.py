@@ -17,15 +17,16 @@ from typing import Any
 import cbor2
 
 import learnae
-from learnae import strict_json
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.adapters.mqtt.monitor import home_assistant
+from learnae.adapters.mqtt.monitor.disclosure import Disclosure
 from learnae.adapters.mqtt.monitor.outbox import Outbox, Queued
 from learnae.adapters.mqtt.subscriptions import Received
 from learnae.adapters.mqtt.topics import BYTES, CBOR, JSON, OFFLINE, ONLINE, Topics
 from learnae.adapters.token_bucket import TokenBucket
+from learnae.basics import strict_json
+from learnae.basics.overriding import override
 from learnae.errors import StateError
-from learnae.overriding import override
 from learnae.ports import Inference, Monitor
 from learnae.system.atomic_files import writing
 
@@ -40,9 +41,7 @@ _WARNING_SECONDS = 600.0  # between two warnings: a full disk stays full
 _FAREWELL_SECONDS = 2.0  # for what waits when the peer leaves; the rest stays on disk
 Seal = Callable[[str, bytes], bytes | None]  # a channel and a payload; None while there is no secret to seal with
 _CONTENT_TYPES = {"metrics": CBOR, "inference": JSON, "log": JSON}
-_PRIVATE = {"last_problems", "error", "detail", "unknown_labels"}  # their text may quote what a source has read
 _MARKER = "home-assistant"  # a file that holds the topic of an announcement that there may be
-_ZONES = Path("/sys/class/thermal")
 _LIBRARY = Path(learnae.__file__).parent
 _READERS = tuple(_LIBRARY / name for name in ("samples", "tables"))  # of raw data, though they are of the library
 _BURST, _SECONDS_EACH = 20.0, 5.0  # so many records at once, then one in so many seconds
@@ -96,7 +95,7 @@ class MqttMonitor(Monitor):
     """Shows one peer on the broker of ``connection``; ``directory`` is the peer's own.
 
     ``announces`` makes the peer a device of Home Assistant, which listens below ``discovery_prefix``; without it, or
-    with another prefix, an earlier announcement goes. ``judgement`` says what a score is. ``seal`` makes the payloads
+    with another prefix, an earlier announcement goes. ``disclosure`` says what is shown. ``seal`` makes the payloads
     readable for some only; without it, they are for all.
     """
 
@@ -106,7 +105,7 @@ class MqttMonitor(Monitor):
     directory: Path
     announces: bool = False
     discovery_prefix: str = "homeassistant"
-    judgement: home_assistant.Judgement = home_assistant.Judgement.ANOMALY
+    disclosure: Disclosure = Disclosure()
     seal: Seal | None = None
     state_seconds: float = _STATE_SECONDS
     metrics_seconds: float = _METRICS_SECONDS
@@ -118,7 +117,7 @@ class MqttMonitor(Monitor):
         self._announced_as: str | None = None  # its name
         self._announcement = b""
         self._reported = self._measured = self._warned = float("-inf")
-        self._newest: Inference | None = None
+        self._newest: dict[str, Any] | None = None
         self._lost = 0
         self._wake = threading.Event()
         self._wake.set()  # for what waits since the last start, if the broker is there already
@@ -144,14 +143,16 @@ class MqttMonitor(Monitor):
             self._show(status)
         if now - self._measured >= self.metrics_seconds:
             self._measured = now
-            self._put("metrics", cbor2.dumps(_numbers({**status, "cpu_temperature": cpu_temperature()})))
+            self._put("metrics", cbor2.dumps(_numbers(self.disclosure.status(status))))
 
     @override
     def infer(self, results: Sequence[Inference]) -> None:
         if not results:
             return
-        self._newest = results[-1]
-        self._put("inference", _json({"results": [result.fields() for result in results[-_MOST_RESULTS:]]}))
+        shown = [fields for result in results[-_MOST_RESULTS:] if (fields := self.disclosure.of(result))]
+        self._newest = shown[-1] if shown else None
+        if shown:
+            self._put("inference", _json({"results": shown}))
 
     @override
     def close(self, status: Mapping[str, Any]) -> None:
@@ -178,10 +179,9 @@ class MqttMonitor(Monitor):
     # -- newest values
 
     def _show(self, status: Mapping[str, Any]) -> None:
-        newest = self._newest
-        fields = {**_public(status), "cpu_temperature": cpu_temperature()}
-        if newest is not None:
-            fields["inference"] = newest.fields()
+        fields = self.disclosure.status(status)
+        if self._newest is not None:
+            fields["inference"] = {**fields.get("inference", {}), **self._newest}
         fields = strict_json.finite(fields)
         if self.announces:
             self._announce(fields)
@@ -194,7 +194,7 @@ class MqttMonitor(Monitor):
 
     def _announce(self, state: Mapping[str, Any]) -> None:
         """Announce the device at first, and whenever one more of its entities has a value or its name is another."""
-        found = home_assistant.with_values(state, self.judgement)
+        found = home_assistant.with_values(state, self.disclosure.judgement)
         if self._announced_as == state["shown"] and found <= self._announced:
             return
         try:
@@ -205,7 +205,7 @@ class MqttMonitor(Monitor):
             return
         own, self._announced, self._announced_as = self.topics.own, self._announced | found, state["shown"]
         self._announcement = home_assistant.announcement(
-            state, own("state"), own("status"), self.judgement, self._announced
+            state, own("state"), own("status"), self.disclosure.judgement, self._announced
         )
         self.connection.keep(self._discovery, self._announcement, JSON)
 
@@ -282,25 +282,6 @@ def remove_announcement(connection: MqttConnection, marker: Path, peer: str, but
     if before.endswith(home_assistant.config_topic("", peer)) and not set("#+\0") & set(before):
         connection.keep(before, b"")
     marker.unlink()
-
-
-def cpu_temperature(zones: Path = _ZONES) -> float | None:
-    """Return degrees Celsius of the warmest zone that the kernel tells; None if it tells none."""
-    found = []
-    for path in zones.glob("thermal_zone*/temp"):
-        try:
-            found.append(int(path.read_text()) / 1000)
-        except (OSError, ValueError):  # a zone whose sensor is switched off
-            continue
-    return max(found, default=None)
-
-
-def _public(status: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: _public(value) if isinstance(value, Mapping) else value
-        for key, value in status.items()
-        if key not in _PRIVATE
-    }
 
 
 def _json(fields: Mapping[str, Any]) -> bytes:

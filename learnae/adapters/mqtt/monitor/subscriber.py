@@ -16,10 +16,11 @@ from dataclasses import dataclass, replace
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.adapters.mqtt.subscriptions import Received
 from learnae.adapters.mqtt.topics import OFFLINE, ONLINE
+from learnae.basics.peer_names import harmless
 from learnae.errors import EncodingError, LearnaeError, LimitError
 from learnae.ipld.cid import Cid
 from learnae.ipld.fields import Fields
-from learnae.peer_names import harmless
+from learnae.protocol.bodies import MAX_EPSILON
 
 _log = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ _STATE_BYTES = 64 * 1024
 _NAME_CHARACTERS = 64
 _SEALED = b"\0"  # a time in milliseconds begins so, and no JSON
 _SEALED_MEETING = re.compile("[a-z2-7]{26}")
+_WHY_CHARACTERS = 200
 _LABEL_CHARACTERS = 256  # names of classes are a manifest's
 
 
@@ -46,6 +48,8 @@ class Seen:
     accuracy: float | None = None
     mae: float | None = None
     r2: float | None = None
+    epsilon: float | None = None  # of differential privacy, at delta
+    delta: float | None = None
     peers: int = 0
     bytes_out: int = 0
     bytes_in: int = 0
@@ -53,6 +57,7 @@ class Seen:
     label: str | None = None
     anomaly: bool | None = None
     unwritable: bool = False
+    held_back: str = ""  # why it publishes no update
     sealed: bool = False  # to this watcher: it has no secret that opens what the peer shows
     heard: int = 0
 
@@ -155,6 +160,7 @@ def parse_state(payload: bytes, known: Seen) -> Seen:
     except (ValueError, RecursionError) as error:
         raise EncodingError(f"a state is no JSON: {error}") from error
     result = Fields(found, "state.inference", EncodingError) if (found := fields.value("inference", None)) else None
+    spent = Fields(found, "state.privacy", EncodingError) if (found := fields.value("privacy", None)) else None
     return replace(
         known,
         name=fields.text("name"),
@@ -165,6 +171,8 @@ def parse_state(payload: bytes, known: Seen) -> Seen:
         accuracy=_optional(fields, "accuracy"),
         mae=_optional(fields, "mae"),
         r2=_optional(fields, "r2"),
+        epsilon=spent.number("epsilon", 0, MAX_EPSILON) if spent else None,
+        delta=spent.number("delta", 0, 1) if spent else None,
         peers=fields.integer("peers", default=0),
         bytes_out=fields.integer("bytes_out", default=0),
         bytes_in=fields.integer("bytes_in", default=0),
@@ -172,6 +180,7 @@ def parse_state(payload: bytes, known: Seen) -> Seen:
         label=result.text("label", _LABEL_CHARACTERS) if result and result.value("label", None) is not None else None,
         anomaly=result.boolean("anomaly") if result and result.value("anomaly", None) is not None else None,
         unwritable=fields.value("unwritable", None) is not None,
+        held_back=harmless(fields.text("held_back", _WHY_CHARACTERS)) if fields.value("held_back", "") else "",
         heard=fields.integer("time"),
     )
 

@@ -3,6 +3,7 @@
 import argparse
 import json
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from learnae.cli.swarm_choice import choose_swarm
 from learnae.errors import ConfigurationError
 from learnae.models.keras_model import absent_of_keras, build_model, set_flat
 from learnae.models.layers.normalisation import as_used
+from learnae.privacy.spent import PrivacySpent
 from learnae.runtime.homes import existing_peer
-from learnae.runtime.observer import estimate_of, kept_estimate, published_estimate
+from learnae.runtime.observer import estimate_of, kept_estimate, published_estimate, published_spent
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.model_card import card, shown_by, with_card
 from learnae.system.atomic_files import check_target, write_atomic
@@ -36,8 +38,9 @@ def export(options: argparse.Namespace) -> int:
         estimate = estimate_of(existing_peer(options.peer), manifest)
     else:
         estimate = published_estimate(swarm.directory)
-    writers[options.file.suffix](manifest, estimate.vector, options.file)
-    facts = card(manifest)
+    spent = published_spent(swarm.directory)
+    writers[options.file.suffix](manifest, estimate.vector, options.file, spent)
+    facts = card(manifest, spent)
     fields = {"file": str(options.file), "parameters": manifest.model.count, "published": estimate.age()}
     if options.json:
         print_json({**fields, **facts})
@@ -47,25 +50,27 @@ def export(options: argparse.Namespace) -> int:
     return 0
 
 
-def write_safetensors(manifest: Manifest, weights: Vector, path: Path) -> None:
+def write_safetensors(
+    manifest: Manifest, weights: Vector, path: Path, spent: Collection[PrivacySpent | None] = ()
+) -> None:
     """Write arrays named by layer and Keras' name, such as ``layer.0.kernel``, with the card as metadata."""
     try:
         from safetensors.numpy import save  # noqa: PLC0415 - only needed here
     except ImportError as error:
         raise ConfigurationError("safetensors is not installed", "pip install safetensors") from error
     arrays = _named(manifest, weights)
-    facts = {**card(manifest), "model": manifest.config}
+    facts = {**card(manifest, spent), "model": manifest.config}
     metadata = {name: fact if isinstance(fact, str) else json.dumps(fact) for name, fact in facts.items()}
     write_atomic(path, save(arrays, metadata))
 
 
-def write_keras(manifest: Manifest, weights: Vector, path: Path) -> None:
+def write_keras(manifest: Manifest, weights: Vector, path: Path, spent: Collection[PrivacySpent | None] = ()) -> None:
     """Write a .keras file with the card in it, through Keras itself."""
     model = _keras_model(manifest, weights)
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "model.keras"  # Keras writes to a path only, and not at once
         model.save(file)
-        write_atomic(path, with_card(file.read_bytes(), manifest))
+        write_atomic(path, with_card(file.read_bytes(), manifest, spent))
 
 
 def _named(manifest: Manifest, weights: Vector) -> dict[str, NDArray[Any]]:

@@ -14,6 +14,7 @@ from rich.text import Text
 from learnae.adapters.iota.node import Node
 from learnae.adapters.iota.pyota import INSTALL_PYOTA
 from learnae.cli.commands.look.doctor_ipfs import ipfs_findings
+from learnae.cli.commands.look.doctor_lan import lan_findings
 from learnae.cli.commands.look.doctor_mqtt import mqtt_findings
 from learnae.cli.commands.look.trials import try_parts
 from learnae.cli.output import BROKEN, MISSING, OK, Finding, console, print_json, table
@@ -51,7 +52,16 @@ _NOTES = {  # to the remedy for a package
 
 def doctor(options: argparse.Namespace) -> int:
     """Check everything; exit status 0 if nothing is broken."""
-    findings = [*_python(), *_packages(), *_home(), _swarm(), *ipfs_findings(), *mqtt_findings(), *_iota()]
+    findings = [
+        *_python(),
+        *_packages(),
+        *_home(),
+        _swarm(),
+        *ipfs_findings(),
+        *mqtt_findings(),
+        *lan_findings(),
+        *_iota(),
+    ]
     if options.json:
         print_json([asdict(finding) for finding in findings])
     else:

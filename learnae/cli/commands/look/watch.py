@@ -14,19 +14,29 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from learnae import strict_json
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.adapters.mqtt.monitor.sealed_payloads import open_payload
 from learnae.adapters.mqtt.monitor.subscriber import Seen, Subscriber, check_meeting
 from learnae.adapters.mqtt.topics import ONLINE
+from learnae.basics import strict_json
+from learnae.basics.peer_names import harmless, told_apart
 from learnae.cli.commands.look.peers import swarm_table
 from learnae.cli.live_display import live_view
-from learnae.cli.output import Cell, PeerName, console, fitting, human_bytes, score_columns, shedding, short_cid
+from learnae.cli.output import (
+    Cell,
+    PeerName,
+    console,
+    epsilon_column,
+    fitting,
+    human_bytes,
+    score_columns,
+    shedding,
+    short_cid,
+)
 from learnae.cli.swarm_choice import choose_swarm, observe
 from learnae.config.sections import MqttSection
 from learnae.errors import ConfigurationError, EncodingError, TransportError, UnknownEpochError
 from learnae.membership.viewer_key import ViewerKey
-from learnae.peer_names import harmless, told_apart
 from learnae.protocol.identity import author_of_name
 from learnae.runtime.admission.viewing import sealed_views
 from learnae.runtime.observer import PeerView
@@ -40,7 +50,8 @@ _CONNECT_SECONDS = 10.0  # a broker that has not answered by then is not there
 _CONNECT_POLL_SECONDS = 0.02
 _QUIET_SECONDS, _RETAINED_SECONDS = 0.5, 3.0  # retained values come at once: after a pause all are here
 _UNWRITABLE = "cannot save"  # online, and publishing nothing: its disk is full or read-only
-_COLORS = {"online": "green", "offline": "red", _UNWRITABLE: "red"}
+_HELD_BACK = "held back"  # online, and publishing no update: --json says why
+_COLORS = {"online": "green", "offline": "red", _UNWRITABLE: "red", _HELD_BACK: "yellow"}
 
 
 def watch(options: argparse.Namespace) -> int:
@@ -143,14 +154,18 @@ def _table(connection: MqttConnection, subscriber: Subscriber) -> Table:
         title += f"  {sealed} sealed: give --viewer-key"
     columns = ["peer", "swarm", "key", "status", "role", "version"]
     scores, scored = score_columns([(each.accuracy, each.r2, each.mae) for each in seen])
-    columns += [">steps", ">loss", *scores, ">peers", ">result", ">heard", ">out", ">in"]
+    privacy, spent = epsilon_column([each.epsilon for each in seen])
+    columns += [">steps", ">loss", *scores, *privacy, ">peers", ">result", ">heard", ">out", ">in"]
     shown = told_apart({each.peer + each.swarm: each.name for each in seen})
-    rows = [_row(each, shown[each.peer + each.swarm], of_it) for each, of_it in zip(seen, scored, strict=True)]
+    figures = [[*scores_of, *epsilon] for scores_of, epsilon in zip(scored, spent, strict=True)]
+    rows = [_row(each, shown[each.peer + each.swarm], of_it) for each, of_it in zip(seen, figures, strict=True)]
     return fitting(shedding(title, columns, rows, ["version", "key", "swarm", "role", "in", "out", "peers", "result"]))
 
 
-def _row(seen: Seen, shown: str, scores: Sequence[str]) -> list[Cell]:
-    status = _UNWRITABLE if seen.unwritable and seen.status == ONLINE.decode() else seen.status
+def _row(seen: Seen, shown: str, figures: Sequence[str]) -> list[Cell]:
+    status = seen.status
+    if status == ONLINE.decode():
+        status = _UNWRITABLE if seen.unwritable else _HELD_BACK if seen.held_back else status
     age = max(0, time.time_ns() // 1_000_000 - seen.heard) / 1000
     return [
         PeerName(shown),
@@ -161,7 +176,7 @@ def _row(seen: Seen, shown: str, scores: Sequence[str]) -> list[Cell]:
         seen.version,
         f"{seen.steps:,}",
         significant(seen.loss),
-        *scores,
+        *figures,
         str(seen.peers),
         _result(seen),
         f"{age:.0f} s ago" if seen.heard else "-",
@@ -173,5 +188,7 @@ def _row(seen: Seen, shown: str, scores: Sequence[str]) -> list[Cell]:
 def _result(seen: Seen) -> Text:
     """Return what the model says of the newest window: a class and its probability, an anomaly, or a number."""
     if seen.anomaly:
-        return Text(f"ANOMALY {significant(seen.score)}", "red")
+        return Text("ANOMALY" if seen.score is None else f"ANOMALY {significant(seen.score)}", "red")
+    if seen.anomaly is not None and seen.score is None:
+        return Text("normal")
     return Text(significant(seen.score) if seen.label is None else f"{harmless(seen.label)} {decimal(seen.score)}")

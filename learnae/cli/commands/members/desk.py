@@ -6,9 +6,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from learnae.adapters.local.block_store import LocalBlockStore
+from learnae.basics.peer_names import told_apart
 from learnae.cli.swarm_choice import choose_swarm, observe
 from learnae.errors import ConfigurationError, StateError
-from learnae.peer_names import told_apart
 from learnae.protocol.identity import Identity, peer_name
 from learnae.runtime.observer import PeerView
 from learnae.runtime.registrar import Registrar

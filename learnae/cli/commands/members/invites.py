@@ -29,7 +29,8 @@ def invite(options: argparse.Namespace) -> int:
     registrar, manifest = desk.registrar, desk.swarm.manifest
     if registrar.policy.kind == VOUCHED:
         raise ConfigurationError(
-            f"members vouch for who comes into {manifest.name!r}", "give them the manifest; then: learnae admit PEER"
+            f"members vouch for who comes into {manifest.name!r}",
+            f"there: learnae join {manifest.swarm} --broker URL, or --member URL; then here: learnae admit PEER",
         )
     section = find_section(MqttSection, "mqtt")
     if options.spoken and (options.uses != 1 or options.with_password):

@@ -17,7 +17,7 @@ from learnae.cli.output import (
     shedding,
 )
 from learnae.cli.swarm_choice import choose_swarm
-from learnae.membership.records import Join
+from learnae.membership.records import ANY_ROLE, Join
 from learnae.protocol.identity import peer_name
 from learnae.runtime.admission.viewing import write_viewer_key
 from learnae.text import ago, counted
@@ -100,8 +100,11 @@ def _person(desk: Desk, author: bytes) -> dict[str, Any]:
 
 
 def _role(desk: Desk, author: bytes, role: str) -> str:
+    """Return as what a member works, as it says; and as what it was let in, if that is another role."""
     view = desk.views.get(peer_name(author))
-    return view.role if view and view.role != "?" else role
+    if view is None or view.role == "?":
+        return role
+    return view.role if role in (ANY_ROLE, view.role) else f"{view.role}, let in as {role}"
 
 
 def _print_table(desk: Desk, people: list[tuple[str, dict[str, Any]]]) -> None:

@@ -15,7 +15,7 @@ from learnae.cli.commands.swarm.data_look import look_into
 from learnae.cli.commands.swarm.definition import USUAL_MEMBERSHIP, read_definition, with_policies
 from learnae.cli.commands.swarm.join import LABEL, check_vacant, join, mqtt_section
 from learnae.cli.commands.swarm.model_file import SEEDED, read_model
-from learnae.cli.output import columns_note, membership_note, membership_of, print_fields, print_json
+from learnae.cli.output import columns_note, membership_note, membership_of, print_fields, print_json, privacy_note
 from learnae.config.loading import user_config_directory
 from learnae.errors import ConfigurationError, DataError, ManifestError
 from learnae.ipld.cid import RAW
@@ -23,9 +23,11 @@ from learnae.ipld.fields import Fields
 from learnae.membership.policy import Founder, MembershipPolicy
 from learnae.models.graph import normalises_rows
 from learnae.models.optimisers import RATES, USUAL, OptimiserPolicy
+from learnae.privacy.policy import EACH
 from learnae.protocol.identity import Identity
+from learnae.runtime.private.policy import check_agreed
 from learnae.runtime.registrar import Registrar
-from learnae.swarm.directory import create_named, create_swarm
+from learnae.swarm.directory import create_named, create_swarm, note_created
 from learnae.swarm.features import MAX_CHANNELS, RAW_KIND, Features, read_features
 from learnae.swarm.initial_weights import start_blocks, start_links
 from learnae.swarm.manifest import OPEN, Manifest
@@ -37,7 +39,7 @@ from learnae.weights.frames import FramePolicy
 
 _TARGET = "label"  # of a table, unless trainers set data.label
 _MAX_FEATURES_BYTES = 1 << 16
-_USUAL_PEER = {"role": "trainer", "name": None, "label": None, "config": None}
+_USUAL_PEER = {"role": "trainer", "name": None, "label": None, "config": None, "accept": ""}
 
 
 def create(options: argparse.Namespace) -> int:
@@ -50,6 +52,7 @@ def create(options: argparse.Namespace) -> int:
     if options.columns is not None:
         flags["swarm.columns"] = _columns(options.columns)
     flags.update({"swarm.membership": options.membership, "swarm.votes": options.votes})
+    flags["swarm.founders"] = options.founder or None
     flags.update({"optimiser.name": options.optimiser, "optimiser.learning_rate": options.learning_rate})
     values = read_definition(options, flags)
     if values["swarm"].get("preset"):
@@ -57,6 +60,7 @@ def create(options: argparse.Namespace) -> int:
     else:
         manifest, blocks, start = _of_model(values)
     manifest = with_policies(manifest, values)
+    check_agreed(manifest)
     if options.data:
         look_into(options.data, LABEL, manifest)  # refuses what could not be joined with, before there is a swarm
     owner, manifest = _owned(manifest, values["swarm"])
@@ -72,12 +76,14 @@ def create(options: argparse.Namespace) -> int:
     if options.json:
         trained = manifest.features is not None and not manifest.only_keras
         told = {"agents_train": trained, "only_keras": manifest.only_keras, "membership": membership_of(manifest)}
+        told["privacy"] = manifest.privacy.to_fields()
         print_json({**facts, "columns": list(manifest.columns), **told})
     else:
         agents = f"send summaries: {manifest.only_keras}" if manifest.only_keras else "can train it"
         if manifest.features is None:
             agents = "none: the swarm has no --features of samples"
-        print_fields({**facts, **columns_note(manifest), "agents": agents, **membership_note(manifest)})
+        private = privacy_note(manifest) if manifest.privacy.training else {}
+        print_fields({**facts, **columns_note(manifest), "agents": agents, **membership_note(manifest), **private})
         if owner:
             print(f"\nits owner's key is {swarm.directory / OWNER_FILE}: keep it, as in learnae backup")
         joined = swarm.directory if options.directory else manifest.swarm
@@ -86,7 +92,8 @@ def create(options: argparse.Namespace) -> int:
             return join(argparse.Namespace(**vars(options) | _USUAL_PEER, swarm=str(joined)))
         print(f"\nnext: learnae join {joined} --name NAME --data FILE")
         elsewhere = f"learnae join {MANIFEST_FILE}, with a copy of the one in that directory"
-        print(f"on another machine: {'the line that learnae invite says here' if owner else elsewhere}")
+        elsewhere = "the line that learnae invite says here" if owner else elsewhere
+        print(f"on another machine: {elsewhere}")
     return 0
 
 
@@ -107,12 +114,15 @@ def _owned(manifest: Manifest, swarm: Mapping[str, Any]) -> tuple[Identity | Non
     if membership == OPEN:
         return None, manifest
     owner = Identity.generate()
-    policy = MembershipPolicy.of(membership, [Founder(owner.author, owner.x25519)], swarm.get("votes", 0))
-    return owner, replace(manifest, membership=policy)
+    founders = [Founder(owner.author, owner.x25519), *map(Founder.of_text, swarm.get("founders", ()))]
+    policy = MembershipPolicy.of(membership, founders, swarm.get("votes", 0))
+    summary = replace(manifest.privacy.summary, sharing=swarm.get("summaries", EACH))
+    return owner, replace(manifest, membership=policy, privacy=replace(manifest.privacy, summary=summary))
 
 
 def _keep(blocks: Sequence[bytes], owner: Identity | None, manifest: Manifest, directory: Path) -> None:
     """Store what must be there before the swarm is: a process that is killed leaves no swarm without an owner."""
+    note_created(manifest.swarm)
     if owner:
         owner.save(directory / OWNER_FILE)
     with closing(LocalBlockStore(directory)) as store:

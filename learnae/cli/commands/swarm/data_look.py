@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from learnae.basics.overriding import override
 from learnae.errors import DataError
-from learnae.overriding import override
 from learnae.samples.recordings import label_kind
 from learnae.samples.time_column import USUAL_COLUMNS, check_rate, seconds_of, time_column
 from learnae.swarm.manifest import Manifest

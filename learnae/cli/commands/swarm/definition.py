@@ -2,39 +2,55 @@
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from learnae.config.loading import given_values
 from learnae.config.places import Place, SwarmPlace
 from learnae.errors import ConfigurationError
+from learnae.ipld.fields import Fields
 from learnae.membership.policy import INVITE, VOUCHED
 from learnae.models.optimisers import RATES, OptimiserPolicy
+from learnae.peer.learning.training import PRIVATE_STEPS
+from learnae.privacy.policy import EACH, MASKED, SHARINGS, TrainingPrivacy
+from learnae.privacy.spent import UNITS
+from learnae.runtime.private.policy import private_optimiser
 from learnae.swarm.manifest import OPEN, Manifest, TrainingPolicy
 from learnae.weights.frames import FramePolicy
 from learnae.weights.merge import MergePolicy
 
+_USUAL_PRIVACY = {item.name: item.default for item in fields(TrainingPrivacy)}
 # flags: the key, what argparse reads, and the help; a preset takes those of sections other than [swarm], and name
 SETTINGS: dict[str, tuple[str, type, str]] = {
     "--seed": ("swarm.seed", int, "that starting weights are drawn from"),
+    "--summaries": ("swarm.summaries", str, "of rows: each member's are seen (each), or totals alone (masked)"),
     "--batch": ("training.batch", int, "rows of an optimiser step"),
     "--steps": ("training.steps", int, "an agent's optimiser steps in one update"),
     "--momentum": ("optimiser.momentum", float, "of momentum"),
     "--beta-1": ("optimiser.beta_1", float, "of adam"),
     "--beta-2": ("optimiser.beta_2", float, "of adam"),
-    "--epsilon": ("optimiser.epsilon", float, "of adam"),
+    "--adam-epsilon": ("optimiser.epsilon", float, "of adam"),
     "--merge-step": ("merge.step", float, "how far a merge goes, above 0 to 1"),
     "--half-life": ("merge.half_life", int, "ms after which a replica counts half"),
-    "--keyframe": ("codec.keyframe", str, "codec of whole weights: f32, f16, q8"),
-    "--delta": ("codec.delta", str, "codec of what changed"),
+    "--keyframe-codec": ("codec.keyframe", str, "codec of whole weights: f32, f16, q8"),
+    "--delta-codec": ("codec.delta", str, "codec of what changed"),
     "--keyframe-every": ("codec.every", int, "updates from one keyframe to the next, at most"),
     "--horizon": ("limits.horizon", int, "ms of silence after which a peer is forgotten"),
     "--skew": ("limits.skew", int, "ms that clocks may be ahead"),
     "--interval": ("limits.interval", int, "ms between two messages of a peer, at least"),
+    "--epsilon": ("privacy.epsilon", float, "differential privacy of updates: smaller is stricter, 1 to 8 is usual"),
+    "--delta": ("privacy.delta", float, f"of differential privacy (default: {_USUAL_PRIVACY['delta']})"),
+    "--protect": ("privacy.protects", str, f"what epsilon is counted for: {' or '.join(UNITS)}"),
+    "--releases": (
+        "privacy.releases",
+        int,
+        f"noisy steps that a row takes part in (default: {_USUAL_PRIVACY['releases']})",
+    ),
+    "--clip": ("privacy.clip", float, f"norm of a row's gradient, at most (default: {_USUAL_PRIVACY['clip']})"),
 }
 USUAL_MEMBERSHIP = INVITE
 MEMBERSHIPS = (INVITE, VOUCHED, OPEN)
-_OF_A_PRESET = ("preset", "name", "seed", "membership", "votes")
+_OF_A_PRESET = ("preset", "name", "seed", "membership", "founders", "votes", "summaries")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +67,9 @@ class SwarmKeys:
     table: Place = ""  # whose columns they are
     features: SwarmPlace = ""  # a preset's name, or a file
     membership: str = USUAL_MEMBERSHIP
+    founders: list[str] = field(default_factory=list)  # members from the beginning besides the owner's key
     votes: int = 0  # that remove a member; 0 for half of the founders, at most three
+    summaries: str = EACH
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +106,7 @@ class Definition:
     codec: FramePolicy
     limits: LimitKeys
     features: FeatureKeys
+    privacy: TrainingPrivacy
 
 
 def read_definition(options: argparse.Namespace, flags: Mapping[str, object]) -> dict[str, dict[str, Any]]:
@@ -95,7 +114,7 @@ def read_definition(options: argparse.Namespace, flags: Mapping[str, object]) ->
     more = {key: getattr(options, flag.strip("-").replace("-", "_")) for flag, (key, _, _) in SETTINGS.items()}
     values = given_values(Definition, options.file, {**flags, **more})
     swarm = values.setdefault("swarm", {})
-    for name in ("classes", "columns"):
+    for name in ("classes", "columns", "founders"):
         if not all(isinstance(text, str) for text in swarm.get(name, [])):
             raise ConfigurationError(f"swarm.{name} holds what is no text", 'write names: ["a", "b"]')
     if bool(swarm.get("preset")) == bool(swarm.get("model")):
@@ -118,16 +137,36 @@ def _check_membership(swarm: Mapping[str, Any]) -> None:
     membership = swarm.get("membership", USUAL_MEMBERSHIP)
     if membership not in MEMBERSHIPS:
         raise ConfigurationError(f"swarm.membership is {membership!r}", f"use {', '.join(MEMBERSHIPS)}")
+    if membership == OPEN and swarm.get("founders"):
+        raise ConfigurationError("swarm.founders of an open swarm", "leave them out: all who reach it are members")
     if membership == OPEN and swarm.get("votes"):
         raise ConfigurationError("swarm.votes of an open swarm", "leave it out: no member is ever removed from one")
+    summaries = swarm.get("summaries", EACH)
+    if summaries not in SHARINGS:
+        raise ConfigurationError(f"swarm.summaries is {summaries!r}", f"use {', '.join(SHARINGS)}")
+    if membership == OPEN and summaries == MASKED:
+        raise ConfigurationError(
+            "masked summaries in an open swarm, where one program may be all members of a sum but one",
+            f"let members be invited (--membership {INVITE}), or let each summary be seen (--summaries {EACH})",
+        )
 
 
 def with_policies(manifest: Manifest, values: Mapping[str, Mapping[str, Any]]) -> Manifest:
-    """Return ``manifest`` with the policies that are given; another optimiser has its own usual learning rate."""
-    optimiser = dict(values.get("optimiser", {}))
+    """Return ``manifest`` with the policies that are given; another optimiser has its own usual learning rate.
+
+    With differential privacy, what is usual is another: Adam, few steps, and windows that do not overlap for a preset.
+    """
+    optimiser, rates = dict(values.get("optimiser", {})), dict(RATES)
+    privacy = _privacy(values.get("privacy", {}))
+    if privacy:
+        usual = private_optimiser(manifest)
+        rates[usual.name] = usual.learning_rate
+        manifest = _as_private(manifest, is_preset=bool(values["swarm"].get("preset")))
+        if not {"name", "learning_rate"} & optimiser.keys():
+            optimiser |= {"name": usual.name, "learning_rate": usual.learning_rate}
     name = optimiser.get("name", manifest.optimiser.name)
-    if name != manifest.optimiser.name and name in RATES:
-        optimiser.setdefault("learning_rate", RATES[name])
+    if name != manifest.optimiser.name and name in rates:
+        optimiser.setdefault("learning_rate", rates[name])
     return replace(
         manifest,
         seed=values["swarm"].get("seed", manifest.seed),
@@ -136,4 +175,21 @@ def with_policies(manifest: Manifest, values: Mapping[str, Mapping[str, Any]]) -
         merge=replace(manifest.merge, **values.get("merge", {})),
         codec=replace(manifest.codec, **values.get("codec", {})),
         limits=replace(manifest.limits, **values.get("limits", {})),
+        privacy=replace(manifest.privacy, training=privacy),
     )
+
+
+def _privacy(given: Mapping[str, Any]) -> TrainingPrivacy | None:
+    """Return what ``[privacy]`` says, None if it says nothing; raises ConfigurationError."""
+    if not given:
+        return None
+    if "epsilon" not in given:
+        raise ConfigurationError(f"privacy.{next(iter(given))} without privacy.epsilon", "give --epsilon, such as 4")
+    return TrainingPrivacy.from_fields(Fields({**_USUAL_PRIVACY, **given}, "privacy", ConfigurationError))
+
+
+def _as_private(manifest: Manifest, is_preset: bool) -> Manifest:
+    features, steps = manifest.features, min(PRIVATE_STEPS, manifest.training.steps)
+    if is_preset and features:  # else a reading is in several rows, and its noise is that much larger
+        features = replace(features, hop=features.span)
+    return replace(manifest, features=features, training=replace(manifest.training, steps=steps))

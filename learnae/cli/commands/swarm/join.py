@@ -4,15 +4,26 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
 from learnae.adapters.local.block_store import LocalBlockStore
+from learnae.audit.exposures import exposures
 from learnae.cli.commands.swarm.data_look import look_into
-from learnae.cli.output import columns_note, membership_note, print_fields, print_json
+from learnae.cli.output import (
+    clipping_note,
+    columns_note,
+    floor_note,
+    membership_note,
+    print_fields,
+    print_json,
+    print_list,
+    privacy_note,
+)
 from learnae.config.loading import user_config_directory
+from learnae.config.privacy_section import PrivacySection
 from learnae.config.sections import AUTO, LanSection, MqttSection
 from learnae.errors import ConfigurationError
 from learnae.ipld.cid import Cid
@@ -21,6 +32,8 @@ from learnae.membership.policy import VOUCHED
 from learnae.peer.state import PeerState
 from learnae.protocol.identity import Identity, peer_name
 from learnae.runtime.homes import swarm_of
+from learnae.runtime.private.consent import check_consent, read_accepted
+from learnae.runtime.private.policy import check_agreed
 from learnae.runtime.registrar import Registrar
 from learnae.swarm.directory import Swarm, find_swarm
 from learnae.system.atomic_files import create_once, writing
@@ -45,7 +58,10 @@ def join(options: argparse.Namespace) -> int:
         raise ConfigurationError("an agent's labels are in the column 'label'", "leave out --label, or rename it there")
     if options.role == "agent" and manifest.features is None:
         raise ConfigurationError(f"swarm {manifest.name!r} defines no features", "only trainers can be members of it")
+    check_agreed(manifest)
     check_startable(options)
+    accepted = read_accepted(options.accept)
+    check_consent(manifest, PrivacySection(), accepted)
     directory = peer_directory(options.name or known_name(options, manifest.swarm) or options.role)
     name = directory.name
     config = options.config or user_config_directory() / f"{options.role}.toml"
@@ -58,7 +74,7 @@ def join(options: argparse.Namespace) -> int:
     is_at_home = swarm.directory.absolute() == home().absolute() / "swarms" / str(manifest.swarm)
     named = str(manifest.swarm) if is_at_home else str(swarm.directory.resolve())  # a home may be moved
     links = link_sections(mqtt_section(options), LanSection(serve=AUTO if options.lan else ""))
-    text = configuration(options.role, options.data, options.label, name, named, links)
+    text = configuration(options.role, options.data, options.label, name, named, links, accepted)
     with writing(directory):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # others here may not read what it measures
     identity = Identity.load_or_create(directory / KEY_FILE)
@@ -76,17 +92,28 @@ def join(options: argparse.Namespace) -> int:
         **standing,
     }
     if options.json:
-        print_json({**fields, "columns": list(manifest.columns), "data": asdict(look) if look else None})
+        told = {
+            "columns": list(manifest.columns),
+            "privacy": manifest.privacy.to_fields(),
+            "exposures": exposures(manifest),
+        }
+        print_json({**fields, **told, "data": asdict(look) if look else None})
     else:
-        print_fields(
-            {**fields, **columns_note(manifest), **membership_note(manifest), **({"data": str(look)} if look else {})}
-        )
+        notes = {
+            **columns_note(manifest),
+            **floor_note(manifest),
+            **membership_note(manifest),
+            **privacy_note(manifest),
+            **clipping_note(manifest),
+        }
+        print_fields({**fields, **notes, **({"data": str(look)} if look else {})})
+        print_list(exposures(manifest))
         for note in look.notes if look else ():
             print(f"learnae: {options.data}: {note}", file=sys.stderr)
         if not options.data:
             what = "[data] file" if options.role == "trainer" else "[source], see docs/agent.md"
             print(f"\nfirst set {what}, in that configuration")
-    return start_peer(options, name) if options.start else 0
+    return start_peer(options) if options.start else 0
 
 
 def mqtt_section(options: argparse.Namespace) -> MqttSection:
@@ -111,17 +138,20 @@ def _taken(config: Path) -> ConfigurationError:
 
 
 def check_startable(options: argparse.Namespace) -> None:
-    """Raise ConfigurationError if the peer is to be started and has no data to train on."""
+    """Raise ConfigurationError if the peer is to be started and cannot be, or has no data to train on."""
+    if options.start and options.role == "agent":
+        remedy = (
+            "leave out --start, then: learnae-agent run; services are made with a code, or by learnae-agent install"
+        )
+        raise ConfigurationError("an agent of this home is no service", remedy)
     if options.start and not options.data and options.role == "trainer":
         raise ConfigurationError("there is no data to train on yet", "give --data FILE, too")
 
 
-def start_peer(options: argparse.Namespace, name: str) -> int:
-    """Start the peer in the background: a trainer detached, an agent by its service."""
+def start_peer(options: argparse.Namespace) -> int:
+    """Start the trainer in the background."""
     config = ["--config", str(options.config)] if options.config else []
     command = [sys.executable, "-m", "trainer_node", "start", "--detach", *config]
-    if options.role == "agent":
-        command = ["systemctl", "restart", f"learnae-agent@{name}.service"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     print((done.stdout + done.stderr).strip(), file=sys.stderr)
     return done.returncode
@@ -191,8 +221,9 @@ def configuration(
     name: str,
     swarm: str,
     links: Sections,
+    accepted: Sequence[str] = (),
 ) -> str:
-    """Return the text of a peer's configuration; ``links`` are further sections."""
+    """Return the text of a peer's configuration; ``links`` are further sections, ``accepted`` keys of ``[privacy]``."""
     file = {"file": str(data.resolve())} if data else {}
     if label:
         file["label"] = label
@@ -201,7 +232,8 @@ def configuration(
         toml_text("swarm", {"id": swarm}),
         toml_text("data" if role == "trainer" else "source", file, "" if data else _NO_DATA[role]),
     )
-    return "\n".join((*sections, *(toml_text(section, keys) for section, keys in links.items())))
+    privacy: Sections = {"privacy": dict.fromkeys(accepted, True)} if accepted else {}
+    return "\n".join((*sections, *(toml_text(section, keys) for section, keys in {**links, **privacy}.items())))
 
 
 def toml_text(section: str, values: Mapping[str, Value], hint: str = "") -> str:

@@ -1,4 +1,7 @@
-"""``learnae join LRN1…``: from an invite code to a member of the swarm, on a machine that knows nothing of it."""
+"""``learnae join LRN1…``: from an invite code to a member of the swarm, on a machine that knows nothing of it.
+
+Also without a code, where members vouch: then the swarm's id and an address bring a peer's wish to them.
+"""
 
 import argparse
 import sys
@@ -9,6 +12,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from learnae.adapters.mqtt.connection import MqttConnection
+from learnae.audit.exposures import exposures
+from learnae.cli.commands.swarm.board_service import join_as_service
 from learnae.cli.commands.swarm.data_look import Look, look_into
 from learnae.cli.commands.swarm.join import (
     LABEL,
@@ -20,8 +25,19 @@ from learnae.cli.commands.swarm.join import (
     link_sections,
     start_peer,
 )
-from learnae.cli.output import columns_note, human_bytes, membership_note, print_fields, print_json
+from learnae.cli.output import (
+    clipping_note,
+    columns_note,
+    floor_note,
+    human_bytes,
+    membership_note,
+    print_fields,
+    print_json,
+    print_list,
+    privacy_note,
+)
 from learnae.config.loading import user_config_directory
+from learnae.config.privacy_section import PrivacySection
 from learnae.config.sections import AUTO, LanSection, MqttSection
 from learnae.errors import ConfigurationError, TransportError
 from learnae.membership.codes.invite_code import InviteCode, is_code, parse
@@ -29,6 +45,8 @@ from learnae.membership.gate import MEMBER
 from learnae.protocol.identity import Identity, peer_name
 from learnae.runtime.admission.application import forget_application, keep_application
 from learnae.runtime.admission.joining import Call
+from learnae.runtime.private.consent import check_consent, read_accepted
+from learnae.runtime.private.policy import check_agreed
 from learnae.runtime.publishing import NETWORK_SECONDS
 from learnae.swarm.manifest import Manifest
 from learnae.system.atomic_files import create_once, write_atomic, writing
@@ -45,12 +63,18 @@ _MESSAGE_BYTES = 700
 _BROKERS = ("mqtt://", "mqtts://", "ws://", "wss://")
 
 
-def join_by_code(options: argparse.Namespace) -> int:
-    """Ask the swarm's members to let a peer of this machine in, and write its configuration."""
-    code = parse(options.swarm) if is_code(options.swarm) else _heard(options.swarm)
+def join_by_code(options: argparse.Namespace, code: InviteCode | None = None) -> int:
+    """Ask the swarm's members to let a peer of this machine in, and write its configuration.
+
+    Without ``code``, the options hold it.
+    """
+    code = code or (parse(options.swarm) if is_code(options.swarm) else _heard(options.swarm))
+    if options.role == "agent" and options.start:
+        return join_as_service(options, code)
     if options.label and options.role == "agent":
         raise ConfigurationError("an agent's labels are in the column 'label'", "leave out --label, or rename it there")
     check_startable(options)
+    read_accepted(options.accept)
     if options.data:
         check_readable(options.data)
     directory = peer_directory(options.name or known_name(options, code.swarm) or options.role)
@@ -75,7 +99,7 @@ def join_by_code(options: argparse.Namespace) -> int:
     if is_in:
         forget_application(directory)
     _tell(options, code, identity, config, swarm.manifest if swarm else None, look, is_in, said)
-    return start_peer(options, directory.name) if options.start else 0
+    return start_peer(options) if options.start else 0
 
 
 def _heard(text: str) -> InviteCode:
@@ -93,7 +117,7 @@ def _sections(code: InviteCode, options: argparse.Namespace, directory: Path) ->
     """
     broker = options.broker or next((address for address in code.addresses if address.startswith(_BROKERS)), "")
     members = [address if urlsplit(address).port else f"{address}:80" for address in code.addresses
-               if address.startswith("http://")]  # fmt: skip
+               if address.startswith("http://")] + options.member  # fmt: skip
     if not broker and members:
         return MqttSection(), LanSection(peers=" ".join(members))
     if not broker:
@@ -172,19 +196,26 @@ def _show(manifest: Manifest, options: argparse.Namespace) -> Look | None:
     """Say what will be trained, what it costs, and what others see; look into the data. Raises ConfigurationError."""
     if options.role == "agent" and manifest.features is None:
         raise ConfigurationError(f"swarm {manifest.name!r} defines no features", "only trainers can be members of it")
+    check_agreed(manifest)
+    check_consent(manifest, PrivacySection(), read_accepted(options.accept))
     update = manifest.model.count * _VALUE_BYTES[manifest.codec.delta] + _MESSAGE_BYTES
     hourly = human_bytes(round(update * 3600 / NETWORK_SECONDS))
     replicas = human_bytes((_FOLLOWED[options.role] + 4) * 4 * manifest.model.count)
+    told = "how many noisy steps" if manifest.privacy.training else "how many rows, steps, losses"
     fields = {
         "swarm": manifest.name,
         "trains": f"{manifest.task}, {manifest.model.count:,} parameters",
         **columns_note(manifest),
+        **floor_note(manifest),
         **membership_note(manifest),
+        **clipping_note(manifest),
+        **privacy_note(manifest),
         "costs": f"at most {hourly} an hour out, {replicas} of memory for weights",
-        "seen": "by all members: the peer's name, how many rows, steps, losses, and its weights; readings by none",
+        "seen": f"by all members: the peer's name, {told}, and its weights; readings by none",
     }
     if not options.json:
         print_fields(fields)
+        print_list(exposures(manifest))
     look = look_into(options.data, options.label or LABEL, manifest) if options.data else None
     for note in look.notes if look else ():
         print(f"learnae: {options.data}: {note}", file=sys.stderr)
@@ -199,7 +230,8 @@ def _write(
     links: Sections,
 ) -> None:
     """Write the configuration, unless it is the one that is there; raises ConfigurationError if that is another."""
-    text = configuration(options.role, options.data, options.label, name, str(code.swarm), links).encode()
+    accepted = read_accepted(options.accept)
+    text = configuration(options.role, options.data, options.label, name, str(code.swarm), links, accepted).encode()
     if not create_once(config, text) and config.read_bytes() != text:
         raise ConfigurationError(
             f"{config} exists, and is another peer's", "give --config FILE and --name; the rest is done: repeat it"

@@ -15,7 +15,7 @@ from learnae.adapters.local import arrivals
 from learnae.adapters.local.block_database import FILE
 from learnae.adapters.local.block_salvage import rebuild
 from learnae.adapters.local.block_store import LocalBlockStore
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
 from learnae.errors import EncodingError, TransportError
 from learnae.ipld.cid import RAW, Cid
 from learnae.ports import Exchange

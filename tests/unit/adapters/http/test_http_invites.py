@@ -16,7 +16,7 @@ from learnae.adapters.http.invites.invite_desk import LENGTH_BYTES, RESPONSE_BYT
 from learnae.adapters.http.member import make_client
 from learnae.adapters.http.serving.server import HttpServer
 from learnae.adapters.http.serving.service import SwarmService
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
 from learnae.membership.rendezvous import (
     QUESTION_BYTES,
     Answer,
@@ -99,7 +99,7 @@ def test_an_address_where_nothing_answers_keeps_none_of_the_others_waiting(tmp_p
     desk.open([KEY])
     member = LanMember(tmp_path, new_swarm(), serves=False)
     service = SwarmService(
-        member.swarm, "meeting", member.store.get, member.own, member.gossip, member.uploads, lambda _: True,
+        member.swarm, "meeting", member.store.get, member.own, member.gossip, member.uploads, lambda *_: True,
         invites=desk.ask,
     )  # fmt: skip
     server = HttpServer(HOST, port := free_port(), service, errors)

@@ -16,7 +16,7 @@ from programs import wait_for
 from learnae.adapters.http.certificate import certificate_of, key_of, server_context
 from learnae.adapters.http.member import MemberExchange, MemberLink, make_client
 from learnae.adapters.http.vector import Vector, tag_of
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
 from learnae.errors import BlockMissingError, ConfigurationError, TransportError
 from learnae.ipld.cid import DAG_CBOR, MAX_BLOCK_BYTES, RAW, Cid
 from learnae.protocol.announcements import Announcement, Entry
@@ -65,7 +65,7 @@ def test_blocks_and_announcements_pass_between_members(tmp_path: Path, encrypted
         reached = calling.link_to(serving)
         serving.own.say(NEWS)
         wait_for(lambda: told([serving, calling]), "both to hear each other")
-        assert reached.state() == "connected"
+        wait_for(lambda: reached.state() == "connected", "its own call, too")
         assert serving.errors.counts == calling.errors.counts == {}
 
 

@@ -55,7 +55,7 @@ class Desk:
             SWARM, str(SWARM), get_block, self.own, self.gossip, self.uploads, self._spend, self.admits
         )
 
-    def _spend(self, size: int) -> bool:
+    def _spend(self, size: int, asker: bytes) -> bool:
         self.spent.append(size)
         return self.has_bytes
 

@@ -14,8 +14,8 @@ from learnae.adapters.composite.block_service import BlockService
 from learnae.adapters.composite.exchange_link import CONNECTED
 from learnae.adapters.ipfs.gateway import GatewayConnection, GatewayExchange
 from learnae.adapters.local.block_store import LocalBlockStore
+from learnae.basics.error_log import ErrorLog
 from learnae.config.sections import GatewaySection
-from learnae.error_log import ErrorLog
 from learnae.errors import BlockMissingError, TransportError
 from learnae.ipld.cid import MAX_BLOCK_BYTES, RAW, Cid
 from learnae.runtime.links.connect import connect_gateways

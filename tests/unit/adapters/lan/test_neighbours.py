@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from learnae.adapters.lan.beacons import BEACON_BYTES, QUESTION, Beacon, open_name, sealed_name, sealed_names
 from learnae.adapters.lan.neighbours import MAX_AGE_SECONDS, MAX_PER_ADDRESS, Neighbour, Neighbours
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
 from learnae.errors import EncodingError, LimitError, SignatureError
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.protocol.identity import Identity

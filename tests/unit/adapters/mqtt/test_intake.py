@@ -23,7 +23,7 @@ from learnae.adapters.mqtt.gossip import MqttGossip
 from learnae.adapters.mqtt.subscriptions import Received
 from learnae.adapters.mqtt.topics import Topics
 from learnae.adapters.token_bucket import TokenBucket
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
 from learnae.errors import EncodingError, LimitError, StrangerError
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
 from learnae.peer.replication import Replicator

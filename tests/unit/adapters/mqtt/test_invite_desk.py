@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from learnae.adapters.mqtt.invites.invite_caller import MqttInviteCaller
 from learnae.adapters.mqtt.invites.invite_desk import MqttInviteDesk
 from learnae.adapters.mqtt.invites.places import answers_topic, questions_topic
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
 from learnae.errors import PeerError, SealError
 from learnae.membership.rendezvous import (
     BATCH_BYTES,

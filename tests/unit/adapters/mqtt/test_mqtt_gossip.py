@@ -10,7 +10,7 @@ from programs import wait_for
 from learnae.adapters.mqtt.frontier import Frontier
 from learnae.adapters.mqtt.gossip import MqttGossip, parse_announcement
 from learnae.adapters.mqtt.topics import Topics
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
 from learnae.errors import EncodingError, LimitError
 from learnae.ipld import dagcbor
 from learnae.ports import Heard

@@ -20,7 +20,7 @@ from learnae.adapters.mqtt.blocks.wire_format import (
     unpack,
 )
 from learnae.adapters.token_bucket import TokenBucket
-from learnae.bounded_dict import BoundedDict
+from learnae.basics.bounded_dict import BoundedDict
 from learnae.errors import BlockMissingError, EncodingError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import DAG_CBOR, MAX_BLOCK_BYTES, RAW, Cid

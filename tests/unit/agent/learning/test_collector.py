@@ -11,6 +11,7 @@ from agent.ingestion.buffer import SampleBuffer
 from agent.learning.collector import NO_LABELS, Collector, SummaryMode
 from learnae.models.dataset import Dataset
 from learnae.ports import Samples
+from learnae.samples.dp_statistics import Layout, Statistics, layout_of
 from learnae.swarm.features import WindowStatistics
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import dense_config
@@ -108,32 +109,33 @@ def test_labels_that_the_model_does_not_know_are_skipped_by_the_dataset() -> Non
     assert (len(dataset.train), dataset.skipped) == (0, 1)
 
 
-def test_while_there_are_statistics_all_windows_go_there_and_none_is_kept() -> None:
-    dataset, summary_mode = Dataset(MANIFEST.model, MANIFEST.objective), SummaryMode(FEATURES, MANIFEST.class_count)
+def test_all_windows_but_those_held_out_are_summed_up_and_in_summary_mode_none_is_kept() -> None:
+    dataset, summary_mode = Dataset(MANIFEST.model, MANIFEST.objective), SummaryMode()
     source = Parts(samples(0, 1), samples(4, 2), samples(8, -1), samples(12, 0, holdout=True))
-    collector = Collector({"file": source}, MANIFEST, dataset, summary_mode=summary_mode)
+    layout = layout_of(MANIFEST)
+    assert layout == Layout("diagonal", 5, 5, 3)
+    statistics = Statistics(layout)
+    collector = Collector({"file": source}, MANIFEST, dataset, summary_mode=summary_mode, statistics=statistics)
     collector.collect()
-    assert summary_mode.statistics() is None
+    assert (statistics.rows, len(dataset.train)) == (1, 1), "also while it trains: how many tells nothing of labels"
     summary_mode.begin("no room")
     for _ in range(3):
         collector.collect()
-    statistics = summary_mode.statistics()
-    assert statistics is not None
-    assert (statistics.columns, statistics.classes, statistics.rows) == (5, 3, 3)
+    counts = statistics.sums().reshape(4, -1)[:, 0]
+    assert (counts / counts.max()).tolist() == [0, 1, 1, 1]
     assert (len(dataset.train), len(dataset.holdout), collector.samples, collector.unlabelled) == (1, 0, 16, 1)
 
 
 def test_why_an_agent_looks_on_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    summary_mode = SummaryMode(FEATURES, 3)
+    summary_mode = SummaryMode()
     summary_mode.begin("no room")
-    first = summary_mode.statistics()
     summary_mode.begin("no labels")
-    assert (summary_mode.reason, summary_mode.statistics()) == ("no room", first)
+    assert summary_mode.reason == "no room"
     assert [record.message for record in caplog.records] == ["this agent does not train, it sends summaries: no room"]
 
 
 def test_an_agent_without_labels_looks_on_until_there_are_some() -> None:
-    dataset, summary_mode = Dataset(MANIFEST.model, MANIFEST.objective), SummaryMode(FEATURES, MANIFEST.class_count)
+    dataset, summary_mode = Dataset(MANIFEST.model, MANIFEST.objective), SummaryMode()
 
     source = Parts(samples(0, -1, count=4 * 199), samples(796, -1, count=8), samples(804, 1), samples(808, 2))
     collector = Collector({"file": source}, MANIFEST, dataset, summary_mode=summary_mode)
@@ -141,10 +143,9 @@ def test_an_agent_without_labels_looks_on_until_there_are_some() -> None:
     assert summary_mode.reason == ""
     collector.collect()
     assert summary_mode.reason == NO_LABELS
-    assert summary_mode.statistics().rows == 2
     for _ in range(2):
         collector.collect()
-    assert (summary_mode.reason, summary_mode.statistics()) == ("", None)
+    assert summary_mode.reason == ""
     assert dataset.train.targets.tolist() == [1, 2], "not one labelled window is lost"
 
 

@@ -19,8 +19,8 @@ from learnae.membership.codes.invite_code import (
     grouped,
     is_code,
     parse,
-    rendezvous,
 )
+from learnae.membership.rendezvous import meeting_place
 
 PEER = "12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA"
 LONG = f"/ip4/192.0.2.7/udp/4001/quic-v1/p2p/{PEER}"
@@ -223,7 +223,7 @@ def test_text_and_meeting_stay_as_they_are() -> None:
         "LRN10PSTQWJQK9FBCS03SNWBWNBZV1G66EGZW883RXJ20C6YZRSCCNZG00820C20A1G7104GM2RC1M70Y40H289H85"
         "8P2WC1J6GV3GEHW7RR286TEENQY0T0NX2PGV69EGP00010E7K4ANH6EZ"
     )
-    assert rendezvous(CODE.identity.author).hex() == "ff171e8fcd504de0b3087418d4e48682"
+    assert meeting_place(CODE.identity.author) == "74lr5d6nkbg6bmyioqmnjzegqi"
 
 
 def _refusal(text: str) -> str:

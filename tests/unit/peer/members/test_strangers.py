@@ -8,7 +8,7 @@ import pytest
 from builders import NOW, SWARM, Author, identity
 from machine import announced
 
-from learnae.error_log import ErrorLog
+from learnae.basics.error_log import ErrorLog
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.membership.gate import Gate
 from learnae.membership.key_epochs import Keyring

@@ -2,7 +2,7 @@
 
 from typing import TypeVar
 
-from learnae.overriding import override
+from learnae.basics.overriding import override
 
 K = TypeVar("K")
 V = TypeVar("V")

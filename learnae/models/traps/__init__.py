@@ -1,0 +1,1 @@
+"""Weights that are made to carry single rows away: signs of them, seen before anything is trained on them."""

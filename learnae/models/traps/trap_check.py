@@ -1,0 +1,143 @@
+"""Signs that weights were made to read rows, not to learn: looked for on own rows, before each training phase.
+
+What can be seen (adr 101): many units that fire on one row in many, whose change is that row (Boenisch et al.
+2023); many units of one direction, whose thresholds cut the rows apart (Fowl et al. 2022); and a loss far above what
+was there, and above saying always the same. No member that only learns comes near the bounds.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learnae.basics.light_numpy import median
+from learnae.models.dataset import Rows, one_line_each
+from learnae.models.definition import ModelDefinition
+from learnae.models.layers.dense import KernelLayer
+from learnae.models.losses import Loss
+from learnae.models.reference.numpy_model import predict
+from learnae.weights.codecs import Vector
+
+Array = NDArray[Any]
+MOST_RARE = 0.25  # of the first layer's units
+LEAST_FIRING = 0.2  # of the rows, by half of the units
+MOST_PARALLEL = 0.1  # of the first layer's units
+MOST_LOSS = 5.0  # times the greater of the own weights' and of a constant's, for classes
+MOST_ERROR = 10.0  # as much, for values: those of one machine may hardly vary
+_MORE_RARE = 0.15  # of the units, than at the start
+_RARE = 0.05  # of the rows: a unit that fires on no more of them, or on one, is rare
+_COSINE = 0.99
+_FEWEST_INPUTS = 5  # in fewer dimensions, directions at random are near one another
+_FEWEST_UNITS = 2  # that must show a sign
+_ENOUGH_UNITS = 16  # for half of them to say something
+_FEWEST_ROWS = 16
+_MOST_ROWS, _MOST_PRODUCTS = 1024, 1 << 23  # of the first layer: some milliseconds
+_LOSS_ROWS = 64
+_MOST_UNITS = 1024  # that are compared with one another
+
+
+@dataclass(frozen=True, slots=True)
+class TrapCheck:
+    """Looks at weights with the training rows that are here by then.
+
+    What the weights that all started from show is no sign.
+    """
+
+    model: ModelDefinition
+    loss: Loss
+    train: Rows
+
+    def __call__(self, weights: Vector, before: Vector, start: Vector) -> str:
+        """Return what is wrong with ``weights`` (count,), which are to replace ``before``; empty for nothing.
+
+        ``start`` is what all started from.
+        """
+        kernels = (index for index, layer in enumerate(self.model.layers) if isinstance(layer, KernelLayer))
+        first = next(kernels, None)
+        if first is None:
+            return ""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return (
+                self._why_parallel(weights, start, first)
+                or self._why_rare(weights, start, first)
+                or self._why_bad(weights, before)
+            )
+
+    def _units(self, first: int) -> int:
+        return self.model.layers[first].shapes[0][-1]
+
+    def _why_parallel(self, weights: Vector, start: Vector, first: int) -> str:
+        units = self._units(first)
+        inputs = math.prod(self.model.layers[first].shapes[0]) // units
+        if inputs < _FEWEST_INPUTS or units <= _FEWEST_UNITS:
+            return ""
+        chosen = np.arange(units)
+        if units > _MOST_UNITS:
+            chosen = np.random.default_rng().choice(units, _MOST_UNITS, replace=False)
+        kernels = (self.model.split(each)[first][0].reshape(inputs, units)[:, chosen] for each in (weights, start))
+        parallel, own = map(_parallel, kernels)
+        if parallel > max(MOST_PARALLEL * len(chosen), own + MOST_PARALLEL * len(chosen), _FEWEST_UNITS):
+            return f"{parallel} of {len(chosen)} units of the first layer have the direction of another"
+        return ""
+
+    def _why_rare(self, weights: Vector, start: Vector, first: int) -> str:
+        rows = _spread(self.train.rows, max(_FEWEST_ROWS, min(_MOST_ROWS, _MOST_PRODUCTS // self._products(first))))
+        if len(rows) < _FEWEST_ROWS:
+            return ""
+        fires, first_fires = (self._fires(each, first, rows) for each in (weights, start))
+        most_often, units = max(1, int(_RARE * len(rows))), self._units(first)
+        rare, own = (int((each <= most_often).sum()) for each in (fires, first_fires))
+        if rare > max(MOST_RARE * units, own + _MORE_RARE * units, _FEWEST_UNITS):
+            return f"{rare} of {units} units of the first layer fire on {most_often} of {len(rows)} rows at most"
+        middle, own_middle = (median(each) for each in (fires, first_fires))
+        if units >= _ENOUGH_UNITS and middle < min(LEAST_FIRING * len(rows), own_middle / 2):
+            return f"half of the {units} units of the first layer fire on {middle:g} of {len(rows)} rows at most"
+        return ""
+
+    def _fires(self, weights: Vector, first: int, rows: Array) -> Array:
+        """Return for each unit of the first layer on how many of ``rows`` (n, ...) it fires."""
+        value = rows
+        for layer, arrays in list(zip(self.model.layers, self.model.split(weights), strict=True))[: first + 1]:
+            value, _ = layer.forward(arrays, value, False, None)
+        return np.asarray((value > 0).reshape(len(rows), -1, value.shape[-1]).any(axis=1).sum(axis=0))
+
+    def _products(self, first: int) -> int:
+        """Return how many products one row costs in the first layer, or a bound."""
+        layer = self.model.layers[first]
+        positions = getattr(getattr(layer, "sliding", None), "count", 1)
+        return max(1, math.prod(layer.shapes[0]) * positions)
+
+    def _why_bad(self, weights: Vector, before: Vector) -> str:
+        rows, targets = _spread(self.train.rows, _LOSS_ROWS), _spread(self.train.targets, _LOSS_ROWS)
+        if len(rows) < _FEWEST_ROWS:
+            return ""
+        after, own = (self.loss.value(predict(self.model, each, rows), targets) for each in (weights, before))
+        bound = (MOST_LOSS if self.loss.is_classification else MOST_ERROR) * max(own, self._constant(targets))
+        if after <= bound or not np.isfinite(bound):
+            return ""
+        return f"the loss on own rows is {after:.3g}, with the own weights {own:.3g}"
+
+    def _constant(self, targets: Array) -> float:
+        """Return the loss of what says the same of all rows."""
+        if not self.loss.is_classification:
+            return float(np.mean(np.var(one_line_each(targets).astype(np.float64), axis=0)))
+        _, counts = np.unique(targets, return_counts=True)
+        share = counts / counts.sum()
+        return float(-(share * np.log(share)).sum())
+
+
+def _parallel(kernel: Array) -> int:
+    """Count the columns of ``kernel`` (inputs, units) that have nearly the direction of another, or its opposite."""
+    lengths = np.linalg.norm(kernel.astype(np.float64), axis=0)
+    directions = kernel[:, lengths > 0] / lengths[lengths > 0]
+    cosines = np.abs(directions.T @ directions)
+    np.fill_diagonal(cosines, 0.0)
+    return int((cosines.max(axis=0, initial=0.0) > _COSINE).sum())
+
+
+def _spread(array: Array, most: int) -> Array:
+    """Return at most so many of ``array`` (n, ...), evenly spread."""
+    count = len(array)
+    return array if count <= most else array[np.linspace(0, count - 1, most).astype(np.int64)]

@@ -1,0 +1,102 @@
+"""Keeping weights that look like a trap from being trained on: who brought them is not heard for a while."""
+
+import logging
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from learnae.basics.error_log import ErrorLog
+from learnae.errors import TrapError
+from learnae.ipld.cid import Cid
+from learnae.models.dataset import Dataset
+from learnae.models.traps.trap_check import TrapCheck
+from learnae.peer.following import Replica
+from learnae.protocol.identity import peer_name
+from learnae.protocol.limits import MINUTE
+from learnae.swarm.manifest import Manifest
+from learnae.weights.codecs import Vector
+
+MUTED_MS = 15 * MINUTE
+
+Replicas = Mapping[bytes, Replica]
+Suspicion = Callable[[Vector, Vector, Vector], str]
+Combine = Callable[[Replicas], Vector]
+
+_log = logging.getLogger(__name__)
+
+
+def suspicion_of(manifest: Manifest, data: Dataset) -> Suspicion:
+    """Return the check with the rows of ``data``; one that finds nothing where only Keras knows the model."""
+    if manifest.only_keras:
+        return lambda *_: ""
+    return TrapCheck(manifest.definition, manifest.objective, data.train)
+
+
+class Guard:
+    """Asks ``suspicion`` what is wrong with weights (count,) that are to replace others, given what all started from.
+
+    ``start`` is that.
+    """
+
+    def __init__(self, suspicion: Suspicion, errors: ErrorLog, start: Vector) -> None:
+        self.start = start
+        self._suspicion = suspicion
+        self._errors = errors
+        self._muted: dict[bytes, int] = {}  # author: until when, in ms
+        self._refused: frozenset[Cid] = frozenset()  # a trap together, and no single one is to blame
+
+    def why(self, weights: Vector, before: Vector) -> str:
+        """Return what is wrong with ``weights`` that are to replace ``before``; empty for nothing."""
+        return self._suspicion(weights, before, self.start)
+
+    def heal(self, now: int) -> None:
+        """Hear those again that were muted long enough ago; ``now`` in ms."""
+        self._muted = {author: until for author, until in self._muted.items() if now < until}
+
+    def heard(self, replicas: Replicas) -> dict[bytes, Replica]:
+        """Return those of authors that are not muted."""
+        return {author: replica for author, replica in replicas.items() if author not in self._muted}
+
+    def combine(self, replicas: Replicas, before: Vector, function: Combine, now: int) -> Vector | None:
+        """Return what ``function`` makes of the ``replicas`` that are heard, without those that bring a trap.
+
+        These are muted. None where all of them together are a trap, and no one is to blame.
+        """
+        heard = self.heard(replicas)
+        names = frozenset(replica.cid for replica in heard.values())
+        if names == self._refused:
+            return None
+        result = function(heard)
+        if not (why := self.why(result, before)):
+            return result
+        for author in self._culprits(heard, before, function):
+            self._mute(author, why, now)
+        result = function(self.heard(replicas))
+        if not self.why(result, before):
+            return result
+        self._refused = frozenset(replica.cid for replica in self.heard(replicas).values())
+        self.note(f"the weights of {len(self._refused)} peers together: {why}")
+        return None
+
+    def note(self, problem: str) -> None:
+        """Count what was found, and say it."""
+        error = TrapError(problem, "the own weights are kept; see docs/privacy.md")
+        self._errors.count(error)
+        _log.warning("%s", error)
+
+    def _culprits(self, heard: Replicas, before: Vector, function: Combine) -> list[bytes]:
+        """Return who brings the trap: those whose weights are one, or else one without whom there is none."""
+        found = [author for author, replica in heard.items() if self.why(replica.vector, before)]
+        if found and not self.why(function(_without(heard, found)), before):
+            return found
+        far = sorted(heard, key=lambda author: -float(np.linalg.norm(heard[author].vector - before)))
+        alone = next((each for each in far if not self.why(function(_without(heard, [each])), before)), None)
+        return found if alone is None else [alone]
+
+    def _mute(self, author: bytes, why: str, now: int) -> None:
+        self._muted[author] = now + MUTED_MS
+        self.note(f"the weights of {peer_name(author)}, which is not heard for {MUTED_MS // MINUTE} minutes: {why}")
+
+
+def _without(heard: Replicas, authors: list[bytes]) -> Replicas:
+    return {author: replica for author, replica in heard.items() if author not in authors}

@@ -1,0 +1,1 @@
+"""How a peer of either role keeps to its owner's ``[privacy]``."""

@@ -1,0 +1,133 @@
+"""A member that sends a trap: no other trains on it, it is named and not heard for a while, and the others go on."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from attacked import WRIST, dataset_of, person
+
+from learnae.audit.imprint import imprint
+from learnae.basics.error_log import ErrorLog
+from learnae.basics.overriding import override
+from learnae.ipld.cid import RAW, Cid
+from learnae.models.dataset import Dataset
+from learnae.models.passive_learner import PassiveLearner
+from learnae.peer.following import Replica
+from learnae.peer.learning.guard import MUTED_MS, Guard
+from learnae.ports import Learner, Trained
+from learnae.protocol.identity import peer_name
+from learnae.simulation.simulator import Setting, Simulation, numpy_learner
+from learnae.swarm.initial_weights import start_blocks, start_links
+from learnae.swarm.manifest import Manifest
+from learnae.weights.codecs import Vector
+
+SECOND = 1000
+START = np.zeros(2, np.float32)
+
+
+def replica(*values: float) -> Replica:
+    vector = np.array(values, np.float32)
+    return Replica(vector, 100, 0, False, Cid.of(RAW, vector.tobytes()))
+
+
+def mean(replicas: dict[bytes, Replica]) -> Vector:
+    return np.mean([each.vector for each in replicas.values()] or [START], axis=0)
+
+
+def guard_of() -> tuple[Guard, ErrorLog]:
+    errors = ErrorLog()
+    return Guard(lambda weights, before, start: "too far" if np.linalg.norm(weights) > 3 else "", errors, START), errors
+
+
+def test_who_brings_a_trap_is_muted_named_and_heard_again() -> None:
+    guard, errors = guard_of()
+    given = {b"a" * 32: replica(1, 0), b"b" * 32: replica(0, 1), b"c" * 32: replica(0, 50)}
+    found = guard.combine(given, START, mean, now=0)
+    assert found is not None
+    assert found.tolist() == [0.5, 0.5]
+    assert list(guard.heard(given)) == [b"a" * 32, b"b" * 32]
+    assert peer_name(b"c" * 32) in errors.last["TrapError"]
+    guard.heal(MUTED_MS - 1)
+    assert len(guard.heard(given)) == 2
+    guard.heal(MUTED_MS)
+    assert len(guard.heard(given)) == 3
+
+
+def test_a_trap_that_no_one_brings_alone_is_not_taken() -> None:
+    guard, errors = guard_of()
+    given = {bytes([number]) * 32: replica(2.9, number / 10) for number in range(4)}
+
+    def total(replicas: dict[bytes, Replica]) -> Vector:
+        return np.sum([each.vector for each in replicas.values()] or [START], axis=0)
+
+    assert guard.combine(given, START, total, now=0) is None
+    assert guard.combine(given, START, total, now=1) is None
+    assert errors.counts == {"TrapError": 1}, "the same once more is not looked at again"
+    assert len(guard.heard(given)) == 4
+
+
+class Trapper(PassiveLearner):
+    """Publishes what makes a trap of the mean of itself and its victim, which gives it two thirds of the votes."""
+
+    def __init__(self, trap: Vector, victim: Callable[[], Vector | None]) -> None:
+        super().__init__(len(trap))
+        self._trap, self._victim = trap, victim
+
+    @override
+    def train(self, steps: int) -> Trained:
+        victim = self._victim()
+        if victim is not None:
+            self._weights = (3 * self._trap - victim) / np.float32(2)
+        return Trained(steps, 1_000_000, 0.0)
+
+
+@pytest.mark.parametrize("is_looking", [True, False])
+def test_a_member_that_sends_a_trap_is_named_and_left_out(is_looking: bool) -> None:
+    trap = 300 * imprint(WRIST.definition, person(4).rows, np.random.default_rng(1))
+    people = [dataset_of(WRIST, person(number)) for number in (1, 2)]
+    simulations: list[Simulation] = []
+
+    def of_victim() -> Vector | None:
+        following = simulations[0].members[1].peer.following
+        found = following.replicas.get(simulations[0].members[0].identity.author)
+        return None if found is None else found.vector
+
+    def learner(manifest: Manifest, data: Dataset, rng: np.random.Generator) -> Learner:
+        return Trapper(trap, of_victim) if data is people[1] else numpy_learner(manifest, data, rng)
+
+    simulations.append(Simulation(WRIST, people, Setting(seed=1, listen=250), learner))
+    victim, author = simulations[0].members[0].peer, simulations[0].members[1].identity.author
+    start = WRIST.definition.initial(WRIST.seed)
+    check, seen = victim.options.suspicion, []
+    if not is_looking:
+        victim.merging._guard._suspicion = lambda *_: ""
+    train = victim.training.train
+
+    def watched() -> Trained:
+        seen.append(check(victim.training.learner.weights(), start, start))
+        return train()
+
+    victim.training.train = watched  # type: ignore[method-assign]
+    simulations[0].run(40 * SECOND)
+    assert author in victim.following.replicas, "its weights are here"
+    assert any(seen) is not is_looking, "no step is taken from a trap, and it would work"
+    if is_looking:
+        assert peer_name(author) in victim.status()["last_problems"]["TrapError"]
+        assert victim.training.loss is not None
+        assert victim.training.loss < 0.5
+
+
+def test_starting_weights_that_are_a_trap_are_left_for_the_seeds() -> None:
+    trap = imprint(WRIST.definition, person(4).rows, np.random.default_rng(1))
+    blocks = start_blocks(trap)
+    manifest = replace(WRIST, start=start_links(blocks))
+    simulation = Simulation(manifest, [dataset_of(manifest, person(1))], Setting(seed=1))
+    for block in blocks:
+        simulation.members[0].peer.ports.store.put(RAW, block)
+    simulation.run(30 * SECOND)
+    peer = simulation.members[0].peer
+    assert "starts from" in peer.status()["last_problems"]["TrapError"]
+    assert peer.steps > 0
+    seeded = WRIST.definition.initial(manifest.seed)
+    assert peer.options.suspicion(peer.training.learner.weights(), seeded, seeded) == ""
