@@ -19,6 +19,7 @@ from learnae.peer.forgetting import Forgetting
 from learnae.peer.frame_encoder import FrameEncoder
 from learnae.peer.learning.founding import Founding
 from learnae.peer.learning.guard import Suspicion
+from learnae.peer.learning.jury import jury_of
 from learnae.peer.learning.merging import Merging
 from learnae.peer.learning.settling import Settled, Settling
 from learnae.peer.learning.training import ENDLESS, PRIVATE_STEPS, Training
@@ -624,7 +625,8 @@ def compose_peer(
         options = replace(options, floors=ReleaseFloor(Floors(merge_first=options.floors.waits_for_others)))
     floors = options.floors
     suspicion = (lambda *_: "") if is_private else options.suspicion  # it would tell of rows; noise hides each
-    merging = Merging(manifest, ports.learner, following, frames, floors.begin, suspicion)
+    jury = jury_of(manifest, options.lessons)
+    merging = Merging(manifest, ports.learner, following, frames, floors.begin, suspicion, jury)
     wants_more = lambda: floors.wants_more  # noqa: E731
     trajectory = Trajectory(ports.learner, once.steps, once.batch, wants_more)
     training = Training(

@@ -70,12 +70,17 @@ class Judge:
         self._own_trail: deque[Vector] = deque(maxlen=self.policy.updates + 1)
         self._trails: dict[bytes, deque[Vector]] = {}
         self._losses: dict[bytes, tuple[Vote, float]] = {}
+        self._newest: dict[bytes, Vector] = {}  # the last in each trail
         self._suspicion: dict[bytes, float] = {}
 
     @property
     def suspects(self) -> list[bytes]:
         """Return the authors whose replicas have been bad for long."""
         return [author for author, value in self._suspicion.items() if value > self.policy.suspicion]
+
+    def forget_losses(self) -> None:
+        """Judge every replica anew: the proxy set is another."""
+        self._losses = {}
 
     def note_own(self, merged: Vector) -> None:
         """Take in the own weights (n,) after a merge: others' movements are compared with theirs."""
@@ -107,10 +112,12 @@ class Judge:
         known = self._losses.get(author)
         if known is None or known[0].vector is not vote.vector:
             loss = self.loss_of(vote.vector)
-            self._losses[author] = vote, loss if np.isfinite(loss) else np.inf
+            self._losses[author] = known = vote, loss if np.isfinite(loss) else np.inf
+        if self._newest.get(author) is not vote.vector:
+            self._newest[author] = vote.vector
             trail = self._trails.setdefault(author, deque(maxlen=self.policy.updates + 1))
             trail.append(self._sampled(vote.vector))
-        return self._losses[author][1]
+        return known[1]
 
     def _why_bad(self, loss: float, best: float) -> str:
         if loss <= self.policy.loss_ratio * best + self.policy.loss_slack:
@@ -123,7 +130,7 @@ class Judge:
         if not length <= policy.length_ratio * own_length and own_length > 0:
             return f"its weights are {length / own_length:.1f} times as long as the own"
         movement = self._movement(author)
-        if movement is not None and movement < policy.movement:
+        if movement is not None and movement < policy.movement and not vote.settled:
             return f"it moves {movement:.2f} of the way that the own weights move"
         return ""
 
@@ -167,7 +174,7 @@ class Judge:
             self._suspicion[author] = before + _PACE * (is_bad - before)
 
     def _forget_all_but(self, others: Mapping[bytes, Vote]) -> None:
-        for kept in (self._trails, self._losses, self._suspicion):
+        for kept in (self._trails, self._losses, self._newest, self._suspicion):
             for author in [author for author in kept if author not in others]:
                 del kept[author]
 
