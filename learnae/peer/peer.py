@@ -625,7 +625,7 @@ def compose_peer(
         options = replace(options, floors=ReleaseFloor(Floors(merge_first=options.floors.waits_for_others)))
     floors = options.floors
     suspicion = (lambda *_: "") if is_private else options.suspicion  # it would tell of rows; noise hides each
-    jury = jury_of(manifest, options.lessons)
+    jury = jury_of(manifest, options.lessons, is_private)
     merging = Merging(manifest, ports.learner, following, frames, floors.begin, suspicion, jury)
     wants_more = lambda: floors.wants_more  # noqa: E731
     trajectory = Trajectory(ports.learner, once.steps, once.batch, wants_more)

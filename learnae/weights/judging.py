@@ -24,7 +24,7 @@ _PACE = 0.2  # of the moving average of suspicion
 @dataclass(frozen=True, slots=True)
 class JudgingPolicy:
     """When a replica is muted: a loss beyond ``loss_ratio`` times the best and ``loss_slack``; a length beyond
-    ``length_ratio`` times the own; a ``movement`` of less than that share of the own over the last ``updates``.
+    ``length_ratio`` times the own; a ``movement`` of less than that share of the own one, over the last ``updates``.
     The mean takes in what does not raise its loss by more than ``tolerance``. A peer is suspect when an average over
     time of "its loss is beyond ``suspect_ratio`` times the best" is beyond ``suspicion``.
     """
@@ -131,17 +131,16 @@ class Judge:
             return f"its weights are {length / own_length:.1f} times as long as the own"
         movement = self._movement(author)
         if movement is not None and movement < policy.movement and not vote.settled:
-            return f"it moves {movement:.2f} of the way that the own weights move"
+            return f"it has moved {movement:.2f} times as far as the own weights"
         return ""
 
     def _movement(self, author: bytes) -> float | None:
-        """Return how far a replica moved along the own way, as a share of it; None before there is enough to tell."""
+        """Return how far a replica has moved, to how far the own weights have; None before there is enough to tell."""
         trail, own = self._trails[author], self._own_trail
         if len(trail) <= self.policy.updates or len(own) <= self.policy.updates:
             return None
-        way = own[-1] - own[0]
-        square = float(way @ way)
-        return float((trail[-1] - trail[0]) @ way) / square if square > 0 else None
+        way = float(np.linalg.norm(own[-1] - own[0]))
+        return float(np.linalg.norm(trail[-1] - trail[0])) / way if way > 0 else None
 
     def _add(
         self, own: Vote, own_loss: float, ordered: Sequence[tuple[bytes, Vote]], half_life: int, now: int

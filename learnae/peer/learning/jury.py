@@ -12,6 +12,7 @@ from learnae.models.definition import ModelDefinition
 from learnae.models.reference.numpy_model import predict
 from learnae.peer.following import Replica
 from learnae.peer.summaries.lessons import Lessons
+from learnae.privacy.policy import MASKED
 from learnae.samples.proxy_rows import Group
 from learnae.swarm.manifest import Manifest
 from learnae.weights.codecs import Vector
@@ -19,6 +20,8 @@ from learnae.weights.judging import Judge, JudgingPolicy
 from learnae.weights.merge import Vote
 
 LEAST_WITNESSES = 3  # members whose summaries are believable: fewer may be one that lies
+FIRST_MS = 60_000  # in which own held-out rows stand in: what liars spoil before summaries come does not heal
+_FEWEST_OWN_ROWS = 20
 _POINTS, _POINTS_OF_LARGE = 256, 64  # of the proxy set
 _LARGE = 200_000  # weights: a pass takes its time
 _CAPS = 2.0  # times what knowing nothing loses: the most that one row adds to a loss
@@ -27,21 +30,27 @@ Replicas = Mapping[bytes, Replica]
 
 
 class Jury:
-    """Says which replicas are merged; all of them while too few members tell of their rows.
+    """Says which replicas are merged; all of them where too few members tell of their rows.
 
-    ``muted`` says why each other one is not, until it is judged again.
+    In its first minute own held-out rows stand in for theirs, unless it ``is_private``. ``muted`` says why each other
+    replica is not merged, until it is judged again.
     """
 
-    def __init__(self, manifest: Manifest, lessons: Lessons, rng: np.random.Generator | None = None) -> None:
+    def __init__(
+        self, manifest: Manifest, lessons: Lessons, is_private: bool = False, rng: np.random.Generator | None = None
+    ) -> None:
         self._model: ModelDefinition = manifest.definition
         self._classes = manifest.class_count
         self._half_life = manifest.merge.half_life
         self._points = _POINTS if self._model.count <= _LARGE else _POINTS_OF_LARGE
         self._lessons = lessons
         self._judge = Judge(self._loss, JudgingPolicy(), self._model.moments, rng or np.random.default_rng())
-        self._believed: Mapping[bytes, Sequence[Group]] = {}
+        self._is_private = is_private
+        self._began: int | None = None
+        self._witnesses: Mapping[bytes, Sequence[Group]] | None = None
         self._rows = np.zeros((0, *self._model.input_shape), np.float32)
         self._targets = np.zeros(0, np.int64)
+        self._has_own = False
         self._judged: frozenset[Cid] | None = None
         self.muted: Mapping[bytes, str] = {}
 
@@ -57,27 +66,37 @@ class Jury:
     def sit(self, own: Vote, replicas: Replicas, now: int) -> None:
         """Judge ``replicas`` again if any of them is new; ``own`` are the weights as they are, ``now`` in ms."""
         names = frozenset(replica.cid for replica in replicas.values())
-        if not self._renew() or names == self._judged:
-            return
-        self._judged = names
-        self.muted = self._judge.judge(own, replicas, self._half_life, now).muted
+        self._began = now if self._began is None else self._began
+        self._call(now)
+        if not len(self._rows):
+            self.muted = {}
+        elif names != self._judged:
+            self._judged = names
+            self.muted = self._judge.judge(own, replicas, self._half_life, now).muted
 
     def note_own(self, merged: Vector) -> None:
         """Take in the own weights (count,) after a merge."""
         self._judge.note_own(merged)
 
-    def _renew(self) -> bool:
-        """Draw the proxy set anew if members tell something else; return False, and mute no one, without enough."""
-        believed = self._lessons.believed
-        if believed is not self._believed:
-            self._believed, self._judged = believed, None
-            self._judge.forget_losses()
+    def _call(self, now: int) -> None:
+        """Draw the proxy set anew if members tell something else."""
+        witnesses = self._lessons.believed
+        if sum(1 for groups in witnesses.values() if groups) < LEAST_WITNESSES:
+            witnesses = {}
+        is_early = not self._is_private and now - (self._began or 0) < FIRST_MS
+        if witnesses is self._witnesses or (not witnesses and self._witnesses == {} and is_early == self._has_own):
+            return
+        self._witnesses, self._judged, self._has_own = witnesses, None, False
+        rows, targets = np.zeros((0, *self._model.input_shape), np.float32), np.zeros(0, np.float32)
+        if witnesses:
             rows, targets = self._lessons.proxy(self._points)
-            self._rows, self._targets = rows.reshape(len(rows), *self._model.input_shape), targets.astype(np.int64)
-        if sum(1 for groups in believed.values() if groups) >= LEAST_WITNESSES and len(self._rows):
-            return True
-        self.muted = {}
-        return False
+        elif is_early:
+            self._has_own = True
+            rows, targets = self._lessons.held_out(self._points)
+            rows = rows if len(rows) >= _FEWEST_OWN_ROWS else rows[:0]
+        self._rows = rows.reshape(len(rows), *self._model.input_shape)
+        self._targets = targets[: len(rows)].reshape(len(rows)).astype(np.int64)
+        self._judge.forget_losses()
 
     def _loss(self, weights: Vector) -> float:
         """Return the mean cross entropy (nats) over the proxy set, each row's capped."""
@@ -90,8 +109,9 @@ class Jury:
         return float(np.minimum(losses, _CAPS * math.log(self._classes)).mean())
 
 
-def jury_of(manifest: Manifest, lessons: Lessons | None) -> Jury | None:
+def jury_of(manifest: Manifest, lessons: Lessons | None, is_private: bool) -> Jury | None:
     """Return the jury of a swarm; None where rows have no classes, or members' summaries are not seen."""
-    if lessons is None or not manifest.class_count or manifest.only_keras:
+    is_masked = manifest.privacy.summary.sharing == MASKED
+    if lessons is None or not manifest.class_count or manifest.only_keras or is_masked:
         return None
-    return Jury(manifest, lessons)
+    return Jury(manifest, lessons, is_private)

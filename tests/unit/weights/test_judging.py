@@ -71,7 +71,7 @@ def test_what_never_moves_is_muted_once_there_is_enough_to_tell() -> None:
         judge.note_own(own)
         assert 0 in kept
         assert (1 in muted) == (number >= JudgingPolicy().updates + 1) or "loss" in muted.get(1, "")
-    assert "moves" in muted[1]
+    assert "moved" in muted[1]
 
 
 def test_long_badness_makes_suspect_and_heals() -> None:
