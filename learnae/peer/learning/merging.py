@@ -80,7 +80,6 @@ class Merging:
 
     def merge(self, now: int) -> int:
         """Move the weights towards the replicas if any is new; return how many are."""
-        self._guard.heal(now)
         self._leave_trap()
         heard = self._heard
         new = [author for author, replica in heard.items() if self._merged.get(author) != replica.cid]
