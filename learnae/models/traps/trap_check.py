@@ -88,11 +88,14 @@ class TrapCheck:
             return ""
         fires, first_fires = (self._fires(each, first, rows) for each in (weights, start))
         most_often, units = max(1, int(_RARE * len(rows))), self._units(first)
-        rare, own = (int((each <= most_often).sum()) for each in (fires, first_fires))
+        rare, own = (int(((each > 0) & (each <= most_often)).sum()) for each in (fires, first_fires))
         if rare > max(MOST_RARE * units, own + _MORE_RARE * units, _FEWEST_UNITS):
             return f"{rare} of {units} units of the first layer fire on {most_often} of {len(rows)} rows at most"
-        middle, own_middle = (median(each) for each in (fires, first_fires))
-        if units >= _ENOUGH_UNITS and middle < min(LEAST_FIRING * len(rows), own_middle / 2):
+        firing, first_firing = (each[each > 0] for each in (fires, first_fires))  # one that is dead tells nothing
+        if min(len(firing), len(first_firing)) < _ENOUGH_UNITS:
+            return ""
+        middle, own_middle = median(firing), median(first_firing)
+        if middle < min(LEAST_FIRING * len(rows), own_middle / 2):
             return f"half of the {units} units of the first layer fire on {middle:g} of {len(rows)} rows at most"
         return ""
 
@@ -120,12 +123,13 @@ class TrapCheck:
         return f"the loss on own rows is {after:.3g}, with the own weights {own:.3g}"
 
     def _constant(self, targets: Array) -> float:
-        """Return the loss of what says the same of all rows."""
+        """Return the loss of what says the same of all rows: of classes, that all are as likely.
+
+        Not that of the own classes: who has rows of two classes knows others' weights for the rest.
+        """
         if not self.loss.is_classification:
             return float(np.mean(np.var(one_line_each(targets).astype(np.float64), axis=0)))
-        _, counts = np.unique(targets, return_counts=True)
-        share = counts / counts.sum()
-        return float(-(share * np.log(share)).sum())
+        return math.log(max(2, self.model.output_shape[-1]))
 
 
 def _parallel(kernel: Array) -> int:

@@ -1,4 +1,4 @@
-"""Keeping weights that look like a trap from being trained on: who brought them is not heard for a while."""
+"""Keeping weights that look like a trap from being trained on: who brought them is not heard until its next update."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from learnae.protocol.limits import MINUTE
 from learnae.swarm.manifest import Manifest
 from learnae.weights.codecs import Vector
 
-MUTED_MS = 15 * MINUTE
+NAMED_MS = 15 * MINUTE  # between two warnings of one author
 
 Replicas = Mapping[bytes, Replica]
 Suspicion = Callable[[Vector, Vector, Vector], str]
@@ -42,20 +42,18 @@ class Guard:
         self.start = start
         self._suspicion = suspicion
         self._errors = errors
-        self._muted: dict[bytes, int] = {}  # author: until when, in ms
+        self._muted: dict[bytes, Cid] = {}  # by author: the update that is not heard
+        self._named: dict[bytes, int] = {}  # by author: when it was, in ms
         self._refused: frozenset[Cid] = frozenset()  # a trap together, and no single one is to blame
 
     def why(self, weights: Vector, before: Vector) -> str:
         """Return what is wrong with ``weights`` that are to replace ``before``; empty for nothing."""
         return self._suspicion(weights, before, self.start)
 
-    def heal(self, now: int) -> None:
-        """Hear those again that were muted long enough ago; ``now`` in ms."""
-        self._muted = {author: until for author, until in self._muted.items() if now < until}
-
     def heard(self, replicas: Replicas) -> dict[bytes, Replica]:
-        """Return those of authors that are not muted."""
-        return {author: replica for author, replica in replicas.items() if author not in self._muted}
+        """Return those that are not muted."""
+        self._muted = {author: cid for author, cid in self._muted.items() if author in replicas}
+        return {author: replica for author, replica in replicas.items() if self._muted.get(author) != replica.cid}
 
     def combine(self, replicas: Replicas, before: Vector, function: Combine, now: int) -> Vector | None:
         """Return what ``function`` makes of the ``replicas`` that are heard, without those that bring a trap.
@@ -70,7 +68,7 @@ class Guard:
         if not (why := self.why(result, before)):
             return result
         for author in self._culprits(heard, before, function):
-            self._mute(author, why, now)
+            self._mute(author, heard[author].cid, why, now)
         result = function(self.heard(replicas))
         if not self.why(result, before):
             return result
@@ -93,9 +91,12 @@ class Guard:
         alone = next((each for each in far if not self.why(function(_without(heard, [each])), before)), None)
         return found if alone is None else [alone]
 
-    def _mute(self, author: bytes, why: str, now: int) -> None:
-        self._muted[author] = now + MUTED_MS
-        self.note(f"the weights of {peer_name(author)}, which is not heard for {MUTED_MS // MINUTE} minutes: {why}")
+    def _mute(self, author: bytes, cid: Cid, why: str, now: int) -> None:
+        self._muted[author] = cid
+        self._named = {named: time for named, time in self._named.items() if now - time < NAMED_MS}
+        if author not in self._named:
+            self._named[author] = now
+            self.note(f"the weights of {peer_name(author)}, which are not merged: {why}")
 
 
 def _without(heard: Replicas, authors: list[bytes]) -> Replicas:

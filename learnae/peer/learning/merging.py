@@ -84,7 +84,6 @@ class Merging:
 
     def merge(self, now: int) -> int:
         """Move the weights towards the replicas if any is new; return how many are."""
-        self._guard.heal(now)
         self._leave_trap()
         self._judge(self._learner.weights(), now)
         heard = self._heard

@@ -49,7 +49,9 @@ from learnae.system.paths import KEY_FILE
 class Canary:
     """A peer with readings that can be found again wherever they get to; a context manager in which it runs."""
 
-    def __init__(self, home: Path, role: str, more: str, every: int = 600, membership: str = "open") -> None:
+    def __init__(
+        self, home: Path, role: str, more: str, every: int = 600, membership: str = "open", privacy: str = ""
+    ) -> None:
         home.mkdir()
         self.role, self.home, self.swarm = role, home, Swarm.create(home, "--membership", membership)
         if membership != "open":
@@ -61,7 +63,7 @@ class Canary:
         self.config.write_text(
             f'[peer]\nname = "canary"\nhistory = "all"\n[swarm]\nid = "{self.swarm.directory}"\n'
             f'[{"source" if role == "agent" else "data"}]\nfile = "{self.private}"\nholdout = 0.0\n'
-            f"{'speed = 0' if role == 'agent' else ''}\n[privacy]\nmerge_first = false\n{more}"
+            f"{'speed = 0' if role == 'agent' else ''}\n[privacy]\nmerge_first = false\n{privacy}{more}"
         )
 
     def be_let_in(self) -> None:
@@ -103,19 +105,20 @@ def blocks_in(swarm: Path) -> bytes:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("role", "engine", "seq", "membership", "more"),
+    ("role", "engine", "seq", "membership", "privacy"),
     [
         ("agent", "auto", 6, "open", ""),
         ("trainer", "auto", 6, "open", ""),
         ("agent", "none", 1, "open", ""),
         ("agent", "auto", 6, "invite", ""),
-        ("agent", "auto", 6, "open", "[privacy]\nepsilon = 4.0\n[publish]\nevery = 1.0\n"),
+        ("agent", "auto", 6, "open", "epsilon = 4.0\n"),
     ],
 )
 def test_planted_readings_stay_home(
-    tmp_path: Path, role: str, engine: str, seq: int, membership: str, more: str
+    tmp_path: Path, role: str, engine: str, seq: int, membership: str, privacy: str
 ) -> None:
-    with Canary(tmp_path / "home", role, f'[train]\nengine = "{engine}"\n{more}', membership=membership) as canary:
+    more = f'[train]\nengine = "{engine}"\n[publish]\nevery = 1.0\n'
+    with Canary(tmp_path / "home", role, more, membership=membership, privacy=privacy) as canary:
         canary.wait_for_seq(seq)
         canary.drain()
     assert seqs_in(canary.swarm.directory)[: seq + 1] == list(range(seq + 1)), "all that was said is searched"
@@ -124,7 +127,7 @@ def test_planted_readings_stay_home(
     (view,) = observer.peers()
     assert view.summary == (engine == "none")
     assert (view.steps > 0) == (engine != "none")
-    assert (view.epsilon is not None) == bool(more)
+    assert (view.epsilon is not None) == bool(privacy)
     assert list(leaks(canary.swarm.directory, canary.planted)) == []
     assert list(leaks_in(blocks_in(canary.swarm.directory), canary.planted)) == []
     out = tmp_path / "out"

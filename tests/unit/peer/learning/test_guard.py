@@ -1,4 +1,4 @@
-"""A member that sends a trap: no other trains on it, it is named and not heard for a while, and the others go on."""
+"""A member that sends a trap: no other trains on it, it is named and not heard until its next update."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +14,7 @@ from learnae.ipld.cid import RAW, Cid
 from learnae.models.dataset import Dataset
 from learnae.models.passive_learner import PassiveLearner
 from learnae.peer.following import Replica
-from learnae.peer.learning.guard import MUTED_MS, Guard
+from learnae.peer.learning.guard import NAMED_MS, Guard
 from learnae.ports import Learner, Trained
 from learnae.protocol.identity import peer_name
 from learnae.simulation.simulator import Setting, Simulation, numpy_learner
@@ -48,10 +48,14 @@ def test_who_brings_a_trap_is_muted_named_and_heard_again() -> None:
     assert found.tolist() == [0.5, 0.5]
     assert list(guard.heard(given)) == [b"a" * 32, b"b" * 32]
     assert peer_name(b"c" * 32) in errors.last["TrapError"]
-    guard.heal(MUTED_MS - 1)
-    assert len(guard.heard(given)) == 2
-    guard.heal(MUTED_MS)
-    assert len(guard.heard(given)) == 3
+    assert errors.counts == {"TrapError": 1}
+    better = {**given, b"c" * 32: replica(1, 1)}
+    assert len(guard.heard(better)) == 3, "its next update is looked at anew"
+    for now, warnings in ((1, 1), (NAMED_MS, 2)):
+        worse = {**given, b"c" * 32: replica(0, 60 + now)}
+        guard.combine(worse, START, mean, now)
+        assert len(guard.heard(worse)) == 2
+        assert errors.counts == {"TrapError": warnings}, "it is not named each time"
 
 
 def test_a_trap_that_no_one_brings_alone_is_not_taken() -> None:
