@@ -19,7 +19,7 @@ from learnae.simulation.attacks import HONEST, Knowledge, forge
 from learnae.swarm.manifest import Manifest
 from learnae.weights.codecs import Vector
 from learnae.weights.judging import Judge, JudgingPolicy
-from learnae.weights.merge import MergePolicy, Vote, merge
+from learnae.weights.merge import JUDGED, MergePolicy, Vote, merge
 
 LABEL_FLIP = "label-flip"  # told with data
 _ROUND_MS = 1000
@@ -52,8 +52,8 @@ class Trial:
     proxy: Proxy
     attack: str = HONEST
     liars: int = 0
-    rule: str = "judged"
-    rounds: int = 40
+    rule: str = JUDGED
+    rounds: int = 60
     seed: int = _SEED
     absent: bool = False
     policy: JudgingPolicy = field(default_factory=JudgingPolicy)
@@ -102,7 +102,7 @@ def run(trial: Trial) -> Outcome:
             others = {bytes([other]): vote for other, vote in enumerate(votes) if other != index}
             mine = Vote(own[index], len(people[index].rows), now, False)
             kept = list(others)
-            if trial.rule == "judged" and index not in lying:
+            if trial.rule == JUDGED and index not in lying:
                 judgement = judges[index].judge(mine, others, manifest.merge.half_life, now)
                 kept = list(judgement.kept)
                 for other in others:

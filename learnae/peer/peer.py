@@ -492,7 +492,8 @@ class Peer:
         ``privacy`` what of differential privacy is spent (bodies.PrivacySpent), None without any; ``unmeasured`` why
         there is neither accuracy nor loss, and until when; ``held_back`` why no update is published (ReleaseFloor);
         ``membership`` is open, or whether this peer may speak, and what it waits for;
-        ``sums``, where summaries are masked, where it stands with these.
+        ``sums``, where summaries are masked, where it stands with these; ``muted``, where replicas are judged, which
+        peers' are not merged now, and why.
         """
         metrics, now, facts = self.training.metrics, self.ports.clock.now(), self.options.facts()
         spent = self.options.privacy()
@@ -525,6 +526,7 @@ class Peer:
             "banned": self.own.has_forked,
             "membership": self.steward.standing if self.steward else OPEN,
             **({"sums": self.sums.status()} if self.sums else {}),
+            **({"muted": self.merging.jury.status()} if self.merging.jury else {}),
             "problems": self.errors.counts,
             "last_problems": self.errors.last,
             **facts,

@@ -13,12 +13,19 @@ _LEAST_PACE = 0.3  # of the average over time: half of it is from the last two u
 _MOST_CLAIM = 2  # times the median claim of samples: no claim buys more
 
 
+MEAN, JUDGED = RULES = ("mean", "judged")
+
+
 @dataclass(frozen=True, slots=True)
 class MergePolicy:
-    """``step`` in (0, 1]; a replica ``half_life`` ms older than the freshest one counts half."""
+    """``step`` in (0, 1]; a replica ``half_life`` ms older than the freshest one counts half.
+
+    By the ``rule`` mean all that are followed are merged; with judged, those that do well on rows of everybody's kind.
+    """
 
     step: float = 1.0
     half_life: int = 60_000
+    rule: str = MEAN
 
 
 @dataclass(frozen=True, slots=True, eq=False)

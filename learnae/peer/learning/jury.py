@@ -12,12 +12,12 @@ from learnae.models.definition import ModelDefinition
 from learnae.models.reference.numpy_model import predict
 from learnae.peer.following import Replica
 from learnae.peer.summaries.lessons import Lessons
-from learnae.privacy.policy import MASKED
+from learnae.protocol.identity import peer_name
 from learnae.samples.proxy_rows import Group
 from learnae.swarm.manifest import Manifest
 from learnae.weights.codecs import Vector
 from learnae.weights.judging import Judge, JudgingPolicy
-from learnae.weights.merge import Vote
+from learnae.weights.merge import JUDGED, Vote
 
 LEAST_WITNESSES = 3  # members whose summaries are believable: fewer may be one that lies
 FIRST_MS = 60_000  # in which own held-out rows stand in: what liars spoil before summaries come does not heal
@@ -54,10 +54,12 @@ class Jury:
         self._judged: frozenset[Cid] | None = None
         self.muted: Mapping[bytes, str] = {}
 
-    @property
-    def suspects(self) -> list[bytes]:
-        """Return the authors whose replicas have been bad for long: a hint for people."""
-        return self._judge.suspects
+    def status(self) -> dict[str, str]:
+        """Return by peer why its replica is not merged now; a suspect's has been bad for long. Hints, no proof."""
+        suspects = self._judge.suspects
+        return {
+            peer_name(author): f"suspect: {why}" if author in suspects else why for author, why in self.muted.items()
+        }
 
     def heard(self, replicas: Replicas) -> dict[bytes, Replica]:
         """Return those that are merged."""
@@ -110,8 +112,5 @@ class Jury:
 
 
 def jury_of(manifest: Manifest, lessons: Lessons | None, is_private: bool) -> Jury | None:
-    """Return the jury of a swarm; None where rows have no classes, or members' summaries are not seen."""
-    is_masked = manifest.privacy.summary.sharing == MASKED
-    if lessons is None or not manifest.class_count or manifest.only_keras or is_masked:
-        return None
-    return Jury(manifest, lessons, is_private)
+    """Return the jury of a swarm that asks for one; None where members' summaries are not seen."""
+    return Jury(manifest, lessons, is_private) if lessons and manifest.merge.rule == JUDGED else None
