@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from learnae.samples.proxy_rows import Group
 
 _FAR = 3.0  # standard deviations of the swarm between its mean and that of own rows: another unit, place or sensor
+_NOISES = 5.0  # times the noise of the swarm's mean: of many columns none comes so far by chance
 _LEAST_ROWS = 100  # own ones: fewer may be of one kind
 _LEAST_VARIANCE = 1e-4  # noise may leave none
 _DIGITS = 3  # that are worth saying of what is noisy
@@ -19,11 +20,15 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Pooled:
-    """Mean and standard deviation (columns,) of about ``count`` rows, as a swarm's scale and shift would have them."""
+    """Mean and standard deviation (columns,) of about ``count`` rows, as a swarm's scale and shift would have them.
+
+    ``noise`` is about the standard deviation of what noise adds to each value of the mean.
+    """
 
     count: float
     mean: Array
     deviation: Array
+    noise: float = 0.0
 
 
 def pool(groups: Sequence[Group]) -> Pooled:
@@ -43,7 +48,7 @@ def drift(pooled: Pooled, rows: NDArray[np.float32]) -> str:
     columns = rows.shape[1]
     distance = np.abs(rows.mean(axis=0, dtype=np.float64) - pooled.mean[:columns]) / pooled.deviation[:columns]
     worst = int(np.argmax(distance))
-    if not distance[worst] > _FAR:
+    if not distance[worst] > _FAR + _NOISES * pooled.noise / pooled.deviation[worst]:
         return ""
     return f"column {worst + 1} is {distance[worst]:.1f} standard deviations from the mean of all"
 

@@ -18,6 +18,7 @@ from learnae.errors import NotWrittenError
 from learnae.models.batch_learner import ClippedSum
 from learnae.models.dataset import Dataset
 from learnae.models.optimisers import Optimiser, OptimiserPolicy
+from learnae.models.wrapped_learner import WrappedLearner
 from learnae.ports import Learner, Trained
 from learnae.privacy.accountant import epsilon_of, noise_multiplier
 from learnae.privacy.budget import Price
@@ -27,9 +28,6 @@ from learnae.privacy.noise.gaussian import Normals, fresh_normals
 from learnae.privacy.noise.grid import Integers, chunks_of, from_grid, sensitivity, to_grid
 from learnae.privacy.policy import TrainingPrivacy
 from learnae.privacy.spent import PRIVATE_SAMPLES, PrivacySpent
-from learnae.protocol.bodies import Metrics
-from learnae.weights.codecs import Vector
-from learnae.weights.merge import Moments
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +41,7 @@ class SumsClipped(Learner, Protocol):
         """Sum the gradients of ``rows`` (n, *input_shape) at the own weights, each at most ``bound`` long."""
 
 
-class PrivateLearner(Learner):
+class PrivateLearner(WrappedLearner):
     """Takes each step on all rows of ``data.train`` that can pay for it, with noise: for one row more or less.
 
     The sum of clipped gradients, with noise, is divided by PRIVATE_SAMPLES, as the number of rows is private: a rate of
@@ -70,7 +68,8 @@ class PrivateLearner(Learner):
     ) -> None:
         """Open the budget. Raises ModelError for a model in which rows have no gradient of their own, StateError."""
         inner.clipped_sum(data.train.rows[:0], data.train.targets[:0], policy.clip)
-        self.inner = inner
+        super().__init__(inner)
+        self._sums = inner
         self._rows, self._policy, self._overlap = data.train, policy, overlap
         self._count = len(inner.weights())
         self._optimiser = Optimiser(optimiser, self._count)
@@ -100,19 +99,6 @@ class PrivateLearner(Learner):
             self._budget.recall(releases)
             self._noise = self._new_noise()
 
-    @property
-    @override
-    def moments(self) -> Moments:
-        return self.inner.moments
-
-    @override
-    def weights(self) -> Vector:
-        return self.inner.weights()
-
-    @override
-    def load(self, weights: Vector) -> None:
-        self.inner.load(weights)
-
     @override
     def train(self, steps: int) -> Trained:
         """Take up to ``steps`` steps, each a release that is paid for before; none if that cannot be written down."""
@@ -131,11 +117,6 @@ class PrivateLearner(Learner):
         for release in range(first, first + releases):
             self._step(release)
         return Trained(releases, PRIVATE_SAMPLES, 0.0)
-
-    @override
-    def evaluate(self, weights: Vector) -> Metrics | None:
-        """Measure ``weights`` on the held-out rows: for the owner's eyes only, no noise is added."""
-        return self.inner.evaluate(weights)
 
     @override
     def state(self) -> Mapping[str, NDArray[Any]]:
@@ -194,11 +175,11 @@ class PrivateLearner(Learner):
 
     def _sum_chunk(self, chosen: NDArray[np.int64]) -> NDArray[np.float64]:
         rows, targets, bound = self._rows.rows[chosen], self._rows.targets[chosen], self._policy.clip
-        found = self.inner.clipped_sum(rows, targets, bound)
+        found = self._sums.clipped_sum(rows, targets, bound)
         if _is_finite(found):
             return found.gradient.astype(np.float64)
         # weights of others may let a row's gradient overflow: it is left out, and changes nothing for its neighbours
-        each = [self.inner.clipped_sum(rows[n : n + 1], targets[n : n + 1], bound) for n in range(len(rows))]
+        each = [self._sums.clipped_sum(rows[n : n + 1], targets[n : n + 1], bound) for n in range(len(rows))]
         return np.sum([one.gradient for one in each if _is_finite(one)], axis=0, dtype=np.float64) + np.zeros(
             self._count
         )

@@ -150,4 +150,5 @@ def test_pooled_rows_say_how_to_scale_columns_and_who_is_far() -> None:
     own[:, 2] += 4 * pooled.deviation[2]
     assert drift(pooled, own) == "column 3 is 4.0 standard deviations from the mean of all"
     assert drift(pooled, own[:50]) == "", "too few to tell"
+    assert drift(replace(pooled, noise=float(pooled.deviation[2])), own) == "", "noise may be as large"
     assert not math.isnan(pooled.count)
