@@ -19,6 +19,7 @@ from learnae.peer.forgetting import Forgetting
 from learnae.peer.frame_encoder import FrameEncoder
 from learnae.peer.learning.founding import Founding
 from learnae.peer.learning.guard import Suspicion
+from learnae.peer.learning.jury import jury_of
 from learnae.peer.learning.merging import Merging
 from learnae.peer.learning.settling import Settled, Settling
 from learnae.peer.learning.training import ENDLESS, PRIVATE_STEPS, Training
@@ -491,7 +492,8 @@ class Peer:
         ``privacy`` what of differential privacy is spent (bodies.PrivacySpent), None without any; ``unmeasured`` why
         there is neither accuracy nor loss, and until when; ``held_back`` why no update is published (ReleaseFloor);
         ``membership`` is open, or whether this peer may speak, and what it waits for;
-        ``sums``, where summaries are masked, where it stands with these.
+        ``sums``, where summaries are masked, where it stands with these; ``muted``, where replicas are judged, which
+        peers' are not merged now, and why.
         """
         metrics, now, facts = self.training.metrics, self.ports.clock.now(), self.options.facts()
         spent = self.options.privacy()
@@ -524,6 +526,7 @@ class Peer:
             "banned": self.own.has_forked,
             "membership": self.steward.standing if self.steward else OPEN,
             **({"sums": self.sums.status()} if self.sums else {}),
+            **({"muted": self.merging.jury.status()} if self.merging.jury else {}),
             "problems": self.errors.counts,
             "last_problems": self.errors.last,
             **facts,
@@ -624,7 +627,8 @@ def compose_peer(
         options = replace(options, floors=ReleaseFloor(Floors(merge_first=options.floors.waits_for_others)))
     floors = options.floors
     suspicion = (lambda *_: "") if is_private else options.suspicion  # it would tell of rows; noise hides each
-    merging = Merging(manifest, ports.learner, following, frames, floors.begin, suspicion)
+    jury = jury_of(manifest, options.lessons, is_private)
+    merging = Merging(manifest, ports.learner, following, frames, floors.begin, suspicion, jury)
     wants_more = lambda: floors.wants_more  # noqa: E731
     trajectory = Trajectory(ports.learner, once.steps, once.batch, wants_more)
     training = Training(

@@ -5,6 +5,7 @@ that are unlike the same class of all others are dropped. The fewer than half th
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -184,6 +185,20 @@ def draw(group: Group, count: int, rng: np.random.Generator) -> Array:
     values, directions = np.linalg.eigh(group.covariance)
     factor = directions * np.sqrt(np.maximum(values, 0))
     return group.mean + rng.standard_normal((count, len(group.mean))) @ factor.T
+
+
+def draw_proxy(
+    layout: Layout, groups: Mapping[bytes, Sequence[Group]], count: int, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Draw about ``count`` rows of everybody's kind: as many of each class, and in it of each author.
+
+    ``groups`` are what is believable, by author. Without groups of a known class there are none.
+    """
+    known = [group for said in groups.values() for group in said if group.label is not None]
+    known = steadied(known, known)
+    authors = Counter(group.label for group in known)
+    share = count / max(len(authors), 1)
+    return draw_rows(layout, known, [math.ceil(share / authors[group.label]) for group in known], rng)
 
 
 def draw_rows(

@@ -20,6 +20,8 @@ from learnae.peer.learning.training import ENDLESS
 from learnae.peer.masking.sums import Source
 from learnae.peer.peer import Options, Peer, Ports, compose_peer
 from learnae.peer.publishing_policy import PublishPolicy
+from learnae.peer.summaries.lessons import Lessons
+from learnae.peer.summaries.releasing import Releasing
 from learnae.ports import Learner, Traffic
 from learnae.privacy.clipping import NormClip
 from learnae.privacy.floors import Floors, ReleaseFloor
@@ -27,6 +29,7 @@ from learnae.privacy.spent import PrivacySpent
 from learnae.protocol.identity import Identity
 from learnae.protocol.opener import MessageOpener
 from learnae.protocol.tangle import Tangle
+from learnae.samples.dp_statistics import Statistics, layout_of
 from learnae.simulation.in_memory import MemoryBlockStore, MemoryGossip, MemoryStateStore, SilentMonitor
 from learnae.simulation.network import Network, VirtualClock, Weather
 from learnae.swarm.manifest import Manifest
@@ -47,7 +50,8 @@ def numpy_learner(manifest: Manifest, data: Dataset, rng: np.random.Generator) -
 class Setting:
     """``period`` ms between a peer's ticks, each up to a quarter early or late; it listens every ``listen`` ms between
     them, 0 for never. It publishes every ``every`` ms at most, and settles after ``patience`` updates without a gain
-    (Options). All have the same ``floors``."""
+    (Options). All have the same ``floors``; with ``summaries`` they tell of their rows, and judge by what others tell.
+    """
 
     seed: int = 0
     period: int = 1000
@@ -58,6 +62,7 @@ class Setting:
     patience: int = 0
     weather: Weather = Weather()
     floors: Floors = Floors()
+    summaries: bool = False
 
 
 def identity_of(seed: int, index: int) -> Identity:
@@ -78,7 +83,7 @@ class Member:
         self._index = index
         self._data = data
         self.identity = identity_of(simulation.setting.seed, index)
-        self._state = MemoryStateStore()
+        self._state, self._summaries = MemoryStateStore(), MemoryStateStore()
         self.host = simulation.network.host()
         self.peer = self.boot()
 
@@ -105,6 +110,14 @@ class Member:
             suspicion=suspicion_of(manifest, self._data),
             floors=ReleaseFloor(setting.floors, self._data.train),
         )
+        layout = layout_of(manifest) if setting.summaries else None
+        if layout is not None:
+            rows = self._data.train
+            releasing = Releasing(
+                manifest.privacy, partial(Statistics.of, layout, rows), lambda: len(rows), self._summaries
+            )
+            lessons = Lessons(layout, self._data, np.random.default_rng(seed))
+            options = replace(options, summaries=releasing, lessons=lessons)
         if isinstance(learner, PrivateLearner):
             options = replace(options, privacy=partial(_spent, learner), recall=learner.recall)
         secrets, opener = simulation.secrets(self._index), simulation.opener

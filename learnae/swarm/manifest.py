@@ -18,13 +18,13 @@ from learnae.models.definition import ModelDefinition
 from learnae.models.losses import REGRESSIONS, Loss
 from learnae.models.optimisers import OptimiserPolicy
 from learnae.models.outline import Model, Outline
-from learnae.privacy.policy import MASKED, PrivacyPolicy
+from learnae.privacy.policy import EACH, MASKED, NONE, PrivacyPolicy
 from learnae.protocol.limits import HOUR, Limits
 from learnae.swarm.features import Features, read_features
 from learnae.text import counted, shown
 from learnae.weights import codecs
 from learnae.weights.frames import FramePolicy, block_count
-from learnae.weights.merge import MergePolicy
+from learnae.weights.merge import JUDGED, MEAN, RULES, MergePolicy
 
 VERSION = 1
 MAX_BYTES = 1 << 18  # a Keras configuration has 3 to 6 KB
@@ -98,6 +98,8 @@ class Manifest:
         object.__setattr__(self, "model", model)
         object.__setattr__(self, "only_keras", reason)
         self._check_start()
+        if self.merge.rule == JUDGED:
+            self._check_judged()
         if self.membership is None and self.privacy.summary.sharing == MASKED:
             raise ManifestError(
                 "masked summaries in an open swarm, where one program may be all members of a sum but one",
@@ -112,6 +114,14 @@ class Manifest:
             )
         if self.features and self.features.ahead:
             self._check_forecast(self.features)
+
+    def _check_judged(self) -> None:
+        summary = self.privacy.summary
+        if not self.class_count or self.only_keras or summary.form == NONE or summary.sharing != EACH:
+            raise ManifestError(
+                "replicas cannot be judged here",
+                "merge.rule judged takes classes, a model that all can compute, and summaries that each member sends",
+            )
 
     def _check_columns(self) -> None:
         if self.features:
@@ -219,7 +229,11 @@ class Manifest:
                 "features": self.features.to_fields() if self.features else None,
                 "training": asdict(self.training),
                 "optimiser": optimiser,
-                "merge": {"step": float(self.merge.step), "half_life": self.merge.half_life},
+                "merge": {
+                    "step": float(self.merge.step),
+                    "half_life": self.merge.half_life,
+                    **({"rule": self.merge.rule} if self.merge.rule != MEAN else {}),
+                },
                 "codec": asdict(self.codec),
                 "limits": {name: getattr(self.limits, name) for name in ("horizon", "skew", "interval")},
                 "membership": self.membership.to_fields() if self.membership else OPEN,
@@ -256,7 +270,11 @@ class Manifest:
                 beta_2=optimiser.number("beta_2", 0, _MAX_DECAY),
                 epsilon=optimiser.number("epsilon", _LEAST, 1),
             ),
-            merge=MergePolicy(merge.number("step", _LEAST, 1), merge.integer("half_life", 1, _YEAR)),
+            merge=MergePolicy(
+                merge.number("step", _LEAST, 1),
+                merge.integer("half_life", 1, _YEAR),
+                merge.choice("rule", RULES) if "rule" in merge else MEAN,
+            ),
             codec=FramePolicy(
                 keyframe=codec.choice("keyframe", codecs.NAMES),
                 delta=codec.choice("delta", codecs.NAMES),

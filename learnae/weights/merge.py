@@ -13,12 +13,19 @@ _LEAST_PACE = 0.3  # of the average over time: half of it is from the last two u
 _MOST_CLAIM = 2  # times the median claim of samples: no claim buys more
 
 
+MEAN, JUDGED = RULES = ("mean", "judged")
+
+
 @dataclass(frozen=True, slots=True)
 class MergePolicy:
-    """``step`` in (0, 1]; a replica ``half_life`` ms older than the freshest one counts half."""
+    """``step`` in (0, 1]; a replica ``half_life`` ms older than the freshest one counts half.
+
+    By the ``rule`` mean all that are followed are merged; with judged, those that do well on rows of everybody's kind.
+    """
 
     step: float = 1.0
     half_life: int = 60_000
+    rule: str = MEAN
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,10 +106,10 @@ def merge(own: Vector, votes: Sequence[Vote], policy: MergePolicy, now: int, mom
     >>> merge(own, votes, MergePolicy(step=0.5), now=0)
     array([0.33333334, 0.33333334], dtype=float32)
     """
-    return _between(own, consensus(votes, policy.half_life, now, moments), policy.step, moments)
+    return between(own, consensus(votes, policy.half_life, now, moments), policy.step, moments)
 
 
-def _between(own: Vector, target: Vector, share: float, moments: Moments) -> Vector:
+def between(own: Vector, target: Vector, share: float, moments: Moments) -> Vector:
     """Return ``own + share * (target - own)``, a new vector (n,)."""
     result = target - own
     result *= np.float32(share)
@@ -145,5 +152,5 @@ class ConsensusEstimate:
         current = consensus(votes, self.half_life, now, self.moments)
         is_fresh = self._time is not None and now - self._time <= self.half_life
         if is_fresh and len(votes) < live:
-            current = _between(self.vector, current, max(len(votes) / live, _LEAST_PACE), self.moments)
+            current = between(self.vector, current, max(len(votes) / live, _LEAST_PACE), self.moments)
         self.vector, self._time = current, now

@@ -9,6 +9,7 @@ from learnae.ipld.cid import Cid
 from learnae.peer.following import Following, Replica
 from learnae.peer.frame_encoder import FrameEncoder
 from learnae.peer.learning.guard import Guard, Replicas, Suspicion
+from learnae.peer.learning.jury import Jury
 from learnae.peer.state import PeerState
 from learnae.ports import Learner
 from learnae.protocol.bodies import NAME_BYTES
@@ -22,7 +23,7 @@ class Merging:
 
     ``unsaid`` holds the names (NAME_BYTES each) of updates that were merged since the own last one. ``replaced`` is
     called when the learner's weights are no more what its rows have made of them. What ``suspicion`` takes for a trap
-    is not trained on (Guard).
+    is not trained on (Guard), what the ``jury`` mutes is not merged.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class Merging:
         frames: FrameEncoder,
         replaced: Callable[[], None] = lambda: None,
         suspicion: Suspicion = lambda *_: "",
+        jury: Jury | None = None,
     ) -> None:
         self._start: Vector = np.zeros(manifest.model.count, np.float32)
         self._guard = Guard(suspicion, following.errors, self._start)
@@ -43,6 +45,7 @@ class Merging:
         self._following = following
         self._frames = frames
         self._replaced = replaced
+        self.jury = jury
         self._fresh_learner = {name: array.copy() for name, array in learner.state().items()}
         self._merged: dict[bytes, Cid] = {}  # replicas that the weights already contain
         self._is_restored = False
@@ -61,6 +64,7 @@ class Merging:
 
     def adopt(self, now: int) -> bool:
         """Take what the swarm believes in place of the own weights, which are a newcomer's; False if it is nothing."""
+        self._judge(self._learner.weights(), now)
         found = self._combined(lambda votes: consensus(votes, self._half_life, now, self._learner.moments), now)
         if found is None:
             return False
@@ -81,6 +85,7 @@ class Merging:
     def merge(self, now: int) -> int:
         """Move the weights towards the replicas if any is new; return how many are."""
         self._leave_trap()
+        self._judge(self._learner.weights(), now)
         heard = self._heard
         new = [author for author, replica in heard.items() if self._merged.get(author) != replica.cid]
         if not new:
@@ -94,7 +99,17 @@ class Merging:
             self._learner.load(merged)
             self._replaced()
             self._note(new)
+            if self.jury:
+                self.jury.note_own(merged)
         return len(new)
+
+    def _judge(self, own: Vector, now: int) -> None:
+        """Let the jury judge what is heard, beside the ``own`` weights (count,); no claim of others is above them."""
+        replicas = self._guard.heard(self._following.replicas)
+        if self.jury and replicas:
+            vote = self._frames.own_vote
+            samples = vote.samples if vote else max(replica.samples for replica in replicas.values())
+            self.jury.sit(Vote(own, samples, now, settled=False), replicas, now)
 
     def _leave_trap(self) -> None:
         """Begin anew from the seed if the swarm's starting weights, which its author chose, turn out to be a trap.
@@ -118,7 +133,7 @@ class Merging:
             votes = self._votes(replicas)
             return function(votes) if votes else self._learner.weights()
 
-        result = self._guard.combine(self._following.replicas, self._learner.weights(), of, now)
+        result = self._guard.combine(self._judged, self._learner.weights(), of, now)
         return result if self._heard else None
 
     def _votes(self, replicas: Replicas) -> list[Vote]:
@@ -127,7 +142,12 @@ class Merging:
 
     @property
     def _heard(self) -> dict[bytes, Replica]:
-        return self._guard.heard(self._following.replicas)
+        return self._guard.heard(self._judged)
+
+    @property
+    def _judged(self) -> Replicas:
+        replicas = self._following.replicas
+        return self.jury.heard(replicas) if self.jury else replicas
 
     @property
     def _half_life(self) -> int:
@@ -145,6 +165,7 @@ class Merging:
 
     def believe(self, own: Vote | None, now: int) -> None:
         """Renew the consensus estimate; ``own`` is None where nothing of the own weights is published now."""
+        self._judge(own.vector if own else self._learner.weights(), now)
         votes: list[Vote] = list(self._heard.values())
         live = len(self._following.others(now)) - (len(self._following.replicas) - len(votes))
         if own is not None:

@@ -13,7 +13,16 @@ from learnae.protocol.bodies import Summary
 from learnae.protocol.messages import Message
 from learnae.samples.dp_statistics import Layout
 from learnae.samples.pooling import Pooled, drift, pool
-from learnae.samples.proxy_rows import Group, believable, draw_rows, groups_of, is_clear, read_groups, steadied
+from learnae.samples.proxy_rows import (
+    Group,
+    believable,
+    draw_proxy,
+    draw_rows,
+    groups_of,
+    is_clear,
+    read_groups,
+    steadied,
+)
 
 _PER_ROW = 2.0  # rows drawn for each of a summary: more tell nothing new
 _MOST_ROWS = 8192  # drawn in all: memory of a board
@@ -38,12 +47,13 @@ class Lessons:
         self._pooled: Pooled | None = None
         self._warned = ""
         self.teachers = 0  # members whose summaries rows are drawn from
+        self.believed: Mapping[bytes, Sequence[Group]] = {}  # what each other member says, as far as it is believable
 
     def note(self, messages: Mapping[bytes, Message]) -> None:
         """Take in the last summary of each other member: a checkpoint if that does not train."""
         bodies = {author: message.body for author, message in sorted(messages.items())}
         said = {a: groups_of(self._layout, body) for a, body in bodies.items() if isinstance(body, Summary)}
-        kept = believable(said)
+        self.believed = kept = believable(said)
         everything = [group for groups in kept.values() for group in groups]
         self._pooled = pool(everything) if everything else None
         silent = {a: groups for a, groups in kept.items() if messages[a].checkpoint and is_clear(groups)}
@@ -62,6 +72,16 @@ class Lessons:
         clear = [(groups, members) for groups, members in found if is_clear(groups)]
         self.teachers = sum(members for _, members in clear)
         self._draw([group for groups, _ in clear for group in groups if self._can_teach(group)], everything)
+
+    def held_out(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return at most ``count`` of the own held-out rows, evenly out of all, and their classes (n,)."""
+        held = self._dataset.holdout
+        places = np.linspace(0, len(held) - 1, min(count, len(held))).astype(int)
+        return held.rows[places], held.targets[places]
+
+    def proxy(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Draw about ``count`` rows of everybody's kind, and their classes (n,)."""
+        return draw_proxy(self._layout, self.believed, count, self._rng)
 
     def drift(self) -> str:
         """Return which column of the own rows is far from the swarm's, and how far; empty if none is, or it is not

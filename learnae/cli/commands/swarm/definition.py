@@ -31,6 +31,7 @@ SETTINGS: dict[str, tuple[str, type, str]] = {
     "--beta-2": ("optimiser.beta_2", float, "of adam"),
     "--adam-epsilon": ("optimiser.epsilon", float, "of adam"),
     "--merge-step": ("merge.step", float, "how far a merge goes, above 0 to 1"),
+    "--merge-rule": ("merge.rule", str, "mean, or judged: what does badly on rows of everybody's kind is not merged"),
     "--half-life": ("merge.half_life", int, "ms after which a replica counts half"),
     "--keyframe-codec": ("codec.keyframe", str, "codec of whole weights: f32, f16, q8"),
     "--delta-codec": ("codec.delta", str, "codec of what changed"),

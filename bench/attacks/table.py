@@ -1,0 +1,105 @@
+"""Eight people, some of whom lie: what honest ones lose against the same swarm without the liars."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+
+from bench.attacks.twin import LABEL_FLIP, Outcome, Rows, Trial
+from bench.attacks.twin import run as run_trial
+from bench.harness import AT_MOST, Race, in_processes
+from bench.swarms import load_people
+from learnae.models.dataset import Dataset
+from learnae.samples.dp_statistics import Statistics, layout_of
+from learnae.samples.proxy_rows import believable, draw_proxy, groups_of
+from learnae.simulation.attacks import HONEST
+from learnae.swarm.manifest import Manifest
+from learnae.swarm.presets import preset
+from learnae.weights.merge import JUDGED, MEAN
+
+_POINTS = 256  # of the proxy set
+_SEEDS = 3
+_LIARS = (1, 3)
+# points that the worst honest peer may be behind, with one liar and with three: each kind's measured bar
+_BARS = {
+    "sign-flip": (2.0, 3.0), "zeros": (2.0, 3.0), "scaled": (2.0, 3.0), LABEL_FLIP: (2.0, 2.0), "noise": (2.0, 3.0),
+    "stale": (2.0, 2.5), "mimic": (2.0, 3.0), "a-little-is-enough": (2.0, 4.5), "bias": (2.0, 3.0),
+    "inner-product": (2.5, 5.5), "amplified": (4.0, 6.0),
+}  # fmt: skip
+_MOST_LOST = 1.2  # points, without any liar
+
+
+def run(race: Race) -> None:
+    """Compare the judged swarm with the one without the liars, and the plain mean with both, for each kind of lie."""
+    seeds = 1 if race.quick else _SEEDS
+    kinds = list(_BARS)[:2] if race.quick else list(_BARS)
+    tasks = [(HONEST, 0, rule, False, seed) for rule in (MEAN, JUDGED) for seed in range(seeds)]
+    tasks += [(HONEST, liars, MEAN, True, seed) for liars in _LIARS for seed in range(seeds)]
+    tasks += [
+        (kind, liars, rule, False, seed)
+        for kind in kinds
+        for liars in _LIARS
+        for rule in (JUDGED, MEAN)
+        for seed in range(seeds)
+    ]
+    found = in_processes(race, "swarms of eight, some of whom lie", measure, tasks)
+
+    def worst(kind: str, liars: int, rule: str, absent: bool = False) -> float:
+        return 100 * float(np.mean([found[kind, liars, rule, absent, seed][0] for seed in range(seeds)]))
+
+    plain = worst(HONEST, 0, MEAN)
+    race.figure("worst of eight, no liar, plain mean", plain, "%")
+    race.check(
+        "behind the plain mean without a liar", plain - worst(HONEST, 0, JUDGED, False), _MOST_LOST, AT_MOST, "points"
+    )
+    for liars, index in ((1, 0), (3, 1)):
+        absent = worst(HONEST, liars, MEAN, True)
+        race.figure(f"worst honest, {liars} of 8 absent", absent, "%")
+        for kind in kinds:
+            behind = absent - worst(kind, liars, JUDGED, False)
+            race.check(f"behind absent, {kind}, {liars} of 8", behind, _BARS[kind][index], AT_MOST, "points")
+            race.figure(
+                f"behind absent with the plain mean, {kind}, {liars} of 8",
+                absent - worst(kind, liars, MEAN, False),
+                "points",
+            )
+
+
+def measure(kind: str, liars: int, rule: str, absent: bool, seed: int) -> tuple[float, float]:
+    """Return worst and mean accuracy of the honest peers of one run."""
+    manifest, people, test = _wrist()
+    outcome: Outcome = run_trial(
+        Trial(manifest, people, test, _proxy, attack=kind, liars=liars, rule=rule, absent=absent, seed=seed)
+    )
+    return float(outcome.accuracies.min()), float(outcome.accuracies.mean())
+
+
+@cache
+def _wrist() -> tuple[Manifest, list[Rows], Rows]:
+    manifest = preset("wrist", 1)
+    people = load_people(manifest)
+    rows = [Rows(person.train.features, person.train.classes) for person in people]
+    held = [person.holdout for person in people]
+    return (
+        manifest,
+        rows,
+        Rows(np.concatenate([each.features for each in held]), np.concatenate([each.classes for each in held])),
+    )
+
+
+def _proxy(shown: Sequence[Rows], rng: np.random.Generator) -> Rows:
+    """Draw rows from summaries with the noise that peers add by default."""
+    manifest, said = preset("wrist", 1), {}
+    layout = layout_of(manifest)
+    assert layout is not None
+    for index, rows in enumerate(shown):
+        data = Dataset(manifest.model, manifest.objective)
+        data.add(rows.rows, rows.classes)
+        normals = np.random.default_rng(1000 + index).standard_normal
+        said[bytes([index])] = groups_of(
+            layout, Statistics.of(layout, data.train).release(1, manifest.privacy, normals=normals)
+        )
+    drawn, classes = draw_proxy(layout, believable(said), _POINTS, rng)
+    return Rows(drawn, classes.astype(np.int64))

@@ -1,0 +1,184 @@
+"""Judging replicas before they are merged: which are muted, and which are added to the mean. Pure.
+
+A liar's replica is bad at rows of everybody's kind: the *proxy set*, drawn from what members publish of their rows.
+Rules that look at weights alone (trimmed mean, median, Krum) lose honest members where data differ between people,
+and own rows alone mute them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from learnae.weights.codecs import Vector
+from learnae.weights.merge import NO_MOMENTS, Moments, Vote, between, consensus, vote_weights
+
+LossOf = Callable[[Vector], float]  # of weights (n,): the mean over the proxy set, each row's capped
+_COORDINATES = 512  # that movements are told by: each peer draws its own, and tells no other
+_PACE = 0.2  # of the moving average of suspicion
+
+
+@dataclass(frozen=True, slots=True)
+class JudgingPolicy:
+    """When a replica is muted: a loss beyond ``loss_ratio`` times the best and ``loss_slack``; a length beyond
+    ``length_ratio`` times the own; a ``movement`` of less than that share of the own one, over the last ``updates``.
+    The mean takes in what does not raise its loss by more than ``tolerance``. A peer is suspect when an average over
+    time of "its loss is beyond ``suspect_ratio`` times the best" is beyond ``suspicion``.
+    """
+
+    loss_ratio: float = 2.0
+    loss_slack: float = 0.1
+    length_ratio: float = 3.0
+    movement: float = 0.15
+    updates: int = 8
+    tolerance: float = 0.015
+    suspect_ratio: float = 3.0
+    suspicion: float = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Which authors' replicas are merged, in the order of their losses, and why each other one is not."""
+
+    kept: tuple[bytes, ...]
+    muted: Mapping[bytes, str]
+
+
+@dataclass(eq=False)
+class Judge:
+    """Judges the replicas of others by ``loss_of``, by their length and by how they move.
+
+    A hint, never a proof: what it says holds for one merge, and ``suspects`` are for people.
+
+    >>> def loss_of(weights):
+    ...     return float(np.abs(weights - 1).mean())
+    >>> own, good, bad = (Vote(np.full(4, value, np.float32), 100, 0, False) for value in (0.9, 1.1, -1.0))
+    >>> Judge(loss_of).judge(own, {b"good": good, b"bad": bad}, half_life=1000, now=0)
+    Judgement(kept=(b'good',), muted={b'bad': 'a loss of 2.00, the best has 0.10'})
+    """
+
+    loss_of: LossOf
+    policy: JudgingPolicy = JudgingPolicy()
+    moments: Moments = NO_MOMENTS
+    rng: np.random.Generator = field(default_factory=np.random.default_rng)
+
+    def __post_init__(self) -> None:
+        self._places: np.ndarray | None = None
+        self._own_trail: deque[Vector] = deque(maxlen=self.policy.updates + 1)
+        self._trails: dict[bytes, deque[Vector]] = {}
+        self._losses: dict[bytes, tuple[Vote, float]] = {}
+        self._newest: dict[bytes, Vector] = {}  # the last in each trail
+        self._suspicion: dict[bytes, float] = {}
+
+    @property
+    def suspects(self) -> list[bytes]:
+        """Return the authors whose replicas have been bad for long."""
+        return [author for author, value in self._suspicion.items() if value > self.policy.suspicion]
+
+    def forget_losses(self) -> None:
+        """Judge every replica anew: the proxy set is another."""
+        self._losses = {}
+
+    def note_own(self, merged: Vector) -> None:
+        """Take in the own weights (n,) after a merge: others' movements are compared with theirs."""
+        self._own_trail.append(self._sampled(merged))
+
+    def judge(self, own: Vote, others: Mapping[bytes, Vote], half_life: int, now: int) -> Judgement:
+        """Return what of ``others``, by author, to merge with the ``own`` vote; ``half_life`` and ``now`` in ms."""
+        self._forget_all_but(others)
+        losses = {author: self._loss(author, vote) for author, vote in others.items()}
+        own_loss = self.loss_of(own.vector)
+        best = min([own_loss, *losses.values()])
+        self._note_suspicion(losses, best)
+        muted = {author: why for author, vote in others.items() if (why := self._why_unlike(author, vote, own))}
+        everybody = [
+            (author, others[author]) for author in sorted(losses, key=losses.__getitem__) if author not in muted
+        ]
+        bad = {author: self._why_bad(loss, best) for author, loss in losses.items() if author not in muted}
+        good = [(author, vote) for author, vote in everybody if not bad[author]]
+        kept, raised, loss = self._add(own, own_loss, good, half_life, now)
+        if (
+            len(kept) < len(everybody)
+            and self._mean_loss(own, everybody, half_life, now) <= loss + self.policy.tolerance
+        ):
+            return Judgement(tuple(author for author, _ in everybody), muted)  # honest peers differ, too
+        return Judgement(tuple(kept), {**muted, **{author: why for author, why in bad.items() if why}, **raised})
+
+    def _loss(self, author: bytes, vote: Vote) -> float:
+        """Return the loss of a replica: computed once for each, and its place in the trail noted then."""
+        known = self._losses.get(author)
+        if known is None or known[0].vector is not vote.vector:
+            loss = self.loss_of(vote.vector)
+            self._losses[author] = known = vote, loss if np.isfinite(loss) else np.inf
+        if self._newest.get(author) is not vote.vector:
+            self._newest[author] = vote.vector
+            trail = self._trails.setdefault(author, deque(maxlen=self.policy.updates + 1))
+            trail.append(self._sampled(vote.vector))
+        return known[1]
+
+    def _why_bad(self, loss: float, best: float) -> str:
+        if loss <= self.policy.loss_ratio * best + self.policy.loss_slack:
+            return ""
+        return f"a loss of {loss:.2f}, the best has {best:.2f}"
+
+    def _why_unlike(self, author: bytes, vote: Vote, own: Vote) -> str:
+        policy = self.policy
+        length, own_length = float(np.linalg.norm(vote.vector)), float(np.linalg.norm(own.vector))
+        if not length <= policy.length_ratio * own_length and own_length > 0:
+            return f"its weights are {length / own_length:.1f} times as long as the own"
+        movement = self._movement(author)
+        if movement is not None and movement < policy.movement and not vote.settled:
+            return f"it has moved {movement:.2f} times as far as the own weights"
+        return ""
+
+    def _movement(self, author: bytes) -> float | None:
+        """Return how far a replica has moved, to how far the own weights have; None before there is enough to tell."""
+        trail, own = self._trails[author], self._own_trail
+        if len(trail) <= self.policy.updates or len(own) <= self.policy.updates:
+            return None
+        way = float(np.linalg.norm(own[-1] - own[0]))
+        return float(np.linalg.norm(trail[-1] - trail[0])) / way if way > 0 else None
+
+    def _add(
+        self, own: Vote, own_loss: float, ordered: Sequence[tuple[bytes, Vote]], half_life: int, now: int
+    ) -> tuple[list[bytes], dict[bytes, str], float]:
+        """Add replicas to the running weighted mean while its loss does not rise; return also the loss at the end."""
+        own_weight, *weights = vote_weights([own, *(vote for _, vote in ordered)], half_life, now)
+        mean, total, loss = own.vector, own_weight, own_loss
+        kept, raised = [], {}
+        for (author, vote), weight in zip(ordered, weights, strict=True):
+            share = weight / (total + weight) if total + weight > 0 else 0.0
+            candidate = between(mean, vote.vector, share, self.moments)
+            found = self.loss_of(candidate)
+            if found <= loss + self.policy.tolerance:
+                mean, total, loss = candidate, total + weight, found
+                kept.append(author)
+            else:
+                raised[author] = f"the mean's loss would rise from {loss:.3f} to {found:.3f}"
+        return kept, raised, loss
+
+    def _mean_loss(self, own: Vote, others: Sequence[tuple[bytes, Vote]], half_life: int, now: int) -> float:
+        return self.loss_of(consensus([own, *(vote for _, vote in others)], half_life, now, self.moments))
+
+    def _note_suspicion(self, losses: Mapping[bytes, float], best: float) -> None:
+        policy = self.policy
+        for author, loss in losses.items():
+            movement = self._movement(author)
+            is_bad = not loss <= policy.suspect_ratio * best + policy.loss_slack
+            is_bad |= movement is not None and movement < policy.movement
+            before = self._suspicion.get(author, 0.0)
+            self._suspicion[author] = before + _PACE * (is_bad - before)
+
+    def _forget_all_but(self, others: Mapping[bytes, Vote]) -> None:
+        for kept in (self._trails, self._losses, self._newest, self._suspicion):
+            for author in [author for author in kept if author not in others]:
+                del kept[author]
+
+    def _sampled(self, vector: Vector) -> Vector:
+        if self._places is None:
+            count = min(_COORDINATES, len(vector))
+            self._places = np.sort(self.rng.choice(len(vector), count, replace=False))
+        return vector[self._places]

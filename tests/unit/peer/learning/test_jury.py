@@ -1,0 +1,69 @@
+"""A swarm that judges: liars are muted by what members tell of their rows, honest peers are not."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from attacked import WRIST
+
+from demo.people import accuracy, make_exam
+from learnae.basics.overriding import override
+from learnae.errors import ManifestError
+from learnae.models.dataset import Dataset
+from learnae.models.wrapped_learner import WrappedLearner
+from learnae.ports import Learner
+from learnae.privacy.policy import NONE, PrivacyPolicy, SummaryPrivacy
+from learnae.protocol.identity import peer_name
+from learnae.simulation.simulator import Setting, Simulation, numpy_learner
+from learnae.swarm.manifest import Manifest
+from learnae.weights.codecs import Vector
+from learnae.weights.merge import JUDGED, MergePolicy
+
+MANIFEST = replace(WRIST, merge=MergePolicy(rule=JUDGED))
+LIARS, PEOPLE = 2, 6
+
+
+class SignFlipper(WrappedLearner):
+    """Publishes the opposite of what it learns."""
+
+    @override
+    def weights(self) -> Vector:
+        return -super().weights()
+
+
+def swarm(manifest: Manifest) -> Simulation:
+    datasets = make_exam(manifest).people[:PEOPLE]
+
+    def learner(manifest: Manifest, data: Dataset, rng: np.random.Generator) -> Learner:
+        honest = numpy_learner(manifest, data, rng)
+        return SignFlipper(honest) if any(data is each for each in datasets[:LIARS]) else honest
+
+    simulation = Simulation(manifest, datasets, Setting(seed=2, listen=250, every=750, summaries=True), learner)
+    simulation.run(60_000)
+    return simulation
+
+
+def reached(simulation: Simulation) -> float:
+    exam = make_exam(simulation.manifest)
+    return min(accuracy(WRIST, member.peer.estimate(), exam) for member in simulation.members[LIARS:])
+
+
+def test_liars_are_muted_and_named_and_the_others_learn() -> None:
+    judged = swarm(MANIFEST)
+    liars = {peer_name(member.identity.author) for member in judged.members[:LIARS]}
+    for member in judged.members[LIARS:]:
+        muted = set(member.peer.status()["muted"])
+        assert liars <= muted
+        assert len(muted - liars) < PEOPLE - LIARS - 1, "who is unlike the others now and then is not all of them"
+    assert reached(judged) > 0.8
+    assert reached(swarm(WRIST)) < 0.7, "who is not muted spoils it"
+
+
+def test_a_swarm_that_has_nothing_to_judge_with_is_refused() -> None:
+    with pytest.raises(ManifestError, match="cannot be judged"):
+        replace(MANIFEST, privacy=PrivacyPolicy(summary=SummaryPrivacy(form=NONE)))
+
+
+def test_a_manifest_says_the_rule() -> None:
+    assert Manifest.from_bytes(MANIFEST.to_bytes()).merge.rule == JUDGED
+    assert b"judged" not in WRIST.to_bytes()

@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from learnae.weights.codecs import Vector
+from learnae.weights.judging import Judge, JudgingPolicy
+from learnae.weights.merge import Vote
+
+TRUTH = np.linspace(0.5, 1.5, 16, dtype=np.float32)
+HALF_LIFE = 60_000
+
+
+def loss_of(weights: Vector) -> float:
+    with np.errstate(all="ignore"):
+        return float(min(np.abs(weights - TRUTH).mean(), 4.0))
+
+
+def near(seed: int, spread: float = 0.05) -> Vector:
+    return TRUTH + np.random.default_rng(seed).normal(0, spread, 16).astype(np.float32)
+
+
+def vote(vector: Vector, samples: int = 100) -> Vote:
+    return Vote(vector, samples, 0, False)
+
+
+def judged(own: Vector, *others: Vector, judge: Judge | None = None) -> tuple[list[int], dict[int, str]]:
+    votes = {bytes([number]): vote(vector) for number, vector in enumerate(others)}
+    found = (judge or Judge(loss_of)).judge(vote(own), votes, HALF_LIFE, 0)
+    assert {*found.kept, *found.muted} == set(votes)
+    assert not {*found.kept} & {*found.muted}
+    return sorted(key[0] for key in found.kept), {key[0]: why for key, why in found.muted.items()}
+
+
+def test_honest_peers_are_all_merged() -> None:
+    assert judged(near(0), *(near(number) for number in range(1, 8))) == (list(range(7)), {})
+
+
+def test_an_honest_peer_that_differs_is_merged_while_the_mean_is_as_good() -> None:
+    outlier = near(9, spread=0.2)
+    best = loss_of(near(1, 0.01))
+    assert loss_of(outlier) > 2 * best + 0.1  # by itself it would be muted
+    kept, muted = judged(near(0, 0.01), *(near(number, 0.01) for number in range(1, 12)), outlier)
+    assert (len(kept), muted) == (12, {})
+
+
+@pytest.mark.parametrize(
+    ("lie", "why"),
+    [
+        (-TRUTH, "a loss of"),
+        (0 * TRUTH, "a loss of"),
+        (10 * TRUTH, "times as long"),
+        (np.full(16, np.nan, np.float32), "times as long"),
+        (np.full(16, 1e6, np.float32), "times as long"),
+    ],
+)
+@pytest.mark.parametrize("liars", [1, 3])
+def test_liars_are_muted_and_no_one_else(lie: Vector, why: str, liars: int) -> None:
+    kept, muted = judged(near(0), *(near(number) for number in range(1, 6)), *[lie] * liars)
+    assert kept == [0, 1, 2, 3, 4]
+    assert set(muted) == set(range(5, 5 + liars))
+    assert all(why in said for said in muted.values())
+
+
+def test_what_never_moves_is_muted_once_there_is_enough_to_tell() -> None:
+    judge, stale = Judge(loss_of, rng=np.random.default_rng(0)), near(1, 0.01) + 1
+    for number in range(12):
+        step = np.float32((12 - number) / 12)
+        own, honest = TRUTH + step, TRUTH + step + near(number, 0.01) - TRUTH
+        kept, muted = judged(own, honest, stale.copy(), judge=judge)
+        judge.note_own(own)
+        assert 0 in kept
+        assert (1 in muted) == (number >= JudgingPolicy().updates + 1) or "loss" in muted.get(1, "")
+    assert "moved" in muted[1]
+
+
+def test_long_badness_makes_suspect_and_heals() -> None:
+    judge = Judge(loss_of)
+    for _ in range(8):
+        judged(near(0), near(1), -TRUTH, judge=judge)
+    assert judge.suspects == [b"\x01"]
+    for number in range(8):
+        judged(near(0), near(1), near(number), judge=judge)
+    assert judge.suspects == []
+
+
+@given(st.lists(st.floats(-4, 4, width=32), min_size=1, max_size=6), st.integers(0, 2**31))
+@settings(max_examples=60)
+def test_the_mean_that_is_merged_is_hardly_worse_than_the_own_weights(factors: list[float], seed: int) -> None:
+    own = near(seed, 0.2)
+    others = [factor * near(seed + number, 0.3) for number, factor in enumerate(factors)]
+    kept, _ = judged(own, *others)
+    mean = np.mean([own, *(others[number] for number in kept)], axis=0)
+    assert loss_of(mean) <= loss_of(own) + JudgingPolicy().tolerance * (len(others) + 1) + 1e-6
