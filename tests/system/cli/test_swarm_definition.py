@@ -22,7 +22,7 @@ OTHER: dict[str, dict[str, Any]] = {
     "optimiser": {
         "name": "adam", "learning_rate": 0.5, "momentum": 0.25, "beta_1": 0.5, "beta_2": 0.75, "epsilon": 0.125,
     },
-    "merge": {"step": 0.5, "half_life": 1234},
+    "merge": {"step": 0.5, "half_life": 1234, "rule": "judged"},
     "codec": {"keyframe": "f32", "delta": "f16", "every": 3},
     "limits": {"horizon": 100_000, "skew": 2000, "interval": 30},
     "privacy": {"epsilon": 4.5, "delta": 1e-4, "releases": 8, "clip": 0.5, "protects": "reading"},
@@ -33,7 +33,7 @@ NOT_SET = {"v", "created", "membership", "start", "outline"}  # follow from the 
 def fields_of(manifest: Manifest) -> dict[str, Any]:
     found: dict[str, Any] = dagcbor.decode(manifest.to_bytes())
     training = manifest.privacy.training
-    return {**found, "privacy": asdict(training or TrainingPrivacy(0.0))}
+    return {**found, "merge": asdict(manifest.merge), "privacy": asdict(training or TrainingPrivacy(0.0))}
 
 
 def toml(sections: dict[str, dict[str, Any]]) -> str:
