@@ -15,6 +15,7 @@ from learnae.models.dataset import Dataset
 from learnae.models.definition import ModelDefinition
 from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.models.reference.numpy_model import predict
+from learnae.peer.learning.jury import capped_loss
 from learnae.simulation.attacks import HONEST, Knowledge, forge
 from learnae.swarm.manifest import Manifest
 from learnae.weights.codecs import Vector
@@ -137,13 +138,10 @@ def _learner(manifest: Manifest, rows: Rows, rng: np.random.Generator) -> NumpyL
 
 def _judge(model: ModelDefinition, trial: Trial, shown: Sequence[Rows], rng: np.random.Generator) -> Judge:
     own = np.random.default_rng(rng.integers(2**63))
-    proxy, most = trial.proxy(shown, own), 2 * np.log(trial.manifest.class_count)
+    proxy, classes = trial.proxy(shown, own), trial.manifest.class_count
 
     def loss_of(weights: Vector) -> float:
-        with np.errstate(all="ignore"):
-            output = predict(model, weights, proxy.rows)
-            chosen = output[np.arange(len(output)), proxy.classes]
-            return float(np.mean(np.minimum(-np.log(np.maximum(np.nan_to_num(chosen), 1e-30)), most)))
+        return capped_loss(model, weights, proxy.rows, proxy.classes, classes)
 
     return Judge(loss_of, trial.policy, rng=own)
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from learnae.ipld.cid import Cid
 from learnae.models.definition import ModelDefinition
@@ -101,14 +102,20 @@ class Jury:
         self._judge.forget_losses()
 
     def _loss(self, weights: Vector) -> float:
-        """Return the mean cross entropy (nats) over the proxy set, each row's capped."""
-        with np.errstate(all="ignore"):
-            output = predict(self._model, weights, self._rows).reshape(len(self._rows), -1)
-            if output.shape[1] == 1:
-                output = np.concatenate([1 - output, output], axis=1)
-            likely = np.nan_to_num(output[np.arange(len(output)), self._targets])
-            losses = -np.log(np.maximum(likely, np.finfo(np.float32).tiny))
-        return float(np.minimum(losses, _CAPS * math.log(self._classes)).mean())
+        return capped_loss(self._model, weights, self._rows, self._targets, self._classes)
+
+
+def capped_loss(
+    model: ModelDefinition, weights: Vector, rows: NDArray[np.float32], targets: NDArray[np.int64], classes: int
+) -> float:
+    """Return the mean cross entropy (nats) of ``rows`` (n, *input_shape) and their classes (n,), each row's capped."""
+    with np.errstate(all="ignore"):
+        output = predict(model, weights, rows).reshape(len(rows), -1)
+        if output.shape[1] == 1:
+            output = np.concatenate([1 - output, output], axis=1)
+        likely = np.nan_to_num(output[np.arange(len(output)), targets])
+        losses = -np.log(np.maximum(likely, np.finfo(np.float32).tiny))
+    return float(np.minimum(losses, _CAPS * math.log(classes)).mean())
 
 
 def jury_of(manifest: Manifest, lessons: Lessons | None, is_private: bool) -> Jury | None:
