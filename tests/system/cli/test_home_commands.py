@@ -111,7 +111,7 @@ def test_a_backup_of_a_running_peer_restores_it(programs: Programs, config: Path
     with tarfile.open(file) as tar:
         kinds = {re.sub(r"[a-z0-9]{50,}|v\d+|best", "*", name) for name in tar.getnames()}
     assert kinds - {"peers/pump/versions/*"} == {
-        "peers/pump/key.pem", "peers/pump/state", "swarms/*/manifest.cbor", "swarms/*/blocks/*",
+        "peers/pump/key.pem", "peers/pump/state", "peers/pump/summaries", "swarms/*/manifest.cbor", "swarms/*/blocks/*",
     }  # fmt: skip
 
     programs.answer("learnae", "rename", "pump", "fan")  # one key must not be two peers
