@@ -32,14 +32,20 @@ class Forgetting:
 
     def forget(self, own: Cid | None) -> None:
         """Forget what a checkpoint has replaced; not ``own``, the own last message."""
-        gone = self._tangle.forget(self._clock.now(), self._clock.uptime())
+        self._delete(self._tangle.forget(self._clock.now(), self._clock.uptime()), own)
         if self._is_archive:
             return
-        if gone:
-            self._store.delete([cid for cid in gone if not self._stays(cid) and cid != own])
         if self._clock.uptime() - self._swept >= _SWEEP_MS:
             self._swept = self._clock.uptime()
             self._sweep(own)
+
+    def let_go(self, own: Cid | None) -> None:
+        """Delete what was refused or displaced since the last call; not ``own``, the own last message."""
+        self._delete(self._tangle.let_go(), own)
+
+    def _delete(self, gone: list[Cid], own: Cid | None) -> None:
+        if gone and not self._is_archive:
+            self._store.delete([cid for cid in gone if not self._stays(cid) and cid != own])
 
     def _sweep(self, own: Cid | None) -> None:
         needed = self._tangle.needed().union([own] if own else [])
