@@ -7,6 +7,7 @@ from learnae.membership.gate import Gate
 from learnae.ports import BlockStore, Clock
 from learnae.protocol.tangle import Tangle
 
+_LOOK_MS = 1000  # between two looks through all authors
 _SWEEP_MS = 600_000  # between two looks for blocks that nothing names: what came too late, or was never taken in
 
 
@@ -29,10 +30,15 @@ class Forgetting:
         self._is_archive = is_archive
         self._gate = gate or Gate()
         self._swept = clock.uptime()
+        self._looked: int | None = None
 
     def forget(self, own: Cid | None) -> None:
         """Forget what a checkpoint has replaced; not ``own``, the own last message."""
-        self._delete(self._tangle.forget(self._clock.now(), self._clock.uptime()), own)
+        uptime = self._clock.uptime()
+        if self._looked is not None and 0 <= uptime - self._looked < _LOOK_MS:
+            return
+        self._looked = uptime
+        self._delete(self._tangle.forget(self._clock.now(), uptime), own)
         if self._is_archive:
             return
         if self._clock.uptime() - self._swept >= _SWEEP_MS:

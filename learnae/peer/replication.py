@@ -25,7 +25,7 @@ from learnae.membership.sealing import Seals
 from learnae.ports import BlockStore, Clock, Gossip
 from learnae.protocol.announcements import PREFIX_BYTES, Announcement, Entry
 from learnae.protocol.bodies import Sealed
-from learnae.protocol.hearsay import GIVEN_UP_MS, Bringer, Claim, Hearsay, name_of
+from learnae.protocol.hearsay import GIVEN_UP_MS, Bringer, Claim, Hearsay, author_of_bringer, name_of
 from learnae.protocol.limits import Limits
 from learnae.protocol.messages import Envelope, Message, open_message
 from learnae.protocol.tangle import Outcome, Tangle
@@ -68,6 +68,7 @@ class Replicator:
     def __post_init__(self) -> None:
         limit = self.tangle.limits.wanted
         self._hearsay = Hearsay(limit)
+        self._kept = Hearsay(limit)  # what others keep for ever
         now = self.clock.uptime()
         self._room = {known: _Room(self.at_once, rate, now) for known, rate in _RATE.items()}
         self._unknown = BoundedDict[tuple[str, bytes], Entry](_STRANGERS)  # of authors who are not members yet
@@ -90,30 +91,36 @@ class Replicator:
         self._note_announcements()
         self._keep_to_members()
         total, opened, asked = Outcome(), set[Cid](), dict[Cid, Bringer]()
-        before = -1
+        before, seen = -1, -1
         while before < len(opened) < self.messages_per_call:
             before = len(opened)
-            for cid in list(self.gate.missing()):
+            for cid in list(self.gate.missing()):  # records first: they say who may speak
                 self._look(cid, _Source("", True), opened, asked, total)
-            for cid, bringer in self.tangle.needs():
+            self._look_around(self._kept, opened, asked, total)
+            self._keep_to_members()
+            needs = dict(self.tangle.needs())
+            if seen == self._version:  # all that was named has been looked for: what has come since needs more
+                for cid, bringer in needs.items():
+                    self._look(cid, _Source(bringer, self._knows_bringer(bringer)), opened, asked, total)
+                continue
+            seen = self._version
+            for cid, bringer in needs.items():
                 self._hearsay.need(bringer, cid, uptime)
-            for is_kept in (True, False):  # records first: they say who may speak
-                self._look_around(is_kept, opened, asked, total)
-                self._keep_to_members()
+            self._look_around(self._hearsay, opened, asked, total)
         self._ask(asked)
         return total
 
-    def _look_around(self, is_kept: bool, opened: set[Cid], asked: dict[Cid, Bringer], total: Outcome) -> None:
-        """Look for what others have named, in turn; of messages kept for ever, or of all others."""
+    def _look_around(self, hearsay: Hearsay, opened: set[Cid], asked: dict[Cid, Bringer], total: Outcome) -> None:
+        """Look for what others have named, in turn."""
         uptime = self.tangle.uptime
-        for bringer, known, cid, claim in self._hearsay.due(uptime, is_kept, self._knows, self._has_room):
+        for bringer, known, cid, claim in hearsay.due(uptime, self._knows, self._has_room):
             if len(opened) >= self.messages_per_call or len(asked) >= self.looks:
                 break
-            if not self._is_wanted(cid, claim):
-                self._hearsay.forget(bringer, cid)
+            if not self._is_wanted(cid, claim, hearsay is self._kept):
+                hearsay.forget(bringer, cid)
             elif cid not in self._refused and not self._is_too_early(cid):
                 claim.looked_for(uptime)
-                self._look(cid, _Source(bringer, known, is_kept), opened, asked, total)
+                self._look(cid, _Source(bringer, known, hearsay is self._kept), opened, asked, total)
 
     def _look(self, cid: Cid, source: "_Source", opened: set[Cid], asked: dict[Cid, Bringer], total: Outcome) -> None:
         """Take in a message and what it continues, as far as it is here; what is not here is ``asked`` for.
@@ -135,6 +142,10 @@ class Replicator:
 
     def _has_room(self, known: bool) -> bool:
         return self._room[known].left > 0
+
+    def _knows_bringer(self, bringer: Bringer) -> bool:
+        author = author_of_bringer(bringer)
+        return author is not None and self._knows(author)
 
     def _knows(self, author: bytes) -> bool:
         """Return True for a member, where not all are, and for an author who has been here for a while."""
@@ -211,7 +222,7 @@ class Replicator:
                 self._note_entry(heard.announcer, entry)
             for cid in heard.announcement.kept[: limits.kept]:
                 if self._lacks_kept(cid):
-                    self._hearsay.keep(heard.announcer, cid, self.tangle.uptime)
+                    self._kept.keep(heard.announcer, cid, self.tangle.uptime)
 
     def _note_entry(self, announcer: str, entry: Entry) -> None:
         key = announcer, entry.author
@@ -236,21 +247,22 @@ class Replicator:
             by_bringer.setdefault(bringer, []).append(cid)
         for bringer, names in by_bringer.items():
             self.store.want(names, most, name_of(bringer))
-        given_up = {cid: late for cid, late in self._hearsay.take_given_up().items() if self._is_new(cid)}
+        no_more = self._hearsay.take_given_up() | self._kept.take_given_up()
+        given_up = {cid: is_late for cid, is_late in no_more.items() if self._is_new(cid)}
         for cid in [cid for cid, is_late in given_up.items() if is_late]:
             self.tangle.give_up(cid)
         if given_up:
             self.store.delete(given_up, unused_for=GIVEN_UP_MS)  # it is fetched no more
 
-    def _is_wanted(self, cid: Cid, claim: Claim) -> bool:
+    def _is_wanted(self, cid: Cid, claim: Claim, is_kept: bool) -> bool:
         """Return True if what was named or is needed may still be taken in."""
         if claim.needed == self.tangle.uptime:  # by the last look at what is missing; also if it only is to testify
             return True
         if not (self.tangle.is_new(cid) and self.gate.is_new(cid)):
             return False
         entry = claim.entry
-        if claim.is_kept and not self.tangle.lacks_kept(cid):
-            return False
+        if is_kept:
+            return self.tangle.lacks_kept(cid)
         if entry is None or claim.is_asked:  # what was asked for is taken in, though its author goes on meanwhile
             return True
         return self.gate.admits_prefix(entry.author) and cid in self.tangle.wanted_of(entry)
@@ -355,6 +367,7 @@ class Replicator:
                 self.tangle.refuse(message.cid)
             elif isinstance(error, FutureError):  # it is announced again
                 self._hearsay.drop(message.cid)
+                self._kept.drop(message.cid)
             return
         for refused in outcome.refused:
             self.errors.count(refused)

@@ -23,6 +23,7 @@ class EvidenceBook:
         self._limits = limits
         self._signed = signed
         self._kept: dict[bytes, dict[Cid, Evidence]] = {}  # by reporter
+        self._ready: dict[Evidence, None] = {}  # trials whose witnesses have both been here
         self._trials: dict[Evidence, list[Signed | None]] = {}  # what is known of both witnesses
         self._reporters: dict[Evidence, bytes] = {}
         self._open: dict[bytes, dict[Evidence, None]] = {}  # trials by reporter
@@ -77,6 +78,7 @@ class EvidenceBook:
             return []
         self._trials[evidence] = [self._signed(evidence.first), self._signed(evidence.second)]
         self._reporters[evidence] = reporter
+        self._note_ready(evidence)
         self._open.setdefault(reporter, {})[evidence] = None
         for cid in evidence.names:
             self._witnesses.setdefault(cid, {})[evidence] = None
@@ -89,6 +91,7 @@ class EvidenceBook:
         if self._trials.pop(evidence, None) is None:
             return
         reporter = self._reporters.pop(evidence)
+        self._ready.pop(evidence, None)
         _take(self._open, reporter, evidence)
         for cid in evidence.names:
             _take(self._witnesses, cid, evidence)
@@ -97,10 +100,16 @@ class EvidenceBook:
         """Take a message that some evidence names."""
         for evidence in self._witnesses.get(message.cid, ()):
             self._trials[evidence][int(message.cid == evidence.second)] = message.author, message.seq
+            self._note_ready(evidence)
+
+    def _note_ready(self, evidence: Evidence) -> None:
+        if None not in self._trials[evidence]:
+            self._ready[evidence] = None
 
     def judge(self) -> Iterator[tuple[Evidence, int | None]]:
         """End the trials whose witnesses have been here; give each with the seq that proves it, None if it is false."""
-        for evidence, (first, second) in list(self._trials.items()):
+        for evidence in list(self._ready):
+            first, second = self._trials[evidence]
             if first is not None and second is not None:
                 self._close(evidence)
                 yield evidence, first[1] if first == second and first[0] == evidence.author else None

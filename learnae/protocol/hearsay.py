@@ -21,14 +21,13 @@ _SELDOM = 8  # after that, a name is looked for when it has become older by this
 
 @dataclass(slots=True)
 class Claim:
-    """A name that one bringer has given: in an ``entry``; as ``is_kept`` for ever; or as needed by what it has brought.
+    """A name that one bringer has given: in an ``entry``, as kept for ever, or as needed by what it has brought.
 
     It was first given at ``since``, is looked for when it is ``due``, and means nothing after ``until``; all of the own
     uptime, in ms.
     """
 
     entry: Entry | None
-    is_kept: bool
     since: int
     due: int
     until: int
@@ -57,7 +56,7 @@ class Hearsay:
     >>> for cid in flood:
     ...     hearsay.need("stranger", cid, now=0)
     >>> hearsay.need("friend", true[0], now=0)
-    >>> looked_for = [cid for _, _, cid, _ in hearsay.due(0, False, lambda _: False, lambda _: True)]
+    >>> looked_for = [cid for _, _, cid, _ in hearsay.due(0, lambda _: False, lambda _: True)]
     >>> looked_for[:2] == [flood[0], true[0]]
     True
     """
@@ -91,7 +90,7 @@ class Hearsay:
 
     def keep(self, announcer: str, cid: Cid, now: int) -> None:
         """Take the name of a message that an announcer keeps for ever."""
-        self._add(self._voice(announcer), cid, None, now, now + GIVEN_UP_MS, is_kept=True)
+        self._add(self._voice(announcer), cid, None, now, now + GIVEN_UP_MS)
 
     def need(self, bringer: Bringer, cid: Cid, now: int) -> None:
         """Take the name of what something needs that ``bringer`` has brought; said again at each turn."""
@@ -116,9 +115,9 @@ class Hearsay:
         return given_up
 
     def due(
-        self, now: int, is_kept: bool, is_known: Callable[[bytes], bool], has_room: Callable[[bool], bool]
+        self, now: int, is_known: Callable[[bytes], bool], has_room: Callable[[bool], bool]
     ) -> Iterator[tuple[Bringer, bool, Cid, Claim]]:
-        """Yield what is to be looked for now, all of it kept for ever or none; and whether its bringer is known.
+        """Yield what is to be looked for now, and whether its bringer is known.
 
         That is a name of each bringer in turn, of a known one and of a stranger by turns. ``has_room`` says whether
         more of known bringers (True), or of strangers, can be dealt with.
@@ -127,7 +126,7 @@ class Hearsay:
         for bringer, voice in list(self._voices.items()):
             if voice.names:
                 known = bringer == "" or (voice.author is not None and is_known(voice.author))
-                queues[known].append((bringer, self._due_of(voice, now, is_kept)))
+                queues[known].append((bringer, self._due_of(voice, now)))
             else:
                 del self._voices[bringer]
         while any(queues.values()):
@@ -144,9 +143,9 @@ class Hearsay:
                 queue.append((bringer, names))
                 yield bringer, known, *found
 
-    def _due_of(self, voice: _Voice, now: int, is_kept: bool) -> Iterator[tuple[Cid, Claim]]:
+    def _due_of(self, voice: _Voice, now: int) -> Iterator[tuple[Cid, Claim]]:
         for cid, claim in list(voice.names.items()):
-            if claim.is_kept != is_kept or voice.names.get(cid) is not claim:
+            if voice.names.get(cid) is not claim:
                 continue
             is_late = now - claim.since > GIVEN_UP_MS
             if now > claim.until or is_late:
@@ -164,12 +163,12 @@ class Hearsay:
             voice = self._voices[bringer] = _Voice(author_of_bringer(bringer))
         return voice
 
-    def _add(self, voice: _Voice, cid: Cid, entry: Entry | None, now: int, until: int, is_kept: bool = False) -> None:
+    def _add(self, voice: _Voice, cid: Cid, entry: Entry | None, now: int, until: int) -> None:
         claim = voice.names.get(cid)
         if claim is not None:
             claim.entry, claim.until = claim.entry or entry, max(claim.until, until)
             return
-        voice.names[cid] = Claim(entry, is_kept, now, now, until)
+        voice.names[cid] = Claim(entry, now, now, until)
         self._count += 1
         if len(voice.names) > _MOST_EACH:
             self._drop(voice, next(iter(voice.names)))

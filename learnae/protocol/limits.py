@@ -24,7 +24,7 @@ class Limits:
     checkpoints: int = 64  # of one author: an honest one makes six a second at most, and they mature in ten
     authors: int = 1024  # more than members share a secret
     evidence: int = 64  # messages of one author that are kept for ever
-    trials: int = 1024  # pieces of evidence that cannot be judged yet
+    trials: int = 256  # pieces of evidence that cannot be judged yet
     message_bytes: int = 64 * 1024
     parents: int = 3  # the author's previous message and up to two of others
     blocks: int = 1024  # links of 41 bytes: what fits into one message

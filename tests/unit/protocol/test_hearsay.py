@@ -14,7 +14,7 @@ def names(start: int, count: int) -> list[Cid]:
 def looked_for(hearsay: Hearsay, now: int, known: bytes = b"", room: tuple[bool, ...] = (True, False)) -> list[Cid]:
     """Look for all that is due."""
     found = []
-    for _, _, cid, claim in hearsay.due(now, False, lambda author: author == known, lambda known: known in room):
+    for _, _, cid, claim in hearsay.due(now, lambda author: author == known, lambda known: known in room):
         claim.looked_for(now)
         found.append(cid)
     return found
