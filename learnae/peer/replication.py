@@ -25,7 +25,7 @@ from learnae.membership.sealing import Seals
 from learnae.ports import BlockStore, Clock, Gossip
 from learnae.protocol.announcements import PREFIX_BYTES, Announcement, Entry
 from learnae.protocol.bodies import Sealed
-from learnae.protocol.hearsay import GIVEN_UP_MS, Bringer, Claim, Hearsay, author_of_bringer, name_of
+from learnae.protocol.hearsay import Bringer, Claim, Hearsay, author_of_bringer, name_of
 from learnae.protocol.limits import Limits
 from learnae.protocol.messages import Envelope, Message, open_message
 from learnae.protocol.tangle import Outcome, Tangle
@@ -247,12 +247,8 @@ class Replicator:
             by_bringer.setdefault(bringer, []).append(cid)
         for bringer, names in by_bringer.items():
             self.store.want(names, most, name_of(bringer))
-        no_more = self._hearsay.take_given_up() | self._kept.take_given_up()
-        given_up = {cid: is_late for cid, is_late in no_more.items() if self._is_new(cid)}
-        for cid in [cid for cid, is_late in given_up.items() if is_late]:
+        for cid in (*self._hearsay.take_given_up(), *self._kept.take_given_up()):
             self.tangle.give_up(cid)
-        if given_up:
-            self.store.delete(given_up, unused_for=GIVEN_UP_MS)  # it is fetched no more
 
     def _is_wanted(self, cid: Cid, claim: Claim, is_kept: bool) -> bool:
         """Return True if what was named or is needed may still be taken in."""

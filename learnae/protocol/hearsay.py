@@ -65,7 +65,7 @@ class Hearsay:
         self._most = most
         self._count = 0
         self._voices: dict[Bringer, _Voice] = {}
-        self._given_up: dict[Cid, bool] = {}
+        self._given_up: dict[Cid, None] = {}
 
     def __len__(self) -> int:
         return self._count
@@ -109,9 +109,9 @@ class Hearsay:
         if bringer in self._voices:
             self._drop(self._voices[bringer], cid)
 
-    def take_given_up(self) -> dict[Cid, bool]:
-        """Return the names that are asked for no more since the last call; True for those that did not come in time."""
-        given_up, self._given_up = self._given_up, {}
+    def take_given_up(self) -> list[Cid]:
+        """Return the names of what did not come in time, since the last call."""
+        given_up, self._given_up = list(self._given_up), {}
         return given_up
 
     def due(
@@ -150,8 +150,8 @@ class Hearsay:
             is_late = now - claim.since > GIVEN_UP_MS
             if now > claim.until or is_late:
                 self._drop(voice, cid)
-                if claim.is_asked:
-                    self._given_up[cid] = is_late
+                if is_late:
+                    self._given_up[cid] = None
             elif now >= claim.due:
                 yield cid, claim
 

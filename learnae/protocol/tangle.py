@@ -234,7 +234,8 @@ class Tangle:
         return chain is not None and bool(chain.by_seq) and self.uptime - chain.since >= self.limits.grace
 
     def give_up(self, cid: Cid) -> None:
-        """Wait no more for a message that does not come; what waits for it goes."""
+        """Wait no more for a message that does not come; what waits for it goes, and itself should it come now."""
+        self._displaced[cid] = None
         for dropped in self._pending.drop_descendants(cid):
             self._discard(dropped)
 
