@@ -47,8 +47,8 @@ class PrivateLearner(WrappedLearner):
     SGD is for that many rows; Adam does not mind. What ``train`` returns is of no row. Rows that are alike are one.
 
     ``path`` names the file that counts releases, one of its own for each peer, or is None where nothing outlives the
-    process. A reading that is in ``overlap`` rows is protected with as much more noise. With ``partitions`` a row takes
-    part in one step of so many, with correlated noise: of BISR with a ``width``, else of BSR.
+    process. A reading that is in ``overlap`` rows is protected with as much more noise. With several partitions a row
+    takes part in one step of so many, with correlated noise: of BISR with a ``width``, else of BSR.
 
     Not hidden is whether there are rows that can pay at all: without any no step is taken.
     """
@@ -61,7 +61,6 @@ class PrivateLearner(WrappedLearner):
         optimiser: OptimiserPolicy,
         path: Path | None = None,
         overlap: int = 1,
-        partitions: int = 1,
         width: int = 0,
         normals: Normals = fresh_normals,
     ) -> None:
@@ -72,12 +71,12 @@ class PrivateLearner(WrappedLearner):
         self._rows, self._policy, self._overlap = data.train, policy, overlap
         self._count = len(inner.weights())
         self._optimiser = Optimiser(optimiser, self._count)
-        self._new_noise = partial(CorrelatedNoise, partitions, width, normals)
+        self._new_noise = partial(CorrelatedNoise, policy.partitions, width, normals)
         self._noise = self._new_noise()
         multiplier = overlap * noise_multiplier(policy.epsilon, policy.delta, policy.releases)
-        own_cost = cost_of(partitions, width, policy.releases)
+        own_cost = cost_of(policy.partitions, width, policy.releases)
         self._deviation = multiplier * math.sqrt(own_cost) * sensitivity(self._count)
-        self._budget = RowBudget(path, Price(1 / multiplier**2, policy.releases, partitions))
+        self._budget = RowBudget(path, Price(1 / multiplier**2, policy.releases, policy.partitions))
         self._digests, self._births = np.zeros(0, np.uint64), np.zeros(0, np.int64)
         self._turns = self._budget.ledger.turns(self._digests, self._births)
         self._is_first = np.zeros(0, np.bool_)  # of rows that are alike
