@@ -63,6 +63,10 @@ class Host:
         """Return what the peer has said last; empty before it has."""
         return read_status(self.place / STATUS_FILE)
 
+    def configure(self, **settings: str) -> None:
+        """Set keys of its configuration, as SECTION__KEY, from its next start on."""
+        self.environment |= {f"LEARNAE_{key}": value for key, value in settings.items()}
+
     def has_published(self) -> bool:
         """Whether it has said more than its name."""
         return (self.status().get("seq") or 0) >= 1
@@ -223,17 +227,17 @@ def world(directory: Path, people: int) -> Iterator[World]:
             names.append(joined["peer"])
             shift = home.parent / f"shift-{number}"
             shift.write_bytes(bytes(8))
-            own = {**DEMO_SETTINGS[role], **_SETTINGS, **_OWN[role]}
-            environment |= {f"LEARNAE_{key}": value for key, value in own.items()}
             if shim:
                 environment |= {"LD_PRELOAD": str(shim), "CLOCK_SHIFT": str(shift)}
             with shift.open("r+b") as file:
                 moved = mmap.mmap(file.fileno(), 8) if shim else None
-            hosts.append(Host(number, machine, home, home / "swarms" / swarm, role, config, environment, moved))
+            host = Host(number, machine, home, home / "swarms" / swarm, role, config, environment, moved)
+            host.configure(**{**DEMO_SETTINGS[role], **_SETTINGS, **_OWN[role]})
+            hosts.append(host)
         for host in hosts:
             others = [(host.number - 1 + step) % people for step in range(1, min(_HEAR, people - 1) + 1)]
-            host.environment["LEARNAE_LAN__PEERS"] = " ".join(
-                f"https://10.77.0.{index + 2}:{_PORT}/{names[index]}" for index in others
+            host.configure(
+                LAN__PEERS=" ".join(f"https://10.77.0.{index + 2}:{_PORT}/{names[index]}" for index in others)
             )
         daemons = _daemons(directory, hosts[-_KEEPERS:], missing)
         made_world = World(network, broker, centre, hosts, daemons, missing)
@@ -257,7 +261,7 @@ def _daemons(directory: Path, hosts: list[Host], missing: list[str]) -> list[tup
         except FileNotFoundError:
             missing.append("Kubo is not installed: no peer uses it")
             return []
-        host.environment["LEARNAE_IPFS__API"] = daemon.api
+        host.configure(IPFS__API=daemon.api)
         found.append((host.machine, daemon))
     return found
 
