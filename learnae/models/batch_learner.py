@@ -57,8 +57,9 @@ class BatchLearner(Learner):
         """Sum the gradients of ``rows`` (n, *input_shape) at the own weights, each at most ``bound`` long.
 
         Gradients are of each row's own loss, without dropout, and in float32: a norm is that of the gradient so
-        computed, to some 1e-6 of itself. The sum over batches is in float64. Nothing is trained. Raises ModelError
-        for a model in which rows have none of their own.
+        computed, to some 1e-6 of itself. Of up to CHUNK_ROWS rows each goes through ADDITIONS roundings at most
+        (learnae.privacy.noise.grid); the sum over more is in float64. Nothing is trained. Raises ModelError for a model
+        in which rows have none of their own.
         """
         raise NotImplementedError
 

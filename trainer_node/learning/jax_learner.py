@@ -20,19 +20,19 @@ from learnae.models.losses import Loss, explained
 from learnae.models.optimisers import OptimiserPolicy
 from learnae.ports import Learner, Trained
 from learnae.privacy.clipping import NormClip
+from learnae.privacy.noise.grid import CHUNK_ROWS
 from learnae.protocol.bodies import Metrics
 from learnae.swarm.manifest import Manifest
 from learnae.weights.codecs import Vector
 from learnae.weights.merge import Moments
 from trainer_node.learning.batches import Batches, Indices
 from trainer_node.learning.device_rows import DeviceRows, Part
-from trainer_node.learning.jax_functions import Functions
+from trainer_node.learning.jax_functions import SUM_BLOCK, Functions
 
 Result = TypeVar("Result")
 
 _log = logging.getLogger(__name__)
 
-_SUMMED = 1024  # rows of which gradients are summed in one compiled call, at most
 _FULL = ("RESOURCE_EXHAUSTED", "Out of memory")  # in JAX's errors of a full memory; before 0.9 a CPU's: the second
 
 
@@ -220,7 +220,8 @@ class JaxLearner(Learner):
         """Sum clipped gradients, as learnae.models.batch_learner.BatchLearner does; raises ModelError as that."""
         if self._functions.no_row_gradients:
             raise self._functions.no_row_gradients
-        size = min(_SUMMED, 1 << (len(rows) - 1).bit_length()) if len(rows) else 1
+        blocks = min(CHUNK_ROWS, len(rows)) / SUM_BLOCK
+        size = SUM_BLOCK * math.ceil(blocks) if blocks > 1 else 1 << max(0, len(rows) - 1).bit_length()
 
         def of_part(rows: NDArray[Any], targets: NDArray[Any], bound: float) -> ClippedSum:
             filled = [np.resize(each, (size, *each.shape[1:])) for each in (rows, targets)]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.random import Generator
 
 from learnae.basics.overriding import override
-from learnae.models.layers.base import Array, Arrays, Layer, Shape, squares_of
+from learnae.models.layers.base import Array, Arrays, Layer, Shape, squares_of, sum_of_blocks
 from learnae.weights.merge import NO_MOMENTS, Moments
 
 MOVING_MEAN, MOVING_VARIANCE = "moving_mean", "moving_variance"  # as in Keras
@@ -99,9 +99,9 @@ class _Affine(Layer):
     def gradients(self, slots: Arrays, memory: Memory, flow: Array) -> None:
         before = tuple(range(flow.ndim - 1))
         if self.centre:
-            slots[self.scale][:] = flow.sum(axis=before)
+            slots[self.scale][:] = sum_of_blocks(lambda back: back.sum(axis=before), flow)
         if self.scale:
-            slots[0][:] = (flow * memory.seen).sum(axis=before)
+            slots[0][:] = sum_of_blocks(lambda each: each.sum(axis=before), flow * memory.seen)
 
     @override
     def squared_norms(self, memory: Memory, flow: Array) -> Array:

@@ -7,7 +7,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from learnae.basics.overriding import override
-from learnae.models.layers.base import Array, Arrays, Layer, Shape, squares_of
+from learnae.models.layers.base import Array, Arrays, Layer, Shape, squares_of, sum_of_blocks
 from learnae.models.layers.dense import KernelLayer
 
 PADDINGS = ("valid", "same")
@@ -98,10 +98,13 @@ class Conv1D(KernelLayer):
 
     @override
     def gradients(self, slots: Arrays, memory: Array, flow: Array) -> None:
-        rows = flow.reshape(-1, self.filters)
-        slots[0][:] = (memory.T @ rows).reshape(slots[0].shape)
+        width = self.sliding.size * self.channels
+        windows = memory.reshape(len(flow), -1, width)
+        slots[0][:] = sum_of_blocks(
+            lambda entered, back: entered.reshape(-1, width).T @ back.reshape(-1, self.filters), windows, flow
+        ).reshape(slots[0].shape)
         if self.bias:
-            slots[1][:] = rows.sum(axis=0)
+            slots[1][:] = sum_of_blocks(lambda back: back.sum(axis=(0, 1)), flow)
 
     @override
     def squared_norms(self, memory: Array, flow: Array) -> Array:

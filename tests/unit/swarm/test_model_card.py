@@ -32,7 +32,7 @@ def test_statistics_are_told_in_their_order() -> None:
         "ax, ay, az, wx, wy, wz; (value - shift) / scale, see features"
     )
     assert facts["output"] == "7: how likely each class is: PEN, ABD, FEL, IR, ER, TRAP, ROW"
-    assert facts["features"]["shift"][12] == 0.0
+    assert facts["features"]["shift"][12] == -0.62
     assert facts["classes"][6] == "ROW"
 
 
