@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from learnae.runtime.observer import Estimate
 
 _PROBE_SECONDS = 3.0  # for one source to deliver something
+_PERSONAL_HELP = "the model that serves this machine alone: nothing protects the rows in it"
 _FIRST_STEPS = """\
 first steps:
   learnae join --role agent manifest.cbor   a peer on this board
@@ -88,6 +89,7 @@ def _add_own(command: argparse.ArgumentParser, verb: str) -> None:
         command.add_argument("--int8", action="store_true", help="in int8, calibrated with own rows: about a quarter")
         command.add_argument("--swarm", metavar="S", help="id, name or directory; not needed if one is configured")
         command.add_argument("--version", metavar="V", help="one that this agent has kept: best, v1, ...")
+        command.add_argument("--personal", dest="version", action="store_const", const="personal", help=_PERSONAL_HELP)
         command.add_argument("--weights-only", action="store_true", help="with --int8: nothing of own rows goes in")
     elif verb == "label":
         command.add_argument("label", nargs="?", default="", metavar="CLASS", help="none: they are unlabelled again")
@@ -185,7 +187,8 @@ def _said(result: Inference) -> str:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from learnae.runtime.observer import published_spent  # noqa: PLC0415 - an agent that runs has no use for these
+    from learnae.peer.learning.versions import PERSONAL  # noqa: PLC0415 - an agent that runs has no use for these
+    from learnae.runtime.observer import published_spent  # noqa: PLC0415
     from learnae.swarm.model_card import card, shown_by, with_card  # noqa: PLC0415
 
     check_target(options.file, [".tflite"])
@@ -199,10 +202,9 @@ def _export(options: argparse.Namespace) -> int:
     rows = calibration_rows(config, manifest, directory) if calibrated else None
     program = write_inference(manifest.definition, estimate.vector, options.int8, rows)
     loss = len(program) - len(write_inference(manifest.definition, estimate.vector, False)) if options.int8 else 0
-    spent = published_spent(swarm.directory)
-    data = with_card(program, manifest, spent)
+    facts: dict[str, Any] = card(manifest, published_spent(swarm.directory), options.version == PERSONAL)
+    data = with_card(program, facts)
     write_atomic(options.file, data)
-    facts: dict[str, Any] = card(manifest, spent)
     if not options.json:
         facts = {**{name: facts[name] for name in ("swarm", "input", "output")}, "card": shown_by(options.file)}
     report = {

@@ -30,6 +30,7 @@ from learnae.errors import ConfigurationError
 from learnae.models.dataset import Dataset
 from learnae.models.definition import ModelDefinition
 from learnae.peer.learning.guard import suspicion_of
+from learnae.peer.learning.personal import personal_of
 from learnae.peer.learning.training import ENDLESS
 from learnae.peer.peer import Options
 from learnae.peer.publishing_policy import PublishPolicy
@@ -135,6 +136,7 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
         recall=private.recall,
         suspicion=suspicion_of(manifest, dataset),
         floors=release_floor(config.privacy, dataset),
+        personal=personal_of(manifest, dataset, workspace.store, config.train.personal),
     )
     governed = GovernedLearner(private.learner, governor, manifest.training.steps)
     linked = build_peer(workspace, governed, options, links)

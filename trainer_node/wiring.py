@@ -12,6 +12,7 @@ from learnae.errors import ConfigurationError
 from learnae.models.dataset import Dataset
 from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.peer.learning.guard import suspicion_of
+from learnae.peer.learning.personal import personal_of
 from learnae.peer.learning.training import ENDLESS
 from learnae.peer.peer import Options, Peer, Tick
 from learnae.peer.publishing_policy import PublishPolicy
@@ -132,6 +133,7 @@ def _build(
         },
         suspicion=suspicion_of(swarm.manifest, dataset),
         floors=release_floor(config.privacy, dataset),
+        personal=personal_of(swarm.manifest, dataset, workspace.store, config.train.personal),
         summaries=releasing,
         lessons=lessons,
         addend=addend_of(swarm.manifest, dataset, releasing),

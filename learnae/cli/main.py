@@ -298,6 +298,8 @@ def _add_keeping(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command.add_argument("file", type=place, help="its name's end says the format; how to use the model is in it")
     command.add_argument("--peer", help="the estimate of this peer of this machine, not of the whole swarm")
     command.add_argument("--version", metavar="V", help="one that this peer has kept: best, v1, ... (learnae versions)")
+    own = "the model that serves this machine alone: nothing protects the rows in it"
+    command.add_argument("--personal", dest="version", action="store_const", const="personal", help=own)
     _finish(_with_swarm(command), export)
     command = verbs.add_parser("rollback", help="let a stopped peer go on from a version that it has kept")
     command.add_argument("version", metavar="VERSION", help="best, v1, ... (learnae versions)")

@@ -47,6 +47,7 @@ from learnae.swarm.manifest import OPEN, Manifest
 from learnae.weights.codecs import Vector
 
 if TYPE_CHECKING:
+    from learnae.peer.learning.personal import Personal
     from learnae.peer.masking.sums import MaskedSums, Source
     from learnae.peer.members.steward import Steward
 
@@ -84,7 +85,7 @@ class Options:
     nothing. ``addend`` gives at a time (Unix ms) what it adds to masked sums, where the manifest has these. One that
     ``is_archive`` fetches and keeps everything. ``floors`` say which updates are held back; ``update_clip`` bounds each
     as a whole, where learners cannot clip rows. ``suspicion`` says what is wrong with weights that are to be trained on
-    (Guard).
+    (Guard). ``personal`` is the model that serves this machine alone; None for the common one.
     """
 
     name: str
@@ -105,6 +106,7 @@ class Options:
     update_clip: UpdateClip | None = None
     floors: ReleaseFloor = field(default_factory=ReleaseFloor)
     suspicion: Suspicion = lambda *_: ""
+    personal: "Personal | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +208,8 @@ class Peer:
         self._show(bool(heard or self.training.taken == 0))
         self.forgetting.forget(self.own.last.cid if self.own.last else None)
         self.view.forget_absent(self.tangle)
+        if self.options.personal and self.steps:
+            self.options.personal.advance(self.estimate())
         return Tick(heard, merged, trained, published or summarised)
 
     def hear(self) -> int:
@@ -249,6 +253,11 @@ class Peer:
     def estimate(self) -> Vector:
         """Return the consensus estimate (count,): what is used, shown and exported as the swarm's model."""
         return self.merging.estimate
+
+    def own_estimate(self) -> Vector:
+        """Return the weights (count,) that serve this machine best: the consensus estimate, or the personal model."""
+        personal = self.options.personal
+        return personal.vector(self.estimate()) if personal else self.estimate()
 
     def save(self) -> None:
         """Save weights and optimiser too, as before a planned stop; raises NotWrittenError."""
@@ -493,7 +502,8 @@ class Peer:
         there is neither accuracy nor loss, and until when; ``held_back`` why no update is published (ReleaseFloor);
         ``membership`` is open, or whether this peer may speak, and what it waits for;
         ``sums``, where summaries are masked, where it stands with these; ``muted``, where replicas are judged, which
-        peers' are not merged now, and why.
+        peers' are not merged now, and why; ``personal`` is of the model for this machine alone (Personal), and shown
+        here alone.
         """
         metrics, now, facts = self.training.metrics, self.ports.clock.now(), self.options.facts()
         spent = self.options.privacy()
@@ -527,6 +537,7 @@ class Peer:
             "membership": self.steward.standing if self.steward else OPEN,
             **({"sums": self.sums.status()} if self.sums else {}),
             **({"muted": self.merging.jury.status()} if self.merging.jury else {}),
+            **({"personal": self.options.personal.status()} if self.options.personal else {}),
             "problems": self.errors.counts,
             "last_problems": self.errors.last,
             **facts,

@@ -18,6 +18,7 @@ from learnae.system.npz import DamagedArchiveError, open_sealed, sealed_archive
 from learnae.weights.codecs import Vector
 
 BEST = "best"
+PERSONAL = "personal"  # the model that serves this machine alone: it is no version to go on from
 _FORMAT = 1
 _MERGED = 64  # updates that are named: as many as a trainer follows
 _MINUTE_MS = 60_000
