@@ -16,6 +16,7 @@ from learnae.basics.overriding import override
 from learnae.errors import ConfigurationError, ModelError
 from learnae.models.batch_learner import ClippedSum, sum_parts
 from learnae.models.dataset import Dataset
+from learnae.models.definition import ModelDefinition
 from learnae.models.losses import Loss, explained
 from learnae.models.optimisers import OptimiserPolicy
 from learnae.ports import Learner, Trained
@@ -33,6 +34,7 @@ Result = TypeVar("Result")
 _log = logging.getLogger(__name__)
 
 _SUMMED = 1024  # rows of which gradients are summed in one compiled call, at most
+_EVALUATED = 8192  # rows that are predicted in one compiled call, at most
 _FULL = ("RESOURCE_EXHAUSTED", "Out of memory")  # in JAX's errors of a full memory; before 0.9 a CPU's: the second
 
 
@@ -58,7 +60,7 @@ class JaxLearner(Learner):
         batch: int,
         rng: np.random.Generator,
         precision: str = "float32",
-        evaluation_batch: int = 8192,
+        evaluation_batch: int = _EVALUATED,
         chunk_steps: int = 4096,
         clip: NormClip | None = None,
     ) -> None:
@@ -86,9 +88,10 @@ class JaxLearner(Learner):
         clip: NormClip | None = None,
     ) -> JaxLearner:
         """Return the learner of a swarm; raises ModelError if Keras sees another model than the swarm."""
+        at_once = manifest.model.rows_at_once(_EVALUATED) if isinstance(manifest.model, ModelDefinition) else _EVALUATED
         learner = cls(
             manifest.config, manifest.objective, manifest.optimiser, data, manifest.training.batch, rng, precision,
-            clip=clip,
+            at_once, clip=clip,
         )  # fmt: skip
         count, outline = learner._functions.count, learner._functions.outline
         if count != manifest.model.count:
@@ -220,7 +223,7 @@ class JaxLearner(Learner):
         """Sum clipped gradients, as learnae.models.batch_learner.BatchLearner does; raises ModelError as that."""
         if self._functions.no_row_gradients:
             raise self._functions.no_row_gradients
-        size = min(_SUMMED, 1 << (len(rows) - 1).bit_length()) if len(rows) else 1
+        size = min(_SUMMED, self._evaluation_batch, 1 << (len(rows) - 1).bit_length()) if len(rows) else 1
 
         def of_part(rows: NDArray[Any], targets: NDArray[Any], bound: float) -> ClippedSum:
             filled = [np.resize(each, (size, *each.shape[1:])) for each in (rows, targets)]
