@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import importlib
 import io
 import json
 import os
@@ -33,8 +34,12 @@ from firmware_bridge.senml.lines import SenmlLines
 from firmware_bridge.serial_link import frames as serial
 from firmware_bridge.serial_link.description import Scale
 from learnae.adapters.http.connection import Connection
+from learnae.adapters.http.gossip import HttpGossip
 from learnae.adapters.http.names import BlockName
+from learnae.adapters.http.own_vector import OwnVector
 from learnae.adapters.http.serving.requests import RefusedError, Request
+from learnae.adapters.http.serving.service import SwarmService
+from learnae.adapters.http.serving.uploads import HttpUploads
 from learnae.adapters.http.vector import Vector
 from learnae.adapters.iota.announcements import Channel, SignedAnnouncement
 from learnae.adapters.ipfs import pubsub
@@ -42,8 +47,9 @@ from learnae.adapters.ipfs.exchange import _parse_pin
 from learnae.adapters.lan.beacons import Beacon
 from learnae.adapters.mqtt.blocks import wire_format
 from learnae.adapters.mqtt.gossip import parse_announcement
+from learnae.adapters.mqtt.monitor.sealed_payloads import open_payload, seal_payload
 from learnae.adapters.mqtt.monitor.subscriber import Seen, check_meeting, parse_state
-from learnae.errors import LearnaeError
+from learnae.errors import BlockMissingError, LearnaeError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
 from learnae.ipld.fields import Fields
@@ -64,10 +70,12 @@ from learnae.protocol.bodies import FrameHeader, parse_body
 from learnae.protocol.identity import Identity
 from learnae.protocol.limits import Limits
 from learnae.protocol.messages import Envelope, compose, open_message
+from learnae.protocol.sum_bodies import NAME_BYTES, SEED_BYTES, MaskedVector, MaskOpen, MaskReady
 from learnae.runtime.backup import restore
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import PRESETS, preset
 from learnae.system import npz
+from learnae.system.installation import is_installed
 from learnae.system.paths import last_status
 from learnae.tables.arrays import Arrays
 from learnae.tables.labels import Classes
@@ -89,6 +97,7 @@ TIME = 1_700_000_000_000
 COUNT = 300  # values of a frame
 ANNOUNCEMENT = Announcement((Entry(AUTHOR[:8], 3, LINK, LINK), Entry(OTHER.author[:8], 0, LINK, None)), (LINK,))
 LIMITS = Limits()
+SPOKEN = spoken_code.SpokenCode.parse("4-orbit-piano")
 NATIVE_TEXT = b"board/1.0 ax:g:0.01 ay:g:1e-3"
 
 
@@ -143,8 +152,11 @@ def _record_swarm() -> Cid:
 
 def _bodies() -> list[bytes]:
     found = [dagcbor.decode(data)["body"] for data in _messages()]
+    authors = tuple(bytes([number]) * 32 for number in range(1, 6))
     sums = [
-        {"kind": "sum-ready", "key": bytes(32)},
+        MaskReady(bytes(range(32)), 3, authors).to_fields(),
+        MaskedVector(authors, tuple(key[::-1] for key in authors), bytes(12)).to_fields(),
+        MaskOpen(bytes(NAME_BYTES), bytes(SEED_BYTES)).to_fields(),
     ]
     return [dagcbor.encode(body) for body in (*found, *sums) if not isinstance(body, bytes)]
 
@@ -204,6 +216,64 @@ def _signed(data: bytes, context: bytes) -> bytes:
         return data
     fields = {key: value for key, value in fields.items() if key != "sig"} | {"by": ME.author}
     return sign_fields(fields, context, SWARM, ME)
+
+
+def _greeting(data: bytes) -> object:
+    session = _offer()
+    size = len(_greetings()[0])
+    answer = session.receive(data[:size])
+    return session.receive(data[size:]) if data[size:] else answer
+
+
+def _offer() -> spoken_code.OfferSession:
+    return spoken_code.OfferSession(spoken_code.Offer(SPOKEN, invite_code.InviteCode(SWARM, bytes(32)), ME.author))
+
+
+@cache
+def _greetings() -> list[bytes]:
+    return [spoken_code.Acceptance(SPOKEN).greeting()]
+
+
+def _acceptance(data: bytes) -> object:
+    joiner = spoken_code.Acceptance(SPOKEN)
+    joiner.greeting()
+    return joiner.receive(data)
+
+
+def _service(data: bytes) -> object:
+    """Let a member's server answer one request, with what follows its head as a body."""
+    blocks = {Cid.of(RAW, b"weights"): b"weights"}
+
+    def get(cid: Cid) -> bytes:
+        if cid not in blocks:
+            raise BlockMissingError("it is not here")
+        return blocks[cid]
+
+    own = OwnVector(ME, SWARM)
+    uploads = HttpUploads(own, 30.0, 30.0)
+    service = SwarmService(SWARM, str(SWARM), get, own, HttpGossip(own), uploads, lambda *_: True)
+    head, _, body = data.partition(b"\r\n\r\n")
+    try:
+        request = Request.parse(head)
+        service.check(request)
+        return service.answer(request, body)
+    except RefusedError as refused:
+        return refused.error
+
+
+def _requests() -> list[bytes]:
+    block, (vector,) = Cid.of(RAW, b"weights"), _vectors_of(b"learnae/http/1")
+    path = f"/learnae/1/{SWARM}/vector"
+    heads = [
+        f"GET /ipfs/{block}?format=raw&filename=a.bin", f"HEAD /ipfs/{block}?format=raw", f"GET {path}", f"POST {path}",
+        f"PUT /ipfs/{block}", "POST /learnae/1/invites/aaaa",
+    ]  # fmt: skip
+    return [
+        f"{head} HTTP/1.1\r\nHost: b\r\nContent-Length: {len(vector)}\r\nIf-None-Match: x\r\n\r\n".encode() + vector
+        if head[0] == "P"
+        else f"{head} HTTP/1.1\r\nHost: b\r\nAccept: application/vnd.ipld.raw\r\n\r\n".encode()
+        for head in heads
+    ]
 
 
 def _question_plain(data: bytes) -> object:
@@ -326,6 +396,22 @@ def _table(name: str) -> Callable[[bytes], object]:
             return [len(piece.numbers) for piece in table.pieces(wanted)]
 
     return decode
+
+
+def _arrow(name: str) -> list[bytes]:
+    arrow: Any = importlib.import_module("pyarrow")
+    table = arrow.table({"time": [1.0, 2.0, 3.0], "a": [1, None, 3], "label": ["a", "b", "a"]})
+    found = []
+    for packed in (None, "zstd"):
+        buffer = io.BytesIO()
+        if name.endswith("parquet"):
+            importlib.import_module("pyarrow.parquet").write_table(table, buffer, compression=packed or "none")
+        else:
+            importlib.import_module("pyarrow.feather").write_feather(
+                table, buffer, compression=packed or "uncompressed"
+            )
+        found.append(buffer.getvalue())
+    return found
 
 
 def _arrays(name: str) -> Callable[[bytes], object]:
@@ -613,9 +699,16 @@ DECODERS: dict[str, Decoder] = {
         _answer_plain,
         lambda: [rendezvous.Answer((b"a", b"bc")).to_bytes(), rendezvous.Answer(refusal="expired").to_bytes()],
     ),
-    "invite code": Decoder(_text(invite_code.parse), _codes, 4),
+    "invite code": Decoder(_text(invite_code.parse), _codes, 100),
     "content of a code": Decoder(_code_data, _codes_data, 4),
     "spoken code": Decoder(_text(spoken_code.SpokenCode.parse), lambda: [b"4-orbit-piano", b"12 Orbit PIANO"], 4),
+    "sealed payload": Decoder(
+        lambda data: open_payload(OneSecret(), AUTHOR, "state", data),
+        lambda: [seal_payload((EPOCH, SECRET), AUTHOR, TIME, "state", b"{}")],
+        4,
+    ),
+    "greeting of a spoken code": Decoder(_greeting, _greetings, 40),
+    "answer to a spoken code": Decoder(_acceptance, lambda: [_offer().receive(_greetings()[0])], 40),
     "viewer key": Decoder(
         _text(ViewerKey.parse), lambda: [ViewerKey(SWARM, "a" * 26, {EPOCH: SECRET}).to_text().encode()]
     ),
@@ -624,6 +717,7 @@ DECODERS: dict[str, Decoder] = {
         lambda: [str(LINK).encode(), b"bafkqaaa", b"QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWnPbdG"],
     ),
     "http request": Decoder(_request, lambda: _HTTP),
+    "http server": Decoder(_service, _requests, 10),
     "http answer": Decoder(_answer_of_server, lambda: _ANSWERS, 4),
     "url": Decoder(_text(without_secrets), lambda: [b"mqtts://ann:secret@broker.example:8883/a?b#c"]),
     "state of the monitor": Decoder(lambda data: parse_state(data, Seen("s", "p")), _state_of_monitor),
@@ -658,3 +752,7 @@ DECODERS: dict[str, Decoder] = {
     "status": Decoder(_status, lambda: [b'{"role": "agent", "swarm": "a"}'], 10),
     "results": Decoder(_results, lambda: [b'{"time": 1, "label": "a", "score": 0.5}\n'], 10),
 }
+if is_installed("pyarrow"):
+    DECODERS |= {
+        kind: Decoder(_table(f"t.{kind}"), lambda kind=kind: _arrow(kind), 40) for kind in ("parquet", "feather")
+    }

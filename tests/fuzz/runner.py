@@ -8,6 +8,7 @@ import argparse
 import hashlib
 import logging
 import multiprocessing
+import os
 import random
 import re
 import resource
@@ -15,7 +16,9 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from fuzz.decoders import DECODERS, Decoder
@@ -25,6 +28,7 @@ from learnae.errors import LearnaeError
 CORPUS = Path(__file__).parent / "corpus"
 STRICT_SECONDS = 0.1  # of CPU that one input may take
 MEMORY_BYTES = 64 << 20  # beyond what the seeds take
+Outcome = tuple[int, float, "Fault | None"]  # inputs, CPU seconds, the first fault
 _TRIES = 3  # of an input that was slow: another process may have been the cause
 
 
@@ -79,7 +83,7 @@ def check(name: str, decoder: Decoder, data: bytes, seconds: float) -> Fault | N
     return Fault(name, data, f"it takes {took:.3f} s")
 
 
-def run(name: str, seed: int, count: int, seconds: float, is_bounded: bool = True) -> tuple[int, float, Fault | None]:
+def run(name: str, seed: int, count: int, seconds: float, is_bounded: bool = True) -> Outcome:
     """Fuzz one decoder; return how many inputs it had, the CPU seconds, and the first fault."""
     logging.disable(logging.CRITICAL)
     decoder, done, until, begun = DECODERS[name], 0, time.monotonic() + seconds, time.process_time()
@@ -121,6 +125,26 @@ def _guided(name: str, seconds: float) -> int:
     return 0
 
 
+def _apart(job: tuple[str, int, int, float]) -> Outcome:
+    """Run in a process of its own, which may end in any way."""
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_report, args=(sender, job), daemon=True)
+    process.start()
+    sender.close()
+    try:
+        found: Outcome = receiver.recv()
+    except EOFError:
+        process.join()
+        found = 0, 0.0, Fault(job[0], b"", f"its process ended: {process.exitcode}")
+    process.join()
+    return found
+
+
+def _report(sender: Connection, job: tuple[str, int, int, float]) -> None:
+    sender.send(run(*job))
+
+
 def main() -> int:
     """Fuzz all decoders that are named, or all."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -137,11 +161,8 @@ def main() -> int:
         return _guided(names[0], options.seconds)
     faults = 0
     jobs = [(name, options.seed, options.count, options.seconds) for name in names]
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(maxtasksperchild=1) as pool:
-        results = [(name, pool.apply_async(run, job)) for name, job in zip(names, jobs, strict=True)]
-        for name, result in results:
-            done, seconds, fault = result.get()
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        for name, (done, seconds, fault) in zip(names, threads.map(_apart, jobs), strict=True):
             pace = f"{1e6 * seconds / max(done, 1):.0f} µs"
             print(f"{name:<32} {done:>9,} inputs  {pace:>9} each{'  FAULT' if fault else ''}", flush=True)
             if fault:

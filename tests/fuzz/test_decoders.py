@@ -12,7 +12,7 @@ from nightly import how_many
 
 from fuzz.decoders import DECODERS
 from fuzz.mutator import Mutator
-from fuzz.runner import MEMORY_BYTES, check, corpus, directory_of, inputs
+from fuzz.runner import CORPUS, MEMORY_BYTES, check, corpus, directory_of, inputs
 from learnae.errors import LearnaeError
 
 GENEROUS_SECONDS = 2.0  # of CPU: a busy machine's, under a debugger's hooks
@@ -81,7 +81,7 @@ def test_a_fault_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_each_corpus_belongs_to_a_decoder_and_is_small() -> None:
-    known = {directory_of(name) for name in DECODERS}
-    for path in directory_of("").parent.glob("*/*"):
+    known = {directory_of(name) for name in (*DECODERS, "parquet", "feather")}
+    for path in CORPUS.glob("*/*"):
         assert path.parent in known
         assert path.stat().st_size < 10_000

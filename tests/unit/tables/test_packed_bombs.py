@@ -14,6 +14,8 @@ from numpy.lib import format as npy
 
 from learnae.errors import DataError
 from learnae.tables.arrays import Arrays
+from learnae.tables.numbers import Numbers
+from learnae.tables.opening import open_table
 
 ZEROS = bytes(1 << 20)
 READ = """
@@ -24,6 +26,8 @@ from learnae.samples.recordings import read_recording
 from learnae.tables.opening import is_called_arrays, open_table
 from learnae.tables.numbers import Numbers
 from learnae.tables.arrays import Arrays
+from learnae.tables.numbers import Numbers
+from learnae.tables.opening import open_table
 path = Path(sys.argv[1])
 try:
     if sys.argv[2] == "recording":
@@ -130,3 +134,16 @@ def test_what_unpacks_to_more_than_memory_is_read_in_pieces_or_refused(
     done = run_limited(READ, 270, path, kind)
     assert done.returncode == 0, done.stderr[-2000:]
     assert re.match(said, done.stdout), done.stdout
+
+
+def test_a_row_group_that_unpacks_to_very_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "zeros.parquet"
+    parquet.write_table(arrow.table({"a": [0.0] * 100_000}), path, compression="zstd", use_dictionary=False)
+    table = open_table(path)
+    assert sum(len(piece.values) for piece in table.pieces([("a", Numbers())])) == 100_000
+    monkeypatch.setattr("learnae.tables.arrow_table._MOST_UNPACKED", 1000)
+    monkeypatch.setattr("learnae.tables.arrow_table._MOST_RATIO", 100)
+    with pytest.raises(DataError, match=r"row group 0 unpacks to 800,.* bytes, and at most"):
+        list(table.pieces([("a", Numbers())]))
