@@ -45,6 +45,7 @@ from learnae.adapters.iota.announcements import Channel, SignedAnnouncement
 from learnae.adapters.ipfs import pubsub
 from learnae.adapters.ipfs.exchange import _parse_pin
 from learnae.adapters.lan.beacons import Beacon
+from learnae.adapters.lan.mdns import _neighbours
 from learnae.adapters.mqtt.blocks import wire_format
 from learnae.adapters.mqtt.gossip import parse_announcement
 from learnae.adapters.mqtt.monitor.sealed_payloads import open_payload, seal_payload
@@ -368,6 +369,17 @@ def _payload(name: str) -> Callable[[bytes], object]:
         return found
 
     return decode
+
+
+def _mdns(data: bytes) -> object:
+    zeroconf: Any = importlib.import_module("zeroconf")
+    kind = "_learnae._tcp.local."
+    return _neighbours(zeroconf.ServiceInfo(kind, f"a.{kind}", 4000, properties=data, addresses=[bytes(4)]))
+
+
+def _mdns_texts() -> list[bytes]:
+    texts = (b"v=1", b"peer=" + ME.author.hex().encode(), b"swarm=" + bytes(8).hex().encode(), b"offer=4")
+    return [b"".join(bytes((len(text),)) + text for text in texts)]
 
 
 def _splitter(data: bytes) -> object:
@@ -725,7 +737,7 @@ DECODERS: dict[str, Decoder] = {
     "senml json": Decoder(lambda data: senml.from_json(data, 1e9, []), lambda: [_SENML]),
     "senml cbor": Decoder(lambda data: senml.from_cbor(data, 1e9, []), lambda: [_PAYLOADS[-1]]),
     "senml lines": Decoder(_senml_lines, lambda: [_SENML, b'[{"n":"x","v":1}]\n[{"n":"x","v":2}]'], 4, 1 << 12),
-    **{f"payload {name}": Decoder(_payload(name), lambda: _PAYLOADS, 2) for name in FORMATS},
+    **{f"payload {name}": Decoder(_payload(name), lambda: _PAYLOADS, 2, 1 << 12) for name in FORMATS},
     "label of a payload": Decoder(as_text, lambda: [b"walk", b'"walk"', "gehen é".encode("utf-16")]),
     "serial bytes": Decoder(_serial_bytes, _serial_frames, 2, 1 << 13),
     "serial frame": Decoder(_serial_frame, _raw_frames),
@@ -756,3 +768,5 @@ if is_installed("pyarrow"):
     DECODERS |= {
         kind: Decoder(_table(f"t.{kind}"), lambda kind=kind: _arrow(kind), 40) for kind in ("parquet", "feather")
     }
+if is_installed("zeroconf"):
+    DECODERS["mdns"] = Decoder(_mdns, _mdns_texts, 4)

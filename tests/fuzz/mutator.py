@@ -124,7 +124,7 @@ def _changed_list(rng: random.Random, tree: list[Any]) -> list[Any]:
 def _other_value(rng: random.Random, value: Any) -> Any:
     kind = rng.random()
     if kind < 0.1:
-        for _ in range(rng.choice((1, 3, 31, 40))):
+        for _ in range(rng.choice((1, 3, 31, 40, 300, 900))):
             value = [value] if rng.random() < 0.5 else {"a": value}
         return value
     if kind < 0.5 and isinstance(value, bytes) and value:

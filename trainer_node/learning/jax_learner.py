@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from learnae.basics.memory import memory_left
 from learnae.basics.overriding import override
 from learnae.errors import ConfigurationError, ModelError
 from learnae.models.batch_learner import ClippedSum, sum_parts
@@ -34,6 +35,7 @@ Result = TypeVar("Result")
 _log = logging.getLogger(__name__)
 
 _SUMMED = 1024  # rows of which gradients are summed in one compiled call, at most
+_MIB = 1 << 20
 _EVALUATED = 8192  # rows that are predicted in one compiled call, at most
 _FULL = ("RESOURCE_EXHAUSTED", "Out of memory")  # in JAX's errors of a full memory; before 0.9 a CPU's: the second
 
@@ -97,9 +99,19 @@ class JaxLearner(Learner):
         if count != manifest.model.count:
             said = f"Keras counts {count} parameters, the swarm {manifest.model.count}"
             raise ModelError(said, "train with the NumPy engine")
+        learner._check_memory(manifest)
         if manifest.outline not in (None, outline):
             raise ModelError(f"Keras sees {outline}, the manifest says {manifest.outline}", "do not trust this swarm")
         return learner
+
+    def _check_memory(self, manifest: Manifest) -> None:
+        """Raise ConfigurationError if a step holds more than the memory that is free: a CPU would ask for it."""
+        left, held = memory_left(), 4 * self._batch * self._functions.row_values / _MIB
+        if left is not None and held > left and self._functions.device.platform == "cpu":
+            raise ConfigurationError(
+                f"a step of swarm {manifest.name!r} holds {held:,.0f} MiB, and {left:,.0f} MiB of memory are free",
+                "do not join it, or join on a machine with more memory",
+            )
 
     @property
     def device(self) -> str:
