@@ -20,9 +20,11 @@ from agent.labels import write_label
 from agent.learning.calibration import calibration_rows
 from agent.learning.engine_choice import why_no_training
 from agent.learning.inference import read_results
+from agent.learning.resources import Board
 from agent.sources.section import REPLAY
 from agent.wiring import ROLE, build, build_intake, label_names, probe_sources, write_inference
 from learnae.basics import strict_json
+from learnae.basics.memory import groups_of
 from learnae.cli.arguments import count
 from learnae.config.loading import load_config
 from learnae.errors import ConfigurationError
@@ -118,7 +120,7 @@ def _check(options: argparse.Namespace) -> int:
     report = {
         "swarm": str(manifest.swarm),
         "model": f"{manifest.model.count} parameters",
-        "only_summaries": why_no_training(manifest, config.train.engine),
+        "only_summaries": why_no_training(manifest, config.train.engine, config.resources, Board(groups=groups_of())),
         "samples_now": collector.samples,
         "training_rows_now": len(dataset.train),
         "holdout_rows_now": len(dataset.holdout),

@@ -143,6 +143,6 @@ def _result(line: bytes) -> Inference | None:
             bool(fields.get("dated", True)),
             str(fields.get("forecast", "")),
         )
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return None
     return found if math.isfinite(found.time) and math.isfinite(found.score) else None

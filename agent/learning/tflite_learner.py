@@ -79,14 +79,15 @@ class TfliteLearner(BatchLearner):
     @override
     def clipped_sum(self, rows: NDArray[Any], targets: NDArray[Any], bound: float) -> ClippedSum:
         self.model.check_row_gradients()
-        summer = self._summer or _Program(program.compile_sum(self.model, self.loss), _SUMMED)
+        size = self.model.rows_at_once(_SUMMED)
+        summer = self._summer or _Program(program.compile_sum(self.model, self.loss), size)
         self._summer = summer
         summer.call(program.LOAD, weights=self.weights())
-        return sum_parts(summer.clipped_sum, self.model.count, rows, targets, bound, _SUMMED)
+        return sum_parts(summer.clipped_sum, self.model.count, rows, targets, bound, size)
 
     def predict(self, weights: Vector, rows: NDArray[Any]) -> NDArray[Any]:
         """Return the output (n, *outputs) of the model of these weights for ``rows`` (n, *input_shape)."""
-        predictor, size = self.predictor(weights), self.evaluation_batch
+        predictor, size = self.predictor(weights), self.rows_at_once
         return np.concatenate([predictor(rows[start : start + size]) for start in range(0, len(rows), size)])
 
     @override
@@ -96,7 +97,7 @@ class TfliteLearner(BatchLearner):
         evaluator.call(program.LOAD, weights=np.ascontiguousarray(weights, np.float32))
 
         def predict(part: NDArray[Any]) -> NDArray[Any]:
-            filled = _filled(part.astype(np.float32, copy=False), self.evaluation_batch)
+            filled = _filled(part.astype(np.float32, copy=False), self.rows_at_once)
             return np.asarray(evaluator.call(program.INFER, rows=filled)["output"][: len(part)])
 
         return predict

@@ -36,7 +36,7 @@ class ClippedSum:
 class BatchLearner(Learner):
     """Trains on a Dataset that may grow between calls, on random batches of its training rows."""
 
-    evaluation_batch: ClassVar[int]  # rows: bounds the memory of an evaluation
+    evaluation_batch: ClassVar[int]  # rows, at most
 
     model: ModelDefinition
     loss: Loss
@@ -75,8 +75,13 @@ class BatchLearner(Learner):
         return self.clip.is_on and self.model.has_row_gradients
 
     def predictor(self, weights: Vector) -> Predictor:
-        """Return the model of these weights as a function of at most ``evaluation_batch`` rows."""
+        """Return the model of these weights as a function of at most ``rows_at_once`` rows."""
         raise NotImplementedError
+
+    @property
+    def rows_at_once(self) -> int:
+        """Return how many rows are evaluated together: ``evaluation_batch``, fewer where each needs much memory."""
+        return self.model.rows_at_once(self.evaluation_batch)
 
     @property
     @override
@@ -113,7 +118,7 @@ class BatchLearner(Learner):
         held_out = self.data.holdout
         if not len(held_out):
             return None
-        return measure(self.loss, self.predictor(weights), held_out.rows, held_out.targets, self.evaluation_batch)
+        return measure(self.loss, self.predictor(weights), held_out.rows, held_out.targets, self.rows_at_once)
 
 
 def measure(loss: Loss, predict: Predictor, rows: Array, targets: Array, batch: int) -> Metrics | None:

@@ -61,6 +61,7 @@ class Functions:
         self.count = sum(int(np.prod(weight.shape)) for weight in self._model.weights)
         self.outline = outline_of(self._model)
         self.moments = moments_of(self._model)
+        self.row_values = sum(map(_values_of, self._model._flatten_layers(include_self=False)))
         self.device = self._jax.devices()[0]
         self.train = self._jax.jit(self._scan, donate_argnums=0)
         self.train_clipped = self._jax.jit(self._clipped_scan, donate_argnums=0)
@@ -253,3 +254,12 @@ def keras_optimiser(keras: Any, policy: OptimiserPolicy) -> Any:
         return keras.optimizers.Adam(policy.learning_rate, policy.beta_1, policy.beta_2, policy.epsilon)
     momentum = policy.momentum if policy.name == "momentum" else 0.0
     return keras.optimizers.SGD(policy.learning_rate, momentum)
+
+
+def _values_of(layer: Any) -> int:
+    """Return how many values a layer makes of one row; 0 where Keras does not know, as inside of wrappers."""
+    try:
+        shape = layer.output.shape[1:]
+    except (AttributeError, ValueError):
+        return 0
+    return int(np.prod(shape, dtype=np.int64)) if None not in shape else 0

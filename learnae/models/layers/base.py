@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.random import Generator
@@ -13,6 +13,17 @@ Arrays = Sequence[Array]
 Shape = tuple[int, ...]
 MAX_UNITS = 1 << 20  # of one axis
 _BLOCK = 120  # rows: with the sums of five blocks, fewer roundings than learnae.privacy.noise.grid.ADDITIONS
+
+
+class Cost(NamedTuple):
+    """What a layer makes of one row: its ``shape`` behind it, the ``values`` that a training step holds of it.
+
+    ``products`` are multiplications on the way forward; a training step has three times as many.
+    """
+
+    shape: Shape
+    values: int
+    products: int
 
 
 class Layer:
@@ -34,6 +45,10 @@ class Layer:
 
     def initialise(self, arrays: Arrays, rng: Generator) -> None:
         """Fill ``arrays``, which are zero, with their initial values."""
+
+    def cost(self, shape: Shape) -> Cost:
+        """Return what a row of this ``shape`` costs here: as many values again, unless a layer knows better."""
+        return Cost(shape, math.prod(shape), math.prod(shape))
 
     def forward(self, arrays: Arrays, value: Array, training: bool, rng: Generator | None) -> tuple[Array, Any]:
         """Return the output for ``value`` (n, *shape), and what the passes back need as ``memory``."""

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.random import Generator
 
 from learnae.basics.overriding import override
-from learnae.models.layers.base import Array, Arrays, Layer, Shape, squares_of, sum_of_blocks
+from learnae.models.layers.base import Array, Arrays, Cost, Layer, Shape, squares_of, sum_of_blocks
 
 ZEROS = "Zeros"
 # uniform initialisers of Keras, fan-dependent but for one: (numerator, uses fan_out)
@@ -63,6 +63,10 @@ class Dense(KernelLayer):
     @override
     def kernel(self) -> Shape:
         return self.inputs, self.units
+
+    @override
+    def cost(self, shape: Shape) -> Cost:
+        return Cost((self.units,), self.units, self.inputs * self.units)
 
     @override
     def forward(self, arrays: Arrays, value: Array, training: bool, rng: Generator | None) -> tuple[Array, Array]:

@@ -4,6 +4,7 @@ BatchNormalization trains by batch renormalisation (Ioffe 2017): peers see diffe
 normalised by its own batches would be another function than the one that all of them merge, show and export.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.random import Generator
 
 from learnae.basics.overriding import override
-from learnae.models.layers.base import Array, Arrays, Layer, Shape, squares_of, sum_of_blocks
+from learnae.models.layers.base import Array, Arrays, Cost, Layer, Shape, squares_of, sum_of_blocks
 from learnae.weights.merge import NO_MOMENTS, Moments
 
 MOVING_MEAN, MOVING_VARIANCE = "moving_mean", "moving_variance"  # as in Keras
@@ -79,6 +80,10 @@ class _Affine(Layer):
     def _axes(self, value: Array) -> tuple[int, ...]:
         """Name the axes of ``value`` that statistics are taken over."""
         return (-1,)
+
+    @override
+    def cost(self, shape: Shape) -> Cost:
+        return Cost(shape, 3 * math.prod(shape), 3 * math.prod(shape))
 
     @override
     def forward(self, arrays: Arrays, value: Array, training: bool, rng: Generator | None) -> tuple[Array, Memory]:

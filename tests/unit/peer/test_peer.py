@@ -17,7 +17,7 @@ from learnae.simulation.network import Weather
 from learnae.simulation.simulator import Setting, Simulation
 from learnae.weights.codecs import Vector
 from learnae.weights.frames import FramePolicy, decode_frame
-from learnae.weights.merge import consensus
+from learnae.weights.merge import MergePolicy, consensus
 
 # -- alone
 
@@ -148,7 +148,7 @@ def test_a_restart_is_no_reason_to_join_again() -> None:
 
 
 def test_a_peer_that_was_silent_for_long_goes_on_at_once() -> None:
-    manifest = tiny_manifest(limits=Limits(horizon=20_000))
+    manifest = tiny_manifest(limits=Limits(horizon=20_000, skew=4000), merge=MergePolicy(half_life=2000))
     machine = ticked(2, manifest=manifest, data=Dataset(manifest.model, manifest.objective))
     machine.clock.time += 60_000
     machine.data.add(np.ones((4, 2)), np.ones(4))
