@@ -92,19 +92,13 @@ def test_weights_that_do_not_fit_keep_a_machine_out(programs: Programs) -> None:
     assert "a member holds 2,048 MiB of weights" in done.stderr
 
 
-@pytest.mark.parametrize(
-    "manifest", [hungry(), dataclasses.replace(preset("wrist", 1), training=TrainingPolicy(10**6))]
-)
-def test_an_agent_goes_on_whatever_it_is_asked_to_train(programs: Programs, manifest: Manifest) -> None:
-    programs.add_swarm(manifest)
+def test_an_agent_goes_on_and_says_why_it_does_not_train(programs: Programs) -> None:
+    programs.add_swarm(hungry())
     write_private_file(1, programs.root / "person.npz")
     joined = programs.run("learnae", "join", "--role", "agent", "--data", programs.root / "person.npz")
     assert joined.returncode == 0, joined.stderr
     agent = programs.start("agent", "run")
-    if manifest.name == "hungry":
-        wait_for(lambda: "agent's at most 256" in programs.status("agent").get("only_summaries", ""), "a reason")
-        wait_for(lambda: programs.status("agent").get("samples", 0) > 0, "samples")
-    else:
-        wait_for(lambda: 0 < programs.status("agent").get("steps", 0) < 10**6, "steps, while not all are taken")
+    wait_for(lambda: "agent's at most 256" in programs.status("agent").get("only_summaries", ""), "a reason")
+    wait_for(lambda: programs.status("agent").get("samples", 0) > 0, "samples")
     agent.stop()
-    assert programs.status("agent")["steps"] < 10**6
+    assert programs.status("agent")["steps"] == 0
