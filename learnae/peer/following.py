@@ -23,6 +23,7 @@ from learnae.weights.merge import Vote
 
 _LIVE_HALF_LIVES = 10  # an update this old weighs a thousandth in the merge
 _MAX_CHAIN = 1024  # deltas behind a keyframe: the manifest allows no more
+_MAX_TAUGHT = 4096  # authors remembered as followed at some time
 _MAX_BROKEN = 1024  # updates remembered as broken: a forgotten one is found broken again
 
 
@@ -68,6 +69,7 @@ class Following:
         self.replicas: dict[bytes, Replica] = {}
         self.news: dict[bytes, News] = {}
         self.redraws = 0
+        self.ever = BoundedDict[bytes, None](_MAX_TAUGHT)  # who has been followed
         self._followed: dict[bytes, None] = {}
         self._next_redraw: int | None = None
         self._successors: dict[bytes, News] = {}  # by followed author: the keyframe that takes its place
@@ -91,7 +93,7 @@ class Following:
                 continue
             if successor:
                 del self._followed[author], self.replicas[author], self._successors[author]
-                self._followed[successor] = None
+                self._followed[successor] = self.ever[successor] = None
                 self.redraws += 1
                 self._next_redraw = None  # one that costs a whole chain can wait
             self.replicas[successor or author] = replica
@@ -129,6 +131,7 @@ class Following:
         room = self.most - len(keep)
         keep += others if len(others) <= room else self.rng.sample(others, room)
         self._followed = dict.fromkeys(keep)
+        self.ever.update(self._followed)
         self._successors = {a: news for a, news in self._successors.items() if a in self._followed}
         self.replicas = {author: self.replicas[author] for author in keep if author in self.replicas}
 

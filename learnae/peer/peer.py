@@ -24,6 +24,7 @@ from learnae.peer.learning.merging import Merging
 from learnae.peer.learning.settling import Settled, Settling
 from learnae.peer.learning.training import ENDLESS, PRIVATE_STEPS, Training
 from learnae.peer.learning.trajectory import Trajectory
+from learnae.peer.members.accusing import Accuser
 from learnae.peer.members.records_here import open_gate
 from learnae.peer.own_chain import OwnChain
 from learnae.peer.publisher import Publisher
@@ -140,6 +141,7 @@ class Peer:
     settling: Settling
     founding: Founding
     archive: Archive | None
+    accuser: Accuser
     steward: "Steward | None"  # None in an open swarm
     sums: "MaskedSums | None" = None  # where summaries are masked
 
@@ -410,14 +412,11 @@ class Peer:
             self.publisher.introduce()
 
     def _accuse(self) -> None:
-        """Publish evidence against each equivocating author; once, but for one that forks again when it is excused."""
-        for author in [author for author in self.view.to_accuse if self.own.may_speak()]:
-            if self.own.needs_checkpoint:  # nothing else would be attached
+        """Publish evidence where it is this peer's turn."""
+        for evidence in self.accuser.due(self.following.live(self.ports.clock.now()), self.view.summaries):
+            if self.own.needs_checkpoint or not self.own.may_speak():  # nothing else would be attached
                 return
-            said = self.view.accused.get(author, [])
-            if not said or (self.tangle.is_banned(author) and not any(map(self.tangle.bans, said))):
-                self.publisher.accuse(self.view.to_accuse[author])
-            del self.view.to_accuse[author]  # not before: the disk may have taken nothing
+            self.publisher.accuse(evidence)
 
     def _sum(self) -> None:
         """Say what is due of masked sums; none of it is a checkpoint."""
@@ -647,7 +646,7 @@ def compose_peer(
         manifest, ports, options, errors, traffic, replication, following, own, catching_up,
         frames, merging, training, view, publisher, forgetting,
         Cadence(options.publish), Settling(0 if is_private else options.patience), Founding(clock, ports.gossip),
-        archive, steward, sums,
+        archive, Accuser(tangle, following, clock), steward, sums,
     )  # fmt: skip
     peer.start(is_back, is_first)
     return peer

@@ -246,23 +246,25 @@ def test_people_see_that_nothing_is_published_until_something_is(monkeypatch: py
 
 def test_what_was_merged_and_whom_to_accuse_outlast_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = ticked(2)
+    liar = machine.other()
     publish = machine.peer.publisher._commit
 
     def full(*_: object, **__: object) -> Cid:
         raise NotWrittenError("no space left")
 
     machine.peer.merging.unsaid = (b"12345678",)
-    found = Evidence(b"x" * 32, Cid.of(DAG_CBOR, b"one"), Cid.of(DAG_CBOR, b"other"))
     monkeypatch.setattr(machine.peer.publisher, "_commit", full)
     with pytest.raises(NotWrittenError):
         machine.tick()
-    machine.peer.view.to_accuse[found.author] = found
+    machine.has_followed(liar)
+    for time in (NOW, NOW + 1):
+        machine.peer.tangle.attach(machine.other().say(time=time), machine.clock.now())
     with pytest.raises(NotWrittenError):
         machine.tick()
     monkeypatch.setattr(machine.peer.publisher, "_commit", publish)
     machine.tick()
     evidence, update = sorted(machine.said(), key=lambda message: message.seq)[-2:]
-    assert evidence.body.author == found.author
+    assert evidence.body.author == liar.author
     assert update.body.merged == (b"12345678",)
     machine.tick()
     assert machine.said()[-1].body.merged == ()
@@ -408,6 +410,7 @@ def test_a_lost_state_is_continued_where_somebody_has_equivocated() -> None:
     machine.state = MemoryStateStore()
     machine.heads_again()
     machine.boot()
+    machine.has_followed(machine.other())
     machine.tick(2)
     assert seqs(machine.said()) == list(range(8))
 
@@ -688,6 +691,7 @@ def test_large_losses_do_not_stop_a_peer() -> None:
 
 def test_evidence_is_published_once_and_the_author_is_left_out() -> None:
     machine = Machine()
+    machine.has_followed(machine.other())
     one, two = machine.other().say(time=NOW), machine.other().say(time=NOW + 1)
     machine.tick()
     machine.receive(one, two)
@@ -710,6 +714,7 @@ def test_evidence_is_published_once_and_the_author_is_left_out() -> None:
 
 def test_evidence_is_not_published_again_after_a_restart() -> None:
     machine = Machine()
+    machine.has_followed(machine.other())
     machine.receive(machine.other().say(time=NOW), machine.other().say(time=NOW + 1))
     machine.tick(2)
     machine.boot()
@@ -729,6 +734,7 @@ def test_a_newcomer_joins_also_where_somebody_has_equivocated() -> None:
 
 def test_evidence_waits_until_the_clock_has_come_up() -> None:
     machine = ticked(3)
+    machine.has_followed(machine.other())
     machine.clock.time -= 3 * 60_000
     machine.receive(machine.other().say(time=NOW), machine.other().say(time=NOW + 1))
     machine.tick()
@@ -741,6 +747,7 @@ def test_evidence_waits_until_the_clock_has_come_up() -> None:
 
 def test_who_forks_again_once_it_is_excused_is_accused_again() -> None:
     machine = ticked(3)
+    machine.has_followed(machine.other())
     other = machine.other()
     accusations = lambda: [message.body for message in machine.said() if isinstance(message.body, Evidence)]  # noqa: E731
     machine.receive(other.say(), *other.fork(1))
