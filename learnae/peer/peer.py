@@ -2,7 +2,7 @@
 
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -152,6 +152,7 @@ class Peer:
         self._has_start = False
         self.is_private = self.options.privacy() is not None
         self._shown: int | None = None  # uptime of the last announcement
+        self.unmerged: dict[str, Any] = {}
         self._held_back = ""  # why no update was published though one was due
 
     def start(self, is_back: bool, is_first: bool = False) -> None:
@@ -219,7 +220,7 @@ class Peer:
             self.sums.take(outcome.attached, self.ports.clock.now())
         elif self.options.lessons and self.view.has_new_summaries:
             self.view.has_new_summaries = False
-            self.options.lessons.note(self.view.summaries)
+            self.options.lessons.note(self.view.believed())
         if self.archive:
             self.archive.collect(outcome.attached, self.ports.clock.uptime())
         self.following.advance(self.ports.clock.now())
@@ -256,6 +257,24 @@ class Peer:
         """Save weights and optimiser too, as before a planned stop; raises NotWrittenError."""
         if self.own.last is not None:
             self.publisher.save(self.own.last)
+
+    def leave_out(self, authors: Iterable[bytes]) -> None:
+        """Merge nothing of these authors, and of no others, from now on; their messages are passed on all the same."""
+        self.view.leave_out(frozenset(authors).difference([self.author]))
+
+    def go_back(self, vector: Vector, held: frozenset[bytes]) -> None:
+        """Go on from weights (count,) of earlier, which those of ``held`` authors have gone into.
+
+        The optimiser begins anew; steps, and what they have cost, stay counted. The next update is a checkpoint. Raises
+        NotWrittenError.
+        """
+        now = self.ports.clock.now()
+        self.merging.go_back(vector, held, now)
+        self.frames.go_back(vector)
+        self.training.taken = 0
+        self.settling.wake()
+        self.training.evaluate(self.merging.estimate)
+        self.save()
 
     # -- before the first message
 
@@ -491,8 +510,8 @@ class Peer:
         ``privacy`` what of differential privacy is spent (bodies.PrivacySpent), None without any; ``unmeasured`` why
         there is neither accuracy nor loss, and until when; ``held_back`` why no update is published (ReleaseFloor);
         ``membership`` is open, or whether this peer may speak, and what it waits for;
-        ``sums``, where summaries are masked, where it stands with these; ``muted``, where replicas are judged, which
-        peers' are not merged now, and why.
+        ``sums``, where summaries are masked, where it stands with these; ``muted`` whose weights are not merged now,
+        and why; ``unmerged`` when and how this peer has gone back from what a banned one taught.
         """
         metrics, now, facts = self.training.metrics, self.ports.clock.now(), self.options.facts()
         spent = self.options.privacy()
@@ -525,7 +544,8 @@ class Peer:
             "banned": self.own.has_forked,
             "membership": self.steward.standing if self.steward else OPEN,
             **({"sums": self.sums.status()} if self.sums else {}),
-            **({"muted": self.merging.jury.status()} if self.merging.jury else {}),
+            **({"muted": muted} if (muted := self.merging.muted()) or self.merging.jury else {}),
+            **({"unmerged": self.unmerged} if self.unmerged else {}),
             "problems": self.errors.counts,
             "last_problems": self.errors.last,
             **facts,

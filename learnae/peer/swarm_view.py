@@ -21,7 +21,7 @@ class SwarmView:
     milliseconds, ``checkpoint`` that message's seq, ``summary`` the message with its last summary; ``epoch`` names the
     key epoch of what it said last of itself, empty in an open swarm. ``summaries`` holds the last of each other author:
     a checkpoint if that does not train. ``released`` is how many noisy releases what it has published counts, 0 without
-    differential privacy.
+    differential privacy. What those teach who are ``left_out``, as people or a proof say, is not taken in.
     """
 
     def __init__(
@@ -35,6 +35,7 @@ class SwarmView:
         self.has_new_summaries = False
         self.epoch = b""
         self.released = 0
+        self.left_out: frozenset[bytes] = frozenset()
         self._seq = -1  # of what ``epoch`` is about
         self._me = me
         self._following = following
@@ -57,9 +58,20 @@ class SwarmView:
                 self._note_other(message)
 
     def fits(self, author: bytes) -> bool:
-        """Return True if an author works in the role in which it was let in, as far as it has said."""
+        """Return True if an author is not left out, and works in the role in which it was let in, as far as it said."""
         profile = self.names.get(author)
+        if author in self.left_out:
+            return False
         return profile is None or self._gate.fits(author, profile.role)
+
+    def leave_out(self, authors: frozenset[bytes]) -> None:
+        """Leave out exactly these authors from now on."""
+        self.has_new_summaries |= not self.left_out.symmetric_difference(authors).isdisjoint(self.summaries)
+        self.left_out = authors
+
+    def believed(self) -> dict[bytes, Message]:
+        """Return the summaries of those who are not left out."""
+        return {author: said for author, said in self.summaries.items() if author not in self.left_out}
 
     def _check_role(self, author: bytes, profile: Profile) -> None:
         if not self._gate.fits(author, profile.role):

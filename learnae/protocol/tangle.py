@@ -152,9 +152,14 @@ class Tangle:
         """Return what proves that an author is banned, where no evidence is kept that would tell others."""
         if self._evidence.is_full(self.me):
             return
-        for author, chain in self._chains.items():
-            if chain.is_banned and author != self.me and not self._evidence.proves(author, chain.forked):
+        for author in self.banned():
+            chain = self._chains[author]
+            if author != self.me and not self._evidence.proves(author, chain.forked):
                 yield chain.conflicts[max(chain.conflicts)]
+
+    def banned(self) -> list[bytes]:
+        """Return the authors who have equivocated, and have not declared it."""
+        return [author for author, chain in self._chains.items() if chain.is_banned]
 
     def forked(self, author: bytes) -> int:
         """Return the seq below which the author has declared a fork; 0 without one."""

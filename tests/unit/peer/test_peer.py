@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from builders import COUNT, NOW, Author, identity, tiny_dataset, tiny_manifest
@@ -10,7 +12,7 @@ from learnae.peer.peer import Options
 from learnae.peer.publishing_policy import PublishPolicy
 from learnae.ports import Heard, Trained
 from learnae.protocol.announcements import Announcement, Entry
-from learnae.protocol.bodies import DELTA, KEY, Evidence, Join, Profile, Update
+from learnae.protocol.bodies import DELTA, KEY, Evidence, FrameHeader, Join, Profile, Update
 from learnae.protocol.limits import HOUR, Limits
 from learnae.simulation.in_memory import MemoryStateStore
 from learnae.simulation.network import Weather
@@ -598,14 +600,17 @@ BAD_FRAMES = {
     "too large": {"data": frame_of(1, 2, 1e9)},
     "short": {"data": frame_of(1, 2)},
     "wrong count": {"data": frame_of(1, 2, 3, 4), "count": 4},
+}
+DOUBTFUL_FRAMES = {
     "delta on nothing": {"data": frame_of(1, 2, 3), "kind": DELTA},
+    "a codec of tomorrow": {"data": b"12", "frame": FrameHeader(KEY, "q2", COUNT, None).to_fields()},
 }
 
 
-@pytest.mark.parametrize("name", BAD_FRAMES)
-def test_bad_frames_of_another_are_counted_and_healed_by_its_next_keyframe(name: str) -> None:
-    machine, case = Machine(), dict(BAD_FRAMES[name])
-    author, data = machine.other(), case.pop("data")
+def hear_a_bad_frame(machine: Machine, case: dict[str, Any]) -> Author:
+    """Let a machine hear it, and then a good one of the same author."""
+    case, author, good = dict(case), machine.other(), frame_of(1, 2, 3)
+    data = case.pop("data")
     base = author.say().cid if case.get("kind") == DELTA else None
     if author.last is not None:
         machine.receive(author.last)
@@ -613,16 +618,29 @@ def test_bad_frames_of_another_are_counted_and_healed_by_its_next_keyframe(name:
     machine.receive(bad, blocks=[data])
     machine.tick(3)
     assert bad.cid in machine.peer.tangle
-    assert machine.problems() == {"FrameError": 1}
     assert machine.peer.status()["following"] == 0
     assert machine.peer.status()["seq"] == 3
     assert np.isfinite(machine.peer.estimate()).all()
-
-    good = frame_of(1, 2, 3)
     machine.receive(update_of(author, good), blocks=[good])
     machine.tick()
+    return author
+
+
+@pytest.mark.parametrize("name", DOUBTFUL_FRAMES)
+def test_frames_that_this_peer_cannot_decode_are_counted_and_healed_by_the_next_keyframe(name: str) -> None:
+    machine = Machine()
+    author = hear_a_bad_frame(machine, DOUBTFUL_FRAMES[name])
     assert machine.peer.following.replicas[author.author].vector.tolist() == [1, 2, 3]
     assert machine.problems() == {"FrameError": 1}
+
+
+@pytest.mark.parametrize("name", BAD_FRAMES)
+def test_who_signs_a_frame_that_no_peer_can_decode_is_merged_no_more(name: str) -> None:
+    machine = Machine()
+    author = hear_a_bad_frame(machine, BAD_FRAMES[name])
+    assert machine.peer.following.offences.keys() == {author.author}
+    assert not machine.peer.following.replicas
+    assert machine.problems() == {"BrokenFrameError": 1}
 
 
 def test_blocks_that_never_come_do_not_stop_a_peer() -> None:
