@@ -90,9 +90,12 @@ def _wrist() -> tuple[Manifest, list[Rows], Rows]:
 
 
 def _proxy(shown: Sequence[Rows], rng: np.random.Generator) -> Rows:
+    return proxy_of(_wrist()[0], shown, rng)
+
+
+def proxy_of(manifest: Manifest, shown: Sequence[Rows], rng: np.random.Generator) -> Rows:
     """Draw rows from summaries with the noise that peers add by default."""
-    manifest, said = preset("wrist", 1), {}
-    layout = layout_of(manifest)
+    said, layout = {}, layout_of(manifest)
     assert layout is not None
     for index, rows in enumerate(shown):
         data = Dataset(manifest.model, manifest.objective)
