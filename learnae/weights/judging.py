@@ -19,6 +19,7 @@ from learnae.weights.merge import NO_MOMENTS, Moments, Vote, between, consensus,
 LossOf = Callable[[Vector], float]  # of weights (n,): the mean over the proxy set, each row's capped
 _COORDINATES = 512  # that movements are told by: each peer draws its own, and tells no other
 _FEWEST = 3  # others: of two that differ it is not told which does harm
+_FEWEST_HARMFUL = 2  # one alone does little, and is mostly an honest peer that differs
 PACE = 0.2  # of the moving averages of harm and suspicion
 
 
@@ -178,11 +179,10 @@ class Judge:
             without = self.loss_of(between(mean, vote.vector, -weight / (1 - weight), self.moments))
             before = self._harm.get(author, 0.0)
             self._harm[author] = before + PACE * (loss - without - before)
-        return {
-            author: f"without it the mean of all has been better by {self._harm[author]:.3f}"
-            for author, _ in others
-            if self._harm.get(author, 0.0) > self.policy.harm
-        }
+        found = [author for author, _ in others if self._harm.get(author, 0.0) > self.policy.harm]
+        if len(found) < _FEWEST_HARMFUL:
+            return {}
+        return {author: f"without it the mean of all has been better by {self._harm[author]:.3f}" for author in found}
 
     def _mean_loss(self, own: Vote, others: Sequence[tuple[bytes, Vote]], half_life: int, now: int) -> float:
         return self.loss_of(consensus([own, *(vote for _, vote in others)], half_life, now, self.moments))
