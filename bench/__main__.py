@@ -24,7 +24,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("build/bench"), help="where RACE.json is written")
     parser.add_argument("--rows", type=int, default=0, metavar="N", help="learners: an epoch of N rows, on a CPU too")
     parser.add_argument(
-        "--part", default="", metavar="NAME", help="age, members, privacy: only the part NAME, a file of that folder"
+        "--part",
+        default="",
+        metavar="NAME",
+        help="age, attacks, members, privacy: only the part NAME, a file of that folder",
     )
     options = parser.parse_args()
     race = Race(options.race, options.quick, rows=options.rows, part=options.part)

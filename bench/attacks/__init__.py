@@ -1,9 +1,15 @@
 """Liars in a swarm: what each kind costs the others, with each rule of merging."""
 
-from bench.attacks import table
+from collections.abc import Callable
+
+from bench.attacks import table, uneven
 from bench.harness import Race
+
+PARTS: dict[str, Callable[[Race], None]] = {"table": table.run, "uneven": uneven.run}
 
 
 def run(race: Race) -> None:
-    """Run all parts."""
-    table.run(race)
+    """Run all parts, or the one that ``race.part`` asks for."""
+    for name, part in PARTS.items():
+        if race.part in ("", name):
+            part(race)

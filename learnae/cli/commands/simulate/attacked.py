@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from learnae.samples.time_column import USUAL_COLUMNS
 from learnae.simulation.attacks import HONEST, LIES
 from learnae.swarm.directory import find_swarm, read_manifest
 from learnae.swarm.manifest import Manifest
-from learnae.swarm.presets import preset
+from learnae.swarm.presets import MOTION, preset
 from learnae.weights.merge import RULES
 
 if TYPE_CHECKING:
@@ -60,10 +61,9 @@ def run(options: argparse.Namespace) -> int:
     people = _people(manifest, options)
     plan = attacked.Plan(HONEST, options.peers, options.liars, options.minutes, options.seed, options.adaptive)
     with _progress(options.json) as say:
-        absent = attacked.run(manifest, people, plan, absent=True, say=lambda done: say("without the liars", done))
+        absent = attacked.run(manifest, people, plan, absent=True, say=partial(say, "without the liars"))
         found = {
-            kind: attacked.run(manifest, people, replace(plan, kind=kind), say=lambda done, kind=kind: say(kind, done))
-            for kind in kinds
+            kind: attacked.run(manifest, people, replace(plan, kind=kind), say=partial(say, kind)) for kind in kinds
         }
     if options.json:
         print_json(_fields(manifest, plan, absent, found))
@@ -118,7 +118,7 @@ def _people(manifest: Manifest, options: argparse.Namespace) -> list[Dataset]:
     if options.data is not None:
         own = rows_of(manifest, options.data, options.label or USUAL_COLUMNS.label)
         people = people_of(manifest, own.rows, own.targets, options.peers)
-    elif manifest.features is not None and manifest.features.channels == preset(_DEMO, 0).features.channels:
+    elif manifest.features is not None and manifest.features.channels == MOTION:
         people = demo_people(manifest, options.peers)
     else:
         raise ConfigurationError(f"the demo's rows do not fit the swarm {manifest.name}", "give --data FILE")
