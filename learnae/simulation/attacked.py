@@ -133,7 +133,8 @@ def run(
         if late and second == seconds // 2:
             for index in range(len(honest), members):
                 simulation.restart(index)
-        simulation.run(_SECOND)
+        with np.errstate(all="ignore"):  # of those who merge what has gone far off
+            simulation.run(_SECOND)
         watch.look()
         say((second + 1) / seconds)
     return watch.outcome(manifest, people, plan.kind)

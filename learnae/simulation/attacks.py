@@ -18,7 +18,8 @@ _BIAS = -3.0  # of one class's last bias
 _STRONGER = -3.0  # times the honest mean update
 _INNER = -0.6  # likewise: the inner product with it is negative, and small
 _SPREADS = 1.5  # standard deviations that a little is
-_TRIES = 6  # of an adaptive liar: its strength is found to 1/64
+_HALVINGS = 10  # of an adaptive liar's strength, until it is merged
+_TRIES = 3  # between that and twice as much
 _TRIGGER = 4.0  # of the first column: no honest row is near it
 BACKDOOR_CLASS = 0
 
@@ -175,7 +176,8 @@ def adapt(lie: Vector, honest: Sequence[Vector], loss_of: LossOf, liars: int) ->
 
     if is_merged(1.0):
         return lie
-    low, high = 0.0, 1.0
+    low = next((share for k in range(1, _HALVINGS) if is_merged(share := 2.0**-k)), 0.0)
+    high = 2 * low or 2.0**-_HALVINGS
     for _ in range(_TRIES):
         middle = (low + high) / 2
         low, high = (middle, high) if is_merged(middle) else (low, middle)

@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 
 from learnae.adapters.composite.metered import MeteredStore
+from learnae.errors import EquivocationError
 from learnae.ipld.cid import Cid
 from learnae.membership.sealing import Secrets
 from learnae.models.dataset import Dataset
@@ -204,11 +205,17 @@ class Simulation:
     def _turn(self, member: Member) -> None:
         if member.host.index not in self.network.down:
             if self._training:
-                member.peer.tick()
+                self._tick(member)
             else:
                 member.peer.hear()
                 member.peer.replication.announce()
         self.schedule(member)
+
+    def _tick(self, member: Member) -> None:
+        try:
+            member.peer.tick()
+        except EquivocationError:  # its program ends
+            self.crash(member.host.index)
 
     def listen(self, member: Member) -> None:
         """Let a member listen between its ticks from now on, as often as the setting says."""
