@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 
 from learnae.adapters.composite.metered import MeteredStore
+from learnae.errors import EquivocationError
 from learnae.ipld.cid import Cid
 from learnae.membership.sealing import Secrets
 from learnae.models.dataset import Dataset
@@ -22,7 +23,7 @@ from learnae.peer.peer import Options, Peer, Ports, compose_peer
 from learnae.peer.publishing_policy import PublishPolicy
 from learnae.peer.summaries.lessons import Lessons
 from learnae.peer.summaries.releasing import Releasing
-from learnae.ports import Learner, Traffic
+from learnae.ports import Clock, Learner, Traffic
 from learnae.privacy.clipping import NormClip
 from learnae.privacy.floors import Floors, ReleaseFloor
 from learnae.privacy.spent import PrivacySpent
@@ -94,7 +95,8 @@ class Member:
         learner = simulation.learner(manifest, self._data, np.random.default_rng(seed))
         traffic, gossip = Traffic(), MemoryGossip(self.host, simulation.setting.fanout)
         store = MeteredStore(MemoryBlockStore(self.host), traffic, manifest.start)
-        ports = Ports(store, gossip, learner, self._state, SilentMonitor(), simulation.clock)
+        clock = simulation.clock_of(self._index, simulation.clock)
+        ports = Ports(store, gossip, learner, self._state, SilentMonitor(), clock)
         setting = simulation.setting
         options = Options(
             f"peer-{self._index}",
@@ -130,7 +132,8 @@ class Simulation:
     """Peers that train in virtual time; everything that happens follows from ``setting.seed``.
 
     In a sealed swarm ``secrets`` gives what the member of a number has, None for what records tell it; salts and new
-    secrets there follow from nothing. ``addends`` gives what the member of a number adds to masked sums.
+    secrets there follow from nothing. ``addends`` gives what the member of a number adds to masked sums, ``clock_of``
+    the clock of one whose own goes wrong.
     """
 
     def __init__(
@@ -141,12 +144,14 @@ class Simulation:
         learner: LearnerFactory = numpy_learner,
         secrets: Callable[[int], Secrets | None] = lambda _: None,
         addends: Callable[[int], Source | None] = lambda _: None,
+        clock_of: Callable[[int, Clock], Clock] = lambda _, clock: clock,
     ) -> None:
         self.manifest = manifest
         self.learner = learner
         self.setting = setting
         self.secrets = secrets
         self.addends = addends
+        self.clock_of = clock_of
         self.clock = VirtualClock(START)
         self.network = Network(self.clock, random.Random(setting.seed), setting.weather)
         self.opener = MessageOpener(_OPENED)
@@ -200,11 +205,17 @@ class Simulation:
     def _turn(self, member: Member) -> None:
         if member.host.index not in self.network.down:
             if self._training:
-                member.peer.tick()
+                self._tick(member)
             else:
                 member.peer.hear()
                 member.peer.replication.announce()
         self.schedule(member)
+
+    def _tick(self, member: Member) -> None:
+        try:
+            member.peer.tick()
+        except EquivocationError:  # its program ends
+            self.crash(member.host.index)
 
     def listen(self, member: Member) -> None:
         """Let a member listen between its ticks from now on, as often as the setting says."""
