@@ -1,0 +1,134 @@
+"""What happens to a swarm: drawn from a seed, and made smaller one piece at a time."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from learnae.basics.overriding import override
+from learnae.errors import ConfigurationError
+from learnae.simulation.attacks import ATTACKS, HONEST
+
+SECOND = 1000
+MOST_PEERS = 8
+OPEN, INVITE = "open", "invite"
+KILL, POWER_CUT, CLOCK, FULL, PARTITION = "kill", "power-cut", "clock", "full-disk", "partition"
+EQUIVOCATE, GARBAGE, REPLAY, FLOOD, DATES = "equivocate", "garbage", "replay", "flood", "dates"
+_FAULTS = (KILL, KILL, POWER_CUT, POWER_CUT, CLOCK, FULL, PARTITION)  # a crash is what finds most
+_STRANGERS = (EQUIVOCATE, GARBAGE, REPLAY, FLOOD, DATES)
+_PEER_SECONDS = 120  # of trouble: what a seed costs follows from these
+_FUSE = 30  # disk operations: those of a tick or two
+_JUMPS = (2, 30, 90)  # seconds: within the skew, beyond it, and so far that a peer hears others first
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """At ``time`` (ms) something of a ``kind`` happens to ``peer``, or comes from a stranger, for ``length`` ms.
+
+    ``amount`` is the number of disk operations until a crash, the ms of a clock's jump, the groups of a partition.
+    """
+
+    time: int
+    kind: str
+    peer: int = 0
+    length: int = 0
+    amount: int = 0
+
+    @override
+    def __str__(self) -> str:
+        amount = f" {self.amount:+}" if self.kind == CLOCK else f" {self.amount}" if self.amount else ""
+        who = "" if self.kind == PARTITION or self.kind in _STRANGERS else f" of peer {self.peer}"
+        return f"{self.time / SECOND:7.1f} s  {self.kind}{amount}{who}, for {self.length / SECOND:.1f} s"
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A swarm of ``peers``, its rules, its network and what happens to it in the first ``seconds``.
+
+    ``lie`` is what the last peer publishes in place of its weights (attacks.ATTACKS). ``delay`` is the longest in ms,
+    ``loss`` and ``doubles`` are shares of packets, ``horizon``, ``skew`` and ``period`` ms; ``every`` updates there is
+    a keyframe.
+    """
+
+    seed: int
+    peers: int
+    seconds: int
+    membership: str = OPEN
+    horizon: int = 60 * SECOND
+    skew: int = 8 * SECOND
+    period: int = 2 * SECOND
+    every: int = 8
+    listens: bool = False
+    archive: bool = False
+    delay: int = 100
+    loss: float = 0.0
+    doubles: float = 0.0
+    lie: str = HONEST
+    events: tuple[Event, ...] = ()
+
+    def to_fields(self) -> dict[str, Any]:
+        """Return a plain map for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> Scenario:
+        """Read what ``to_fields`` returned; raises ConfigurationError."""
+        try:
+            events = tuple(Event(**event) for event in fields["events"])
+            return cls(**{**fields, "events": events})
+        except (TypeError, KeyError) as error:
+            raise ConfigurationError(f"this is no scenario: {error}", "take one that --json has printed") from error
+
+    @override
+    def __str__(self) -> str:
+        weather = f"delay to {self.delay} ms, loss {self.loss:.0%}, doubles {self.doubles:.0%}"
+        lines = [f"{self.peers} peers, {self.membership}, {self.seconds} s; {weather}; horizon {self.horizon} ms"]
+        if self.lie != HONEST:
+            lines.append(f"peer {self.peers - 1} publishes {self.lie}")
+        return "\n".join([*lines, *map(str, self.events)])
+
+
+def draw(seed: int) -> Scenario:
+    """Return the scenario of a seed."""
+    rng = random.Random(f"scenario {seed}")
+    peers = min(2 + int(rng.expovariate(0.6)), MOST_PEERS)
+    seconds = max(20, _PEER_SECONDS // peers)
+    scenario = Scenario(
+        seed,
+        peers,
+        seconds,
+        membership=rng.choice((OPEN, OPEN, INVITE)),
+        horizon=rng.choice((40, 60, 600)) * SECOND,
+        every=rng.choice((2, 8, 32)),
+        listens=rng.random() < 0.5,
+        archive=rng.random() < 0.1,
+        delay=rng.choice((100, 400, 2500)),
+        loss=rng.choice((0.0, 0.1, 0.3)),
+        doubles=rng.choice((0.0, 0.2)),
+        lie=rng.choice([kind for kind in ATTACKS if kind != HONEST]) if peers > 3 and rng.random() < 0.2 else HONEST,
+    )
+    events = [_fault(rng, scenario) for _ in range(rng.randint(0, 2 * peers))]
+    if rng.random() < 0.4:
+        events += [_stranger(rng, scenario) for _ in range(rng.randint(1, 2))]
+    return replace(scenario, events=tuple(sorted(events, key=lambda event: event.time)))
+
+
+def _fault(rng: random.Random, scenario: Scenario) -> Event:
+    time = rng.randrange(scenario.seconds * SECOND)
+    kind, peer = rng.choice(_FAULTS), rng.randrange(scenario.peers)
+    length = int(rng.choice((0.5, 3, 20)) * SECOND)
+    amount = 0
+    if kind in (KILL, POWER_CUT):
+        amount = rng.randrange(_FUSE)
+    elif kind == CLOCK:
+        amount = rng.choice((-1, 1)) * rng.choice(_JUMPS) * SECOND
+    elif kind == PARTITION:
+        amount = rng.randint(2, 3)
+    return Event(time, kind, peer, length, amount)
+
+
+def _stranger(rng: random.Random, scenario: Scenario) -> Event:
+    time = rng.randrange(scenario.seconds * SECOND)
+    return Event(time, rng.choice(_STRANGERS), 0, int(rng.choice((1, 5, 15)) * SECOND))
