@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from learnae.membership.gate import MEMBER
 from learnae.membership.ledger import Ledger
 from learnae.membership.policy import Founder, MembershipPolicy
 from learnae.membership.records import Invite, Join, prove_join
@@ -225,7 +226,7 @@ class World:
     def _invite(self) -> None:
         """Let a founder invite the last peer, and that one join; tried again while either is down or its disk full."""
         founder, joiner = self.machines[0], self.machines[-1]
-        if self._joins(joiner):
+        if not joiner.is_down and joiner.peer.steward and joiner.peer.steward.standing == MEMBER:
             return
         self.simulation.network.at(self.simulation.clock.time + SECOND, self._invite)
         if founder.is_down or joiner.is_down:
@@ -235,12 +236,9 @@ class World:
         invites = list(self._ledger(joiner).roster().invites)
         if not self._ledger(founder).roster().invites:
             self._publish(founder, Invite(key.author, 1, expires))
-        elif invites:
+        elif invites and not any(record.author == joiner.author for record in self._ledger(joiner).records()):
             proof = prove_join(key, self.simulation.manifest.swarm, joiner.author)
             self._publish(joiner, Join(joiner.identity.x25519, invites[0], proof))
-
-    def _joins(self, joiner: Machine) -> bool:
-        return not joiner.is_down and any(record.author == joiner.author for record in self._ledger(joiner).records())
 
     def _publish(self, machine: Machine, body: Invite | Join) -> None:
         with machine.living():
