@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import fields as fields_of
+from typing import Any, TypeVar
 
 from learnae.basics.overriding import override
 from learnae.errors import ConfigurationError
@@ -18,6 +19,7 @@ KILL, POWER_CUT, CLOCK, FULL, PARTITION = "kill", "power-cut", "clock", "full-di
 EQUIVOCATE, GARBAGE, REPLAY, FLOOD, DATES = "equivocate", "garbage", "replay", "flood", "dates"
 _FAULTS = (KILL, KILL, POWER_CUT, POWER_CUT, CLOCK, FULL, PARTITION)  # a crash is what finds most
 _STRANGERS = (EQUIVOCATE, GARBAGE, REPLAY, FLOOD, DATES)
+_KINDS = (KILL, POWER_CUT, CLOCK, FULL, PARTITION, *_STRANGERS)
 _PEER_SECONDS = 120  # of trouble: what a seed costs follows from these
 _FUSE = 30  # disk operations: those of a tick or two
 _JUMPS = (2, 30, 90)  # seconds: within the skew, beyond it, and so far that a peer hears others first
@@ -76,10 +78,21 @@ class Scenario:
     def from_fields(cls, fields: Mapping[str, Any]) -> Scenario:
         """Read what ``to_fields`` returned; raises ConfigurationError."""
         try:
-            events = tuple(Event(**event) for event in fields["events"])
-            return cls(**{**fields, "events": events})
+            events = tuple(_typed(Event(0, KILL), Event(**event)) for event in fields["events"])
+            scenario = _typed(cls(0, 1, 1), cls(**{**fields, "events": events}))
         except (TypeError, KeyError) as error:
             raise ConfigurationError(f"this is no scenario: {error}", "take one that --json has printed") from error
+        bounds = {
+            "peers": (1, MOST_PEERS),
+            "seconds": (1, 3600),
+            "period": (100, 60_000),
+            "every": (1, 1024),
+            "delay": (10, 60_000),
+        }
+        for name, (least, most) in bounds.items():
+            if not least <= (value := getattr(scenario, name)) <= most:
+                raise ConfigurationError(f"{name} is {value} in this scenario", f"it goes from {least} to {most}")
+        return scenario
 
     @override
     def __str__(self) -> str:
@@ -90,17 +103,33 @@ class Scenario:
         return "\n".join([*lines, *map(str, self.events)])
 
 
+T = TypeVar("T", Event, Scenario)
+
+
+def _typed(example: T, found: T) -> T:
+    """Return ``found``; raises TypeError if a field has another type than in ``example``, or names nothing known."""
+    for name in (field.name for field in fields_of(example)):
+        value, usual = getattr(found, name), getattr(example, name)
+        if type(value) is not type(usual):
+            raise TypeError(f"{name} is {value!r}")
+    for name, known in (("kind", _KINDS), ("membership", (OPEN, INVITE)), ("lie", ATTACKS)):
+        if getattr(found, name, next(iter(known))) not in known:
+            raise TypeError(f"{name} is {getattr(found, name)!r}, and none of {', '.join(known)}")
+    return found
+
+
 def draw(seed: int) -> Scenario:
     """Return the scenario of a seed."""
     rng = random.Random(f"scenario {seed}")
     peers = min(2 + int(rng.expovariate(0.6)), MOST_PEERS)
-    seconds = max(20, _PEER_SECONDS // peers)
+    seconds, horizon = max(20, _PEER_SECONDS // peers), rng.choice((16, 40, 600)) * SECOND
     scenario = Scenario(
         seed,
         peers,
         seconds,
         membership=rng.choice((OPEN, OPEN, INVITE)),
-        horizon=rng.choice((40, 60, 600)) * SECOND,
+        horizon=horizon,
+        skew=min(8 * SECOND, horizon // 5),
         every=rng.choice((2, 8, 32)),
         listens=rng.random() < 0.5,
         archive=rng.random() < 0.1,

@@ -29,10 +29,28 @@ def test_a_scenario_is_the_same_for_a_seed_and_is_read_as_it_was_written() -> No
     assert all(event.peer < scenario.peers for scenario in scenarios for event in scenario.events)
 
 
-@pytest.mark.parametrize("fields", [{}, {"events": [{"what": 1}]}, {**draw(1).to_fields(), "more": 1}, {"events": 7}])
-def test_what_is_no_scenario_is_refused(fields: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"more": 1},
+        {"events": 7},
+        {"events": [{"what": 1}]},
+        {"events": [{"time": 1, "kind": "flod"}]},
+        {"events": [{"time": "1", "kind": "flood"}]},
+        {"peers": "3"},
+        {"peers": 9},
+        {"period": 0},
+        {"membership": "closed"},
+        {"lie": "white"},
+    ],
+)
+def test_what_is_no_scenario_is_refused(wrong: dict[str, object]) -> None:
+    fields = draw(1).to_fields() | {"events": []}
+    assert Scenario.from_fields(fields)
+    with pytest.raises(ConfigurationError, match=r"no scenario|goes from"):
+        Scenario.from_fields(fields | wrong)
     with pytest.raises(ConfigurationError, match="no scenario"):
-        Scenario.from_fields(fields)
+        Scenario.from_fields({})
 
 
 def test_all_is_left_away_that_does_not_matter() -> None:
