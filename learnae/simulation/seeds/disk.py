@@ -5,7 +5,8 @@ Files are real, in a directory of their own, so that all readers are the product
 - of a file, what was last synced; of one that was never, any part;
 - of the names in a directory, those synced, and any number of the changes after, in their order;
 - of an SQLite database, all up to the last checkpoint, and any part of the log after it, as ``synchronous=NORMAL``
-  promises; with OFF, each page as it is or as it was when the machine started.
+  promises; with OFF, each page as it is or as it was when the machine started. Of the budget of rows, which waits for
+  each transaction, all.
 """
 
 from __future__ import annotations
@@ -18,15 +19,25 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from learnae.adapters.local.block_database import FILE
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.basics.overriding import override
 from learnae.ipld.cid import Cid
+from learnae.privacy.budget_file import FILE as BUDGET_FILE
 from learnae.system.atomic_files import Disk
 
 _PAGE_BYTES = 4096
 _ANY_NUMBER = 1 << 30  # pages
+_FULL = 2  # of SQLite's synchronous: each transaction is waited for
+
+
+class Closing(Protocol):
+    """Something with a database open."""
+
+    def close(self) -> None:
+        """Let go of it."""
 
 
 class Killed(BaseException):
@@ -49,6 +60,8 @@ class SimulatedDisk(Disk):
 
     def __init__(self, root: Path, rng: random.Random) -> None:
         self.swarm, self.peer = root / "swarm", root / "peer"
+        self.budget = self.peer / BUDGET_FILE
+        self._databases = (self.swarm / FILE, self.budget)
         self.fuse: int | None = None
         self.is_full = False
         self.operations = 0
@@ -138,24 +151,26 @@ class SimulatedDisk(Disk):
         self._booted_pages = store.path.read_bytes()
         self._synchronous = store.synchronous()
 
-    def end(self, store: DiskBlockStore | None, is_power_cut: bool) -> None:
-        """Let the process end, which had ``store`` open if it had come so far; all is closed afterwards."""
+    def end(self, store: DiskBlockStore | None, others: Iterable[Closing], is_power_cut: bool) -> None:
+        """Let the process end, which had ``store`` and ``others`` open if it had come so far; all is closed then."""
         self.fuse = None
         self._open.clear()
-        database, log = self.swarm / FILE, self.swarm / f"{FILE}-wal"
-        pages, logged = _read(database), _read(log)
-        if store is not None:
-            store.close()  # which would save what is to be lost
-        for path, data in ((database, pages), (log, logged)):
+        files = [path for name in self._databases for path in (name, _log_of(name))]
+        left = {path: _read(path) for path in files}
+        for each in (store, *others):
+            if each is not None:
+                each.close()  # which would save what is to be lost
+        for path, data in left.items():
             if data is None:
                 path.unlink(missing_ok=True)
             else:
                 path.write_bytes(data)
-        database.with_name(f"{FILE}-shm").unlink(missing_ok=True)
+        for name in self._databases:
+            name.with_name(f"{name.name}-shm").unlink(missing_ok=True)
         if is_power_cut:
-            self._cut(database, log, logged or b"")
+            self._cut()
 
-    def _cut(self, database: Path, log: Path, logged: bytes) -> None:
+    def _cut(self) -> None:
         for directory in sorted(self._changes):
             changes = self._changes[directory]
             self._settle(changes[: self._rng.randint(0, len(changes))])
@@ -164,14 +179,16 @@ class SimulatedDisk(Disk):
             file = self._durable.get(path)
             if file is None:
                 path.unlink(missing_ok=True)
-            elif path != database or file.synced is None:
+            elif path not in self._databases or file.synced is None:
                 path.write_bytes(self._left_of(file))
-        if self._synchronous < 2:
-            log.write_bytes(logged[: self._rng.randint(0, len(logged))])
-        if not self._synchronous and database.exists():
-            database.write_bytes(self._mixed(database.read_bytes()))
-        if not database.exists():
-            log.unlink(missing_ok=True)
+        blocks = self.swarm / FILE
+        if self._synchronous < _FULL and (logged := _read(_log_of(blocks))) is not None:
+            _log_of(blocks).write_bytes(logged[: self._rng.randint(0, len(logged))])
+        if not self._synchronous and (pages := _read(blocks)) is not None:
+            blocks.write_bytes(self._mixed(pages))
+        for name in self._databases:
+            if not name.exists():
+                _log_of(name).unlink(missing_ok=True)
         self._names = dict(self._durable)
 
     def _left_of(self, file: _File) -> bytes:
@@ -236,6 +253,10 @@ class DiskBlockStore(LocalBlockStore):
             with self._database.reading() as database:
                 database.execute(f"PRAGMA max_page_count = {1 if self._disk.is_full else _ANY_NUMBER}").fetchall()
             self._is_limited = self._disk.is_full
+
+
+def _log_of(database: Path) -> Path:
+    return database.with_name(f"{database.name}-wal")
 
 
 def _read(path: Path) -> bytes | None:

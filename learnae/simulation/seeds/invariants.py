@@ -94,14 +94,20 @@ def check_running(machine: Machine, machines: list[Machine]) -> None:
         raise Broken(BOUNDED, f"the disk of {name} has {blocks} blocks for {len(tangle)} messages")
 
 
-def check_restarted(machine: Machine, newest: int, steps: int) -> None:
-    """Raise Broken where a peer that has shown message ``newest`` after so many ``steps`` starts with less."""
+def check_restarted(machine: Machine, newest: int, steps: int, released: int) -> None:
+    """Raise Broken where a peer that has shown message ``newest`` after so many ``steps`` starts with less.
+
+    Or where one that has ``released`` so many private steps has paid for fewer.
+    """
     last = machine.peer.own.last
     seq = last.seq if last else -1
     if seq < newest:
         raise Broken(NOT_BACK, f"peer {machine.number} has shown message {newest}, and goes on after {seq}")
     if machine.peer.steps < steps:
         raise Broken(NOT_BACK, f"peer {machine.number} has shown {steps} steps, and goes on after {machine.peer.steps}")
+    spent = machine.peer.options.privacy()
+    if spent and spent.releases < released:
+        raise Broken(NOT_BACK, f"peer {machine.number} has released {released} steps, and paid for {spent.releases}")
 
 
 def check_end(machines: list[Machine], witness: Witness, is_one: bool, accuracy: float | None) -> None:

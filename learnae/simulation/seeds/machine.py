@@ -15,14 +15,18 @@ from learnae.basics.overriding import override
 from learnae.errors import LearnaeError, NotWrittenError
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.models.dataset import Dataset
+from learnae.models.private.private_learner import PrivateLearner
+from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.models.wrapped_learner import WrappedLearner
 from learnae.peer.peer import Peer
-from learnae.ports import BlockStore, Clock, Learner, StateStore
+from learnae.ports import BlockStore, Clock, Learner, StateStore, Trained
+from learnae.privacy.noise.gaussian import KEY_BYTES, normals_of
 from learnae.simulation.attacks import HONEST, Knowledge, forge
 from learnae.simulation.network import VirtualClock
 from learnae.simulation.seeds.disk import DiskBlockStore, Killed, SimulatedDisk
 from learnae.simulation.seeds.invariants import RUNS, Broken, Witness, check_restarted
 from learnae.simulation.simulator import Member, Simulation
+from learnae.swarm.manifest import Manifest
 from learnae.system.atomic_files import writing_to
 from learnae.system.paths import STATE_FILE
 from learnae.weights.codecs import Vector
@@ -64,6 +68,7 @@ class Machine(Member):
         witness: Witness,
         lie: str,
         is_archive: bool,
+        machines: dict[int, Machine],
     ) -> None:
         self.number = number
         self.is_archive = is_archive
@@ -73,6 +78,7 @@ class Machine(Member):
         self.is_full_until = 0
         self.crashes = 0
         self._world = simulation
+        machines[number] = self
         self._lie = lie
         self._witness = witness
         self._set_clock = SetClock(simulation.clock)
@@ -80,6 +86,8 @@ class Machine(Member):
         self._disk = SimulatedDisk(root / str(number), rng)
         self._is_power_cut, self._down_ms, self._steps = False, 0, 0
         self._opened: DiskBlockStore | None = None
+        self._budgets: list[PrivateLearner] = []
+        self._released = 0
         with writing_to(self._disk):
             super().__init__(simulation, number, data)
         self.host.blocks = _Blocks(self)
@@ -134,6 +142,15 @@ class Machine(Member):
         if self.is_honest and self._witness.see(self.number, self.author, data) and hasattr(self, "peer"):
             self._steps = max(self._steps, self.peer.steps)
 
+    def private_learner(self, manifest: Manifest, data: Dataset, rng: np.random.Generator) -> PrivateLearner:
+        """Return a learner that pays for its steps on this machine's disk."""
+        assert manifest.privacy.training is not None
+        return _Paying(self, self._disk, manifest, data, rng, self._entropy.randbytes)
+
+    def release(self, learner: PrivateLearner) -> None:
+        """Note how many steps are taken."""
+        self._released = max(self._released, learner.spent.releases)
+
     # -- what goes wrong
 
     def light(self, fuse: int, is_power_cut: bool, down_ms: int) -> None:
@@ -157,8 +174,9 @@ class Machine(Member):
 
     def close(self) -> None:
         """Let go of all files."""
-        if self._opened is not None:
-            self._opened.close()
+        for each in (self._opened, *self._budgets):
+            if each is not None:
+                each.close()
 
     def why_silent(self) -> str:
         """Return what a person would look at where this peer says nothing."""
@@ -178,7 +196,8 @@ class Machine(Member):
         self._world.crash(self.number)
         self.is_down = True
         self._world.network.trace.update(f"{self.clock.now()} dies {self.number} {self._is_power_cut}\n".encode())
-        self._disk.end(self._opened, self._is_power_cut)
+        self._disk.end(self._opened, self._budgets, self._is_power_cut)
+        self._budgets.clear()
         self._opened = None
         self._world.network.at(self._world.clock.time + self._down_ms, self._rise)
 
@@ -192,7 +211,8 @@ class Machine(Member):
         except Killed:
             self._die()
         except NotWrittenError:  # systemd tries it again
-            self._disk.end(self._opened, is_power_cut=False)
+            self._disk.end(self._opened, self._budgets, is_power_cut=False)
+            self._budgets.clear()
             self._opened = None
             self._world.crash(self.number)
             self._world.network.at(self._world.clock.time + _RETRY_MS, self._rise)
@@ -201,7 +221,40 @@ class Machine(Member):
             raise Broken(RUNS, what) from error
         else:
             self.is_down = False
-            check_restarted(self, self._witness.newest.get(self.number, -1), self._steps)
+            check_restarted(self, self._witness.newest.get(self.number, -1), self._steps, self._released)
+
+
+class _Paying(PrivateLearner):
+    """Dies before or after it pays, as the disk says."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        disk: SimulatedDisk,
+        manifest: Manifest,
+        data: Dataset,
+        rng: np.random.Generator,
+        entropy: Callable[[int], bytes],
+    ) -> None:
+        inner = NumpyLearner(
+            manifest.definition, manifest.objective, manifest.optimiser, data, manifest.training.batch, rng
+        )
+        assert manifest.privacy.training is not None
+        self._machine, self._disk = machine, disk
+        disk.step()
+        super().__init__(
+            inner, data, manifest.privacy.training, manifest.optimiser, path=disk.budget, entropy=entropy,
+            normals=lambda count: normals_of(entropy(KEY_BYTES), count),
+        )  # fmt: skip
+        machine._budgets.append(self)
+
+    @override
+    def train(self, steps: int) -> Trained:
+        self._disk.step()
+        trained = super().train(steps)
+        self._machine.release(self)
+        self._disk.step()
+        return trained
 
 
 class _Shown(DiskBlockStore):

@@ -51,7 +51,7 @@ class Scenario:
 
     ``lie`` is what the last peer publishes in place of its weights (attacks.ATTACKS). ``delay`` is the longest in ms,
     ``loss`` and ``doubles`` are shares of packets, ``horizon``, ``skew`` and ``period`` ms; ``every`` updates there is
-    a keyframe.
+    a keyframe. Updates are differentially ``private``; each peer ``settles`` when it gains nothing more.
     """
 
     seed: int
@@ -64,6 +64,8 @@ class Scenario:
     every: int = 8
     listens: bool = False
     archive: bool = False
+    private: bool = False
+    settles: bool = False
     delay: int = 100
     loss: float = 0.0
     doubles: float = 0.0
@@ -97,7 +99,9 @@ class Scenario:
     @override
     def __str__(self) -> str:
         weather = f"delay to {self.delay} ms, loss {self.loss:.0%}, doubles {self.doubles:.0%}"
-        lines = [f"{self.peers} peers, {self.membership}, {self.seconds} s; {weather}; horizon {self.horizon} ms"]
+        flags = [name for name in ("listens", "archive", "private", "settles") if getattr(self, name)]
+        what = ", ".join([f"{self.peers} peers", self.membership, *flags, f"{self.seconds} s"])
+        lines = [f"{what}; {weather}; horizon {self.horizon} ms, keyframes every {self.every}"]
         if self.lie != HONEST:
             lines.append(f"peer {self.peers - 1} publishes {self.lie}")
         return "\n".join([*lines, *map(str, self.events)])
@@ -133,11 +137,15 @@ def draw(seed: int) -> Scenario:
         every=rng.choice((2, 8, 32)),
         listens=rng.random() < 0.5,
         archive=rng.random() < 0.1,
+        private=rng.random() < 0.2,
+        settles=rng.random() < 0.2,
         delay=rng.choice((100, 400, 2500)),
         loss=rng.choice((0.0, 0.1, 0.3)),
         doubles=rng.choice((0.0, 0.2)),
         lie=rng.choice([kind for kind in ATTACKS if kind != HONEST]) if peers > 3 and rng.random() < 0.2 else HONEST,
     )
+    if scenario.lie != HONEST:  # private learners say what they say
+        scenario = replace(scenario, private=False)
     events = [_fault(rng, scenario) for _ in range(rng.randint(0, 2 * peers))]
     if rng.random() < 0.4:
         events += [_stranger(rng, scenario) for _ in range(rng.randint(1, 2))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 from learnae.simulation.attacks import HONEST
 from learnae.simulation.seeds.scenario import OPEN, Scenario
@@ -11,8 +12,11 @@ from learnae.simulation.seeds.world import Outcome, play
 
 _MOST_TRIES = 120  # scenarios played: about a minute
 _LEAST_SECONDS = 5
-_CALMER = ({"loss": 0.0}, {"doubles": 0.0}, {"delay": 100}, {"lie": HONEST}, {"listens": False}, {"archive": False},
-           {"membership": OPEN})  # fmt: skip
+_FLAGS = ("listens", "archive", "private", "settles")
+_CALMER: tuple[dict[str, Any], ...] = (
+    {"loss": 0.0}, {"doubles": 0.0}, {"delay": 100}, {"lie": HONEST}, {"membership": OPEN},
+    *({flag: False} for flag in _FLAGS),
+)  # fmt: skip
 
 
 def shrink(

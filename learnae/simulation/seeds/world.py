@@ -19,6 +19,7 @@ from learnae.models.dataset import Dataset
 from learnae.models.optimisers import OptimiserPolicy
 from learnae.models.reference.numpy_learner import evaluate
 from learnae.ports import Learner
+from learnae.privacy.policy import PrivacyPolicy, TrainingPrivacy
 from learnae.protocol.identity import Identity
 from learnae.protocol.limits import HOUR, Limits
 from learnae.simulation.attacks import HONEST
@@ -49,6 +50,7 @@ _GRACE = 10 * SECOND
 _SPEAK_SECONDS = 150  # until all publish again: hearing first takes 12 to 20 s, for own messages that are claimed 50
 _CALM_SECONDS = 6  # in which what was published last is fetched
 _SETTLE_SECONDS = 60
+_PATIENCE = 4  # updates without a gain
 _TRAINED_STEPS = 40  # of each peer, before the model is expected to be good
 _WHERE = Path("/dev/shm")  # noqa: S108 - memory, where there is such a place
 
@@ -94,11 +96,13 @@ class World:
         self.witness = Witness()
         self._rng = random.Random(f"world {scenario.seed}")
         self._second = 0
+        self._booting: dict[int, Machine] = {}  # as they are made
         manifest = _manifest(scenario)
         self._data = [_dataset(manifest, scenario.seed, number) for number in range(scenario.peers)]
         setting = Setting(
             seed=scenario.seed,
             period=scenario.period,
+            patience=_PATIENCE if scenario.settles else 0,
             listen=scenario.period // 4 if scenario.listens else 0,
             weather=Weather((10, scenario.delay), scenario.loss, scenario.doubles),
         )
@@ -142,6 +146,8 @@ class World:
         """Return True until a peer has said something new, on which others can stand."""
         newest = self.witness.newest
         has_spoken = newest.get(machine.number, -1) > before.get(machine.number, -1) and not machine.is_down
+        if not machine.is_down and machine.peer.settling.since is not None:
+            has_spoken = True  # it has nothing to add
         return not has_spoken or machine.peer.catching_up.since is not None or machine.peer.own.needs_checkpoint
 
     def outcome(self, broken: str = "", detail: str = "") -> Outcome:
@@ -255,9 +261,14 @@ class World:
     def _machine(self, root: Path, simulation: Simulation, number: int, data: Dataset) -> Machine:
         scenario = self.scenario
         lie = scenario.lie if number == scenario.peers - 1 and scenario.peers > 1 else HONEST
-        return Machine(simulation, number, data, root, self.witness, lie, scenario.archive and number == 0)
+        return Machine(
+            simulation, number, data, root, self.witness, lie, scenario.archive and number == 0, self._booting
+        )
 
     def _learner(self, manifest: Manifest, data: Dataset, rng: np.random.Generator) -> Learner:
+        number = next(index for index, each in enumerate(self._data) if each is data)
+        if self.scenario.private:
+            return self._booting[number].private_learner(manifest, data, rng)
         learner = numpy_learner(manifest, data, rng)
         is_liar = self.scenario.lie != HONEST and data is self._data[-1]
         return LyingLearner(learner, self.scenario.lie, self._weights, rng) if is_liar else learner
@@ -272,7 +283,7 @@ class World:
 
     def _accuracy(self) -> float | None:
         """Return the lowest accuracy of an honest estimate; None if it says nothing."""
-        if self.scenario.lie != HONEST or self._strangers:
+        if self.scenario.lie != HONEST or self._strangers or self.scenario.private:
             return None
         if min(machine.peer.steps for machine in self.honest) < _TRAINED_STEPS:
             return None
@@ -303,6 +314,7 @@ def _manifest(scenario: Scenario) -> Manifest:
         codec=FramePolicy(every=scenario.every),
         limits=Limits(horizon=scenario.horizon, skew=scenario.skew, grace=_GRACE),
         membership=membership,
+        privacy=PrivacyPolicy(TrainingPrivacy(epsilon=8.0, releases=1000)) if scenario.private else PrivacyPolicy(),
     )
 
 

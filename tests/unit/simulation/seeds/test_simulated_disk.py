@@ -32,7 +32,7 @@ class Computer:
         return store
 
     def again(self, is_power_cut: bool) -> None:
-        self.disk.end(self.store, is_power_cut)
+        self.disk.end(self.store, (), is_power_cut)
         self.store = self.open()
 
     @contextmanager
