@@ -84,6 +84,12 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o644, durable: bool = Tru
             _disk.get().sync_directory(path.parent)
 
 
+def wait_for(path: Path) -> None:
+    """Wait until the file that is at ``path``, written atomically, is on the disk; raises NotWrittenError."""
+    with writing(path):
+        _disk.get().sync_directory(path.parent)
+
+
 def check_target(path: Path, suffixes: Iterable[str], hint: str = "") -> None:
     """Raise ConfigurationError unless a requested file has one of ``suffixes`` and an existing directory."""
     if path.suffix not in suffixes:

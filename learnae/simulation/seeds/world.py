@@ -178,7 +178,7 @@ class World:
             self.simulation.settle(SECOND)
         if len(set(sets)) > 1:
             counts = ", ".join(str(len(each)) for each in sets)
-            raise Broken(AGREES, f"after {_SETTLE_SECONDS} s peers know {counts} messages of each other")
+            raise Broken(AGREES, f"after {_SETTLE_SECONDS} s peers know {counts} newest messages and banned keys")
         raise Broken(FRAMES, f"after {_SETTLE_SECONDS} s {behind}")
 
     def _behind(self) -> str:
@@ -192,12 +192,14 @@ class World:
         return ""
 
     def _known(self) -> list[frozenset[object]]:
-        """Return the newest messages of all honest peers that each of them knows."""
-        authors = {machine.author for machine in self.honest}
-        return [
-            frozenset((author, entry.head) for author, entry in machine.peer.tangle.entries() if author in authors)
-            for machine in self.honest
-        ]
+        """Return the newest messages that each honest peer knows, and whom it has banned."""
+        strangers = [stranger.author for stranger in self._strangers]
+        known = []
+        for machine in self.honest:
+            tangle = machine.peer.tangle
+            banned = [author for author in strangers if tangle.is_banned(author)]
+            known.append(frozenset((*banned, *((author, entry.head) for author, entry in tangle.entries()))))
+        return known
 
     # -- what happens
 

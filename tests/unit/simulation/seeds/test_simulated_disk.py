@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from learnae.adapters.local.state_store import LocalStateStore
 from learnae.errors import NotWrittenError
 from learnae.ipld.cid import RAW, Cid
 from learnae.simulation.seeds.disk import DiskBlockStore, Killed, SimulatedDisk
@@ -84,6 +85,19 @@ def test_a_killed_process_loses_nothing_that_it_has_written(tmp_path: Path) -> N
     computer.again(is_power_cut=False)
     assert computer.file.read_bytes() == NEW
     assert computer.store.get(name) == b"a block"
+
+
+def test_a_state_that_was_read_is_what_a_power_cut_leaves(tmp_path: Path) -> None:
+    """The process that wrote it was killed before it waited, and the next one goes on from it."""
+    for seed in range(20):
+        computer = Computer(tmp_path, seed)
+        with computer.dying(OPERATIONS[True] - 1):
+            computer.write()
+        computer.again(is_power_cut=False)
+        with writing_to(computer.disk):
+            assert LocalStateStore(computer.file).load() == NEW
+        computer.again(is_power_cut=True)
+        assert computer.file.read_bytes() == NEW
 
 
 def test_after_its_end_a_process_writes_nothing_more(tmp_path: Path) -> None:
