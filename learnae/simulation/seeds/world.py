@@ -194,7 +194,7 @@ class World:
     def _known(self) -> list[frozenset[object]]:
         """Return the newest messages that each honest peer knows, and whom it has banned."""
         strangers = [stranger.author for stranger in self._strangers]
-        known = []
+        known: list[frozenset[object]] = []
         for machine in self.honest:
             tangle = machine.peer.tangle
             banned = [author for author in strangers if tangle.is_banned(author)]
