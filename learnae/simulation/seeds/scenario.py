@@ -146,7 +146,7 @@ def draw(seed: int) -> Scenario:
     )
     if scenario.lie != HONEST:  # private learners say what they say
         scenario = replace(scenario, private=False)
-    events = [_fault(rng, scenario) for _ in range(rng.randint(0, 2 * peers))]
+    events = [_fault(rng, scenario) for _ in range(rng.randint(0, 6 + peers))]
     if rng.random() < 0.4:
         events += [_stranger(rng, scenario) for _ in range(rng.randint(1, 2))]
     return replace(scenario, events=tuple(sorted(events, key=lambda event: event.time)))
