@@ -27,7 +27,7 @@ from learnae.cli.commands.members.invites import invite, uninvite
 from learnae.cli.commands.members.key import key
 from learnae.cli.commands.members.members import members
 from learnae.cli.commands.members.votes import admit, revoke
-from learnae.cli.commands.simulate import attacked
+from learnae.cli.commands.simulate.simulate import add_arguments as add_simulation_arguments
 from learnae.cli.commands.simulate.simulate import simulate
 from learnae.cli.commands.swarm.create import create
 from learnae.cli.commands.swarm.definition import MEMBERSHIPS, SETTINGS, USUAL_MEMBERSHIP
@@ -94,8 +94,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_looking(verbs)
     _add_keeping(verbs)
     _add_moving(verbs)
-    command = verbs.add_parser("simulate", help="a whole swarm in this process, in virtual time, of which some lie")
-    attacked.add_arguments(command)
+    command = verbs.add_parser("simulate", help="a whole swarm in this process, in virtual time")
+    add_simulation_arguments(command)
     _finish(command, simulate)
     command = verbs.add_parser("doctor", help="what is installed and reachable, and what to do about the rest")
     _finish(command, doctor)

@@ -9,9 +9,10 @@ from importlib import resources
 import numpy as np
 from numpy.typing import NDArray
 
+from learnae.basics.overriding import override
 from learnae.models.dataset import Dataset
 from learnae.models.reference.numpy_model import predict
-from learnae.ports import Learner
+from learnae.ports import Clock, Learner
 from learnae.protocol.identity import peer_name
 from learnae.samples.recordings import shipped_recording
 from learnae.samples.windows import Windower, add_windows
@@ -120,10 +121,11 @@ def run(
 
     members = len(honest) + len(lying)
     setting = Setting(seed=plan.seed, follow=min(members - 1, MOST_PEERS), listen=250, summaries=True)
-    simulation = Simulation(
-        manifest, [*honest, *shown], setting, learner,
-        clock_of=lambda index, clock: Ahead(clock) if lie.does == AHEAD and index >= len(honest) else clock,
-    )  # fmt: skip
+
+    def member(simulation: Simulation, index: int, data: Dataset) -> Member:
+        return (_Early if lie.does == AHEAD and index >= len(honest) else Member)(simulation, index, data)
+
+    simulation = Simulation(manifest, [*honest, *shown], setting, learner, make=member)
     crew.begin(simulation)
     watch, late = _Watch(simulation.members, len(honest)), lie.does == LATE
     for index in range(len(honest), members) if late else ():
@@ -138,6 +140,14 @@ def run(
         watch.look()
         say((second + 1) / seconds)
     return watch.outcome(manifest, people, plan.kind)
+
+
+class _Early(Member):
+    """A machine whose clock is ahead."""
+
+    @override
+    def own_clock(self, clock: Clock) -> Clock:
+        return Ahead(clock)
 
 
 def _times(does: str) -> int:

@@ -23,7 +23,7 @@ from learnae.peer.peer import Options, Peer, Ports, compose_peer
 from learnae.peer.publishing_policy import PublishPolicy
 from learnae.peer.summaries.lessons import Lessons
 from learnae.peer.summaries.releasing import Releasing
-from learnae.ports import Clock, Learner, Traffic
+from learnae.ports import BlockStore, Clock, Learner, StateStore, Traffic
 from learnae.privacy.clipping import NormClip
 from learnae.privacy.floors import Floors, ReleaseFloor
 from learnae.privacy.spent import PrivacySpent
@@ -84,9 +84,34 @@ class Member:
         self._index = index
         self._data = data
         self.identity = identity_of(simulation.setting.seed, index)
+        self.clock = self.own_clock(simulation.clock)
         self._state, self._summaries = MemoryStateStore(), MemoryStateStore()
+        self._entropy = random.Random(f"{simulation.setting.seed}/{index}/entropy")
         self.host = simulation.network.host()
         self.peer = self.boot()
+
+    def own_clock(self, clock: Clock) -> Clock:
+        """Return what this machine reads in place of the right ``clock``."""
+        return clock
+
+    def disk(self) -> tuple[BlockStore, StateStore]:
+        """Return what is kept while the machine is down."""
+        return MemoryBlockStore(self.host), self._state
+
+    def turn(self, is_training: bool) -> None:
+        """Take part; what is new is published only if all that ``is_training``."""
+        if is_training:
+            try:
+                self.peer.tick()
+            except EquivocationError:  # its program ends
+                self._simulation.crash(self._index)
+        else:
+            self.peer.hear()
+            self.peer.replication.announce()
+
+    def listen(self) -> None:
+        """Listen between two turns."""
+        self.peer.listen()
 
     def boot(self) -> Peer:
         """Make the peer from what is on the disk, at first or after a crash."""
@@ -94,9 +119,9 @@ class Member:
         seed = simulation.setting.seed * 1_000_003 + self._index
         learner = simulation.learner(manifest, self._data, np.random.default_rng(seed))
         traffic, gossip = Traffic(), MemoryGossip(self.host, simulation.setting.fanout)
-        store = MeteredStore(MemoryBlockStore(self.host), traffic, manifest.start)
-        clock = simulation.clock_of(self._index, simulation.clock)
-        ports = Ports(store, gossip, learner, self._state, SilentMonitor(), clock)
+        blocks, state = self.disk()
+        store = MeteredStore(blocks, traffic, manifest.start)
+        ports = Ports(store, gossip, learner, state, SilentMonitor(), self.clock)
         setting = simulation.setting
         options = Options(
             f"peer-{self._index}",
@@ -123,7 +148,10 @@ class Member:
         if isinstance(learner, PrivateLearner):
             options = replace(options, privacy=partial(_spent, learner), recall=learner.recall)
         secrets, opener = simulation.secrets(self._index), simulation.opener
-        peer = compose_peer(self.identity, manifest, ports, options, traffic=traffic, opener=opener, secrets=secrets)
+        peer = compose_peer(
+            self.identity, manifest, ports, options, traffic=traffic, opener=opener, secrets=secrets,
+            entropy=self._entropy.randbytes,
+        )  # fmt: skip
         self.host.previous_of = peer.tangle.previous_of
         return peer
 
@@ -131,9 +159,8 @@ class Member:
 class Simulation:
     """Peers that train in virtual time; everything that happens follows from ``setting.seed``.
 
-    In a sealed swarm ``secrets`` gives what the member of a number has, None for what records tell it; salts and new
-    secrets there follow from nothing. ``addends`` gives what the member of a number adds to masked sums, ``clock_of``
-    the clock of one whose own goes wrong.
+    In a sealed swarm ``secrets`` gives what the member of a number has, None for what records tell it. ``addends``
+    gives what the member of a number adds to masked sums. ``make`` makes each machine.
     """
 
     def __init__(
@@ -144,19 +171,18 @@ class Simulation:
         learner: LearnerFactory = numpy_learner,
         secrets: Callable[[int], Secrets | None] = lambda _: None,
         addends: Callable[[int], Source | None] = lambda _: None,
-        clock_of: Callable[[int, Clock], Clock] = lambda _, clock: clock,
+        make: Callable[[Simulation, int, Dataset], Member] = Member,
     ) -> None:
         self.manifest = manifest
         self.learner = learner
         self.setting = setting
         self.secrets = secrets
         self.addends = addends
-        self.clock_of = clock_of
         self.clock = VirtualClock(START)
         self.network = Network(self.clock, random.Random(setting.seed), setting.weather)
         self.opener = MessageOpener(_OPENED)
         self._training = True
-        self.members = [Member(self, index, data) for index, data in enumerate(datasets)]
+        self.members = [make(self, index, data) for index, data in enumerate(datasets)]
         for member in self.members:
             self.schedule(member)
             if setting.listen:
@@ -204,25 +230,15 @@ class Simulation:
 
     def _turn(self, member: Member) -> None:
         if member.host.index not in self.network.down:
-            if self._training:
-                self._tick(member)
-            else:
-                member.peer.hear()
-                member.peer.replication.announce()
+            member.turn(self._training)
         self.schedule(member)
-
-    def _tick(self, member: Member) -> None:
-        try:
-            member.peer.tick()
-        except EquivocationError:  # its program ends
-            self.crash(member.host.index)
 
     def listen(self, member: Member) -> None:
         """Let a member listen between its ticks from now on, as often as the setting says."""
 
         def turn() -> None:
             if member.host.index not in self.network.down:
-                member.peer.listen()
+                member.listen()
             self.listen(member)
 
         self.network.at(self.clock.time + self.setting.listen + self.network.rng.randint(0, 20), turn)

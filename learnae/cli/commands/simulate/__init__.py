@@ -1,1 +1,1 @@
-"""``learnae simulate``: a whole swarm in one process."""
+"""``learnae simulate``: a whole swarm in this process, in virtual time."""
