@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from learnae.adapters.composite.gossip import LOCAL, Gossips
 from learnae.adapters.composite.metered import MeteredStore
 from learnae.adapters.composite.monitor import Monitors
+from learnae.adapters.local.bans import Bans
 from learnae.adapters.local.clock import SystemClock
 from learnae.adapters.local.gossip import LocalGossip
 from learnae.adapters.local.state_store import LocalStateStore
@@ -21,6 +22,7 @@ from learnae.protocol.limits import MINUTE
 from learnae.runtime.keys_here import owner_key
 from learnae.runtime.link_set import LinkSet
 from learnae.runtime.private.shown import CommonMonitor, PrivateMonitor
+from learnae.runtime.unmerging import Unmerging
 from learnae.runtime.version_store import VersionKeeper
 from learnae.runtime.workspace import Workspace
 from learnae.system.paths import STATE_FILE, STATUS_FILE, last_status
@@ -40,6 +42,7 @@ class LinkedPeer:
     links: LinkSet
     monitor: Monitor
     versions: VersionKeeper
+    unmerging: Unmerging
     doorkeepers: tuple[Doorkeeper, ...] = ()
 
     def serve(self) -> None:
@@ -94,7 +97,8 @@ def build_peer(workspace: Workspace, learner: Learner, options: Options, links: 
     if links.exchanges and not manifest.is_sealed:  # a peer that knows the swarm's id can get its definition, too
         workspace.store.put(DAG_CBOR, manifest.to_bytes())
     keeper = VersionKeeper(workspace.directory, peer)
-    return LinkedPeer(peer, workspace, links, monitor, keeper, _doorkeepers(workspace, links, ports.clock))
+    unmerging = Unmerging(peer, Bans(workspace.swarm.directory), keeper)
+    return LinkedPeer(peer, workspace, links, monitor, keeper, unmerging, _doorkeepers(workspace, links, ports.clock))
 
 
 def _is_first(workspace: Workspace, clock: Clock) -> bool:

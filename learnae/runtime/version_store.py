@@ -3,14 +3,15 @@
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
 from learnae.adapters.local.lock import Lock
 from learnae.adapters.local.state_store import LocalStateStore
 from learnae.errors import ConfigurationError, NotWrittenError, StateError
-from learnae.peer.learning.versions import BEST, PERSONAL, Version, VersionPolicy, is_better, number_of
+from learnae.ipld.cid import Cid
+from learnae.peer.learning.versions import BEST, PERSONAL, Version, VersionPolicy, holds, is_better, number_of
 from learnae.peer.peer import Peer
 from learnae.peer.state import PeerState
 from learnae.protocol.identity import peer_name
@@ -67,6 +68,19 @@ class VersionKeeper:
             for old in self._policy.superfluous([*names, name]):
                 (self._directory / old).unlink(missing_ok=True)
 
+    def last_without(self, authors: Collection[bytes]) -> tuple[str, Version] | None:
+        """Return the newest version, and its name, that nothing of ``authors`` has gone into; None if there is none."""
+        peer = self._peer
+        return last_version_without(self._directory.parent, authors, peer.swarm, peer.estimate().shape)
+
+    def forget_best(self, authors: Collection[bytes]) -> None:
+        """Let the next estimate be the best, if something of ``authors`` has gone into this one."""
+        if self._best and any(holds(self._best.held, author) for author in authors):
+            self._best = None
+
+    def _fits(self, version: Version) -> bool:
+        return version.swarm == self._peer.swarm and version.vector.shape == self._peer.estimate().shape
+
     def _is_best(self) -> bool:
         found, best = self._peer.training.metrics, self._best
         if found is None or best is None or best.metrics is None:
@@ -80,7 +94,7 @@ class VersionKeeper:
         peer = self._peer
         merged = {peer_name(author): replica.cid for author, replica in peer.following.replicas.items()}
         vector, metrics = (peer.own_estimate() if name == PERSONAL else peer.estimate()).copy(), peer.training.metrics
-        version = Version(peer.swarm, peer.ports.clock.now(), peer.steps, metrics, merged, vector)
+        version = Version(peer.swarm, peer.ports.clock.now(), peer.steps, metrics, merged, vector, peer.merging.held)
         try:
             with writing(self._directory):
                 self._directory.mkdir(exist_ok=True, mode=0o700)
@@ -99,7 +113,27 @@ class VersionKeeper:
         except StateError as error:
             _log.warning("%s", error)
             return None
-        return best if best.swarm == self._peer.swarm and best.vector.shape == self._peer.estimate().shape else None
+        return best if self._fits(best) else None
+
+
+def last_version_without(
+    directory: Path, authors: Collection[bytes], swarm: Cid, shape: tuple[int, ...]
+) -> tuple[str, Version] | None:
+    """Return the newest version of the peer in ``directory`` that nothing of ``authors`` has gone into, and its name.
+
+    None if there is none of this ``swarm`` and ``shape``; damaged ones are passed over, and logged.
+    """
+    found = []
+    for name in version_names(directory):
+        try:
+            version = read_version(directory, name)
+        except (ConfigurationError, StateError) as error:
+            _log.warning("%s", error)
+            continue
+        is_clean = not any(holds(version.held, author) for author in authors)
+        if is_clean and (version.swarm, version.vector.shape) == (swarm, shape):
+            found.append((name, version))
+    return max(found, key=lambda entry: entry[1].time, default=None)
 
 
 def version_names(directory: Path) -> list[str]:
@@ -148,7 +182,9 @@ def roll_back(directory: Path, name: str) -> Version:
             raise ConfigurationError(f"version {name} is of another swarm", "take one of this swarm")
         vector = version.vector
         replica = None if state.replica is None else vector
-        back = replace(state, weights=vector, estimate=vector, replica=replica, update=None, learner={})
+        back = replace(
+            state, weights=vector, estimate=vector, replica=replica, update=None, learner={}, held=version.held
+        )
         LocalStateStore(directory / STATE_FILE).save(back.to_bytes())
         return version
     finally:
