@@ -11,7 +11,7 @@ from learnae.models.optimisers import OptimiserPolicy
 from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.models.reference.numpy_model import predict
 from learnae.ports import Learner
-from learnae.swarm.manifest import Manifest
+from learnae.swarm.manifest import Manifest, TrainingPolicy
 from learnae.swarm.presets import dense_config
 
 MANIFEST = Manifest(
@@ -19,6 +19,7 @@ MANIFEST = Manifest(
     dense_config(2, (), 2, "softmax"),
     "sparse_categorical_crossentropy",
     optimiser=OptimiserPolicy("sgd", learning_rate=0.3),
+    training=TrainingPolicy(batch=16),
 )
 
 
@@ -27,10 +28,27 @@ def numpy_learner(data: Dataset) -> Learner:
     return NumpyLearner(MANIFEST.definition, MANIFEST.objective, MANIFEST.optimiser, data, 16, rng)
 
 
+def tflite_learner(data: Dataset) -> Learner:
+    from agent.learning.tflite_learner import TfliteLearner
+
+    rng = np.random.default_rng(1)
+    return TfliteLearner(MANIFEST.definition, MANIFEST.objective, MANIFEST.optimiser, data, 16, rng)
+
+
 def jax_learner(data: Dataset) -> Learner:
     from trainer_node.learning.jax_learner import JaxLearner
 
     return JaxLearner.for_manifest(MANIFEST, data, np.random.default_rng(1))
+
+
+every_learner = pytest.mark.parametrize(
+    "learner",
+    [
+        numpy_learner,
+        pytest.param(tflite_learner, marks=pytest.mark.modules("ai_edge_litert", "flatbuffers")),
+        pytest.param(jax_learner, marks=pytest.mark.modules("keras", "jax")),
+    ],
+)
 
 
 def one_class(rows: int = 64) -> Dataset:
@@ -40,9 +58,7 @@ def one_class(rows: int = 64) -> Dataset:
     return data
 
 
-@pytest.mark.parametrize(
-    "learner", [numpy_learner, pytest.param(jax_learner, marks=pytest.mark.modules("keras", "jax"))]
-)
+@every_learner
 def test_a_class_of_which_there_is_no_own_row_is_learnt(learner: Callable[[Dataset], Learner]) -> None:
     data, right = one_class(), np.random.default_rng(3).normal(size=(50, 2)) + 3
     made = learner(data)
@@ -71,10 +87,11 @@ def test_own_rows_are_at_least_half_of_a_batch() -> None:
         data.teach(np.ones((4, 3)), np.ones(4))
 
 
-def test_drawn_rows_are_no_draws_of_own_ones() -> None:
+@every_learner
+def test_drawn_rows_are_no_draws_of_own_ones(learner: Callable[[Dataset], Learner]) -> None:
     data = one_class()
     data.teach(np.ones((640, 2)), np.ones(640))
     told: list[int] = []
     data.train.on_draw = lambda indices: told.append(len(indices))
-    numpy_learner(data).train(100)
+    learner(data).train(100)
     assert sum(told) == pytest.approx(100 * 16 / 2, rel=0.15)
