@@ -61,7 +61,7 @@ def one_class(rows: int = 64) -> Dataset:
 @every_learner
 def test_a_class_of_which_there_is_no_own_row_is_learnt(learner: Callable[[Dataset], Learner]) -> None:
     data = one_class()
-    right = np.random.default_rng(3).normal(size=(50, 2)) + [3, -3]  # of which own rows say nothing
+    right = np.random.default_rng(3).normal((3, -3), 1, (50, 2))  # of which own rows say nothing
     made = learner(data)
     made.load(MANIFEST.definition.initial(0))
     made.train(5)
