@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from attacked import WRIST, dataset_of, person, raw_windows, updates
 
+from bench.rigs.attacked import WRIST, dataset_of, person, raw_windows, updates
 from learnae.audit.imprint import imprint
 from learnae.models.traps.trap_check import TrapCheck
 from learnae.swarm.manifest import Manifest
