@@ -29,7 +29,7 @@ _LEAST = {(_EACH, _EXACT): 12.0, (_MASKED, 8.0): 6.0, (_MASKED, 4.0): 5.0, (_MAS
 
 def run(race: Race) -> None:
     """Measure the gain of the four, and what the four who train pay, for each epsilon and form."""
-    splits, epsilons = ([0], (8.0,)) if race.quick else ([*_TUNED, *_FRESH], _EPSILONS)
+    splits, epsilons = (_FRESH[:1], (8.0,)) if race.quick else ([*_TUNED, *_FRESH], _EPSILONS)
     kinds = [(_ALONE, FULL, _EXACT), (_EACH, FULL, _EXACT), (_EACH, DIAGONAL, _EXACT)]
     kinds += [(sharing, FULL, epsilon) for sharing in (_EACH, _MASKED) for epsilon in epsilons]
     kinds += [(_EACH, DIAGONAL, epsilon) for epsilon in epsilons[:1]]

@@ -47,6 +47,11 @@ SETTINGS: dict[str, tuple[str, type, str]] = {
         int,
         f"noisy steps that a row takes part in (default: {_USUAL_PRIVACY['releases']})",
     ),
+    "--partitions": (
+        "privacy.partitions",
+        int,
+        f"of the rows, one for each noisy step in turn (default: {_USUAL_PRIVACY['partitions']})",
+    ),
     "--clip": ("privacy.clip", float, f"norm of a row's gradient, at most (default: {_USUAL_PRIVACY['clip']})"),
 }
 USUAL_MEMBERSHIP = INVITE
