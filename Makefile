@@ -23,7 +23,7 @@ NIGHTLY ?= tests/unit/firmware_bridge/serial_link/test_serial_frames.py \
 	tests/packaging/test_extras.py tests/system/cli/test_wrong_calls.py tests/system/cli/test_bare_machine.py \
 	tests/unit/membership/test_interleavings.py tests/unit/membership/test_roster_twin.py \
 	tests/system/cli/test_long_and_old_swarms.py tests/system/cli/test_bench_smoke.py \
-	tests/system/swarm/test_old_backup.py tests/system/swarm/test_simulation.py \
+	tests/system/swarm/test_old_backup.py tests/system/swarm/test_simulation.py tests/system/swarm/test_random_seeds.py \
 	tests/fuzz tests/system/mqtt/test_dashboards.py tests/unit/firmware_bridge/senml/test_other_reader.py \
 	tests/system/swarm/test_canary.py tests/system/agent/test_masked_agents.py
 

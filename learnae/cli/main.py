@@ -27,6 +27,8 @@ from learnae.cli.commands.members.invites import invite, uninvite
 from learnae.cli.commands.members.key import key
 from learnae.cli.commands.members.members import members
 from learnae.cli.commands.members.votes import admit, revoke
+from learnae.cli.commands.simulate.simulate import add_arguments as add_simulation_arguments
+from learnae.cli.commands.simulate.simulate import simulate
 from learnae.cli.commands.swarm.create import create
 from learnae.cli.commands.swarm.definition import MEMBERSHIPS, SETTINGS, USUAL_MEMBERSHIP
 from learnae.cli.commands.swarm.features import add_parser as add_features_arguments
@@ -92,6 +94,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_looking(verbs)
     _add_keeping(verbs)
     _add_moving(verbs)
+    command = verbs.add_parser("simulate", help="a whole swarm in this process, in virtual time")
+    add_simulation_arguments(command)
+    _finish(command, simulate)
     command = verbs.add_parser("doctor", help="what is installed and reachable, and what to do about the rest")
     _finish(command, doctor)
     return parser

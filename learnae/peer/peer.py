@@ -1,6 +1,7 @@
 """The peer: it hears at each tick; a cycle of ticks is merge, train, publish. Speaks only to ports; knows no role."""
 
 import logging
+import os
 import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -602,6 +603,7 @@ def compose_peer(
     is_first: bool = False,
     gate: Gate | None = None,
     secrets: Secrets | None = None,
+    entropy: Callable[[int], bytes] = os.urandom,
 ) -> Peer:
     """Make a peer and its parts, and let it go on from its saved state; raises StateError.
 
@@ -609,7 +611,7 @@ def compose_peer(
     ``is_back`` says that this key has spoken here before, also if nothing is left of its state (CatchUp); ``is_first``,
     that no other peer of the swarm can have spoken. ``gate`` is shared with the links; without one, it is made of the
     records in the store. ``secrets`` are those that a sealed swarm's messages are read and sealed with; by default,
-    those that records tell this peer.
+    those that records tell this peer. ``entropy`` returns so many unpredictable bytes.
 
     A peer alone, in memory, publishes its name and an update, once it has heard for some seconds that it is alone:
 
@@ -637,10 +639,10 @@ def compose_peer(
     errors, traffic, clock, author = errors or ErrorLog(), traffic or Traffic(), ports.clock, identity.author
     rng, is_archive = random.Random(options.seed), options.is_archive
     gate = gate if gate is not None else open_gate(manifest, ports.store, errors)
-    steward = _steward(identity, gate, ports, errors)
-    sums = _sums(identity.author, manifest, options, errors)
+    steward = _steward(identity, gate, ports, errors, entropy)
+    sums = _sums(identity.author, manifest, options, errors, entropy)
     secrets = secrets or (steward.keyring if steward else NO_SECRETS)
-    tangle, seals = Tangle(manifest.limits, rng, author), Seals(manifest.is_sealed, secrets)
+    tangle, seals = Tangle(manifest.limits, rng, author), Seals(manifest.is_sealed, secrets, entropy)
     replication = Replicator(
         manifest.swarm, tangle, ports.store, ports.gossip, clock, errors, opener,
         is_archive=is_archive, gate=gate, seals=seals,
@@ -691,19 +693,23 @@ def _steps(manifest: Manifest, options: Options) -> int:
     return once if manifest.privacy.training else min(once, PRIVATE_STEPS)
 
 
-def _steward(identity: Identity, gate: Gate, ports: Ports, errors: ErrorLog) -> "Steward | None":
+def _steward(
+    identity: Identity, gate: Gate, ports: Ports, errors: ErrorLog, entropy: Callable[[int], bytes]
+) -> "Steward | None":
     if gate.ledger is None:
         return None
     from learnae.peer.members.steward import Steward  # noqa: PLC0415 - ciphers, for which open swarms have no use
 
-    return Steward(identity, gate, gate.ledger, ports.store, ports.clock, errors)
+    return Steward(identity, gate, gate.ledger, ports.store, ports.clock, errors, entropy)
 
 
-def _sums(author: bytes, manifest: Manifest, options: Options, errors: ErrorLog) -> "MaskedSums | None":
+def _sums(
+    author: bytes, manifest: Manifest, options: Options, errors: ErrorLog, entropy: Callable[[int], bytes]
+) -> "MaskedSums | None":
     layout = layout_of(manifest)
     if manifest.privacy.summary.sharing != MASKED or layout is None:
         return None
     from learnae.peer.masking.sums import MaskedSums  # noqa: PLC0415 - ciphers, for which other swarms have no use
 
     values, horizon = layout.groups * layout.size, manifest.limits.horizon
-    return MaskedSums(author, manifest.swarm, values, horizon, options.addend, errors)
+    return MaskedSums(author, manifest.swarm, values, horizon, options.addend, errors, entropy)

@@ -10,10 +10,11 @@ from learnae.models.optimisers import OptimiserPolicy
 from learnae.swarm.features import STATISTICS, RawWindow, WindowStatistics
 from learnae.swarm.manifest import Manifest
 from learnae.weights.frames import FramePolicy
+from learnae.weights.merge import JUDGED, MergePolicy
 
 # With eight bits a keyframe is as small as a delta: frequent ones let peers redraw whom they follow for nothing.
 _FRAMES = FramePolicy("q8", "q8", every=8)
-_MOTION = ("ax", "ay", "az", "wx", "wy", "wz")
+MOTION = ("ax", "ay", "az", "wx", "wy", "wz")
 EXERCISES = ("PEN", "ABD", "FEL", "IR", "ER", "TRAP", "ROW")
 
 
@@ -54,7 +55,7 @@ def _wrist(created: int) -> Manifest:
         created=created,
         classes=EXERCISES,
         features=WindowStatistics(
-            channels=_MOTION,
+            channels=MOTION,
             rate=50.0,
             window=100,
             hop=50,
@@ -62,6 +63,7 @@ def _wrist(created: int) -> Manifest:
             scale=tuple(scale for _, scales in rows for scale in scales for _ in range(3)),
         ),
         codec=_FRAMES,
+        merge=MergePolicy(rule=JUDGED),
         optimiser=OptimiserPolicy("momentum", learning_rate=0.03),
     )
 
@@ -89,7 +91,7 @@ def _wrist_cnn(created: int) -> Manifest:
     The constants are round figures for arm motion: accelerations in g and turn rates in rad/s. A filter sees
     0.18 s and then 0.5 s: shorter ones were 1 point worse, a third layer was no better (adr 15).
     """
-    features = RawWindow(_MOTION, 50.0, 100, 50, (0.0,) * 6, (0.5,) * 3 + (1.0,) * 3)
+    features = RawWindow(MOTION, 50.0, 100, 50, (0.0,) * 6, (0.5,) * 3 + (1.0,) * 3)
     return Manifest(
         name="wrist-cnn",
         config=convolution_config(features.shape, ((16, 9, 2), (32, 9, 2)), len(EXERCISES), "softmax"),
@@ -111,6 +113,7 @@ def _hepmass(created: int) -> Manifest:
         created=created,
         classes=("background", "signal"),
         codec=_FRAMES,
+        merge=MergePolicy(rule=JUDGED),
         optimiser=OptimiserPolicy("momentum", learning_rate=0.05),
     )
 

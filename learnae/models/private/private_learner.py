@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -63,6 +64,7 @@ class PrivateLearner(WrappedLearner):
         overlap: int = 1,
         width: int = 0,
         normals: Normals = fresh_normals,
+        entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
         """Open the budget. Raises ModelError for a model in which rows have no gradient of their own, StateError."""
         inner.clipped_sum(data.train.rows[:0], data.train.targets[:0], policy.clip)
@@ -76,7 +78,7 @@ class PrivateLearner(WrappedLearner):
         multiplier = overlap * noise_multiplier(policy.epsilon, policy.delta, policy.releases)
         own_cost = cost_of(policy.partitions, width, policy.releases)
         self._deviation = multiplier * math.sqrt(own_cost) * sensitivity(self._count)
-        self._budget = RowBudget(path, Price(1 / multiplier**2, policy.releases, policy.partitions))
+        self._budget = RowBudget(path, Price(1 / multiplier**2, policy.releases, policy.partitions), entropy)
         self._digests, self._births = np.zeros(0, np.uint64), np.zeros(0, np.int64)
         self._turns = self._budget.ledger.turns(self._digests, self._births)
         self._is_first = np.zeros(0, np.bool_)  # of rows that are alike
@@ -117,6 +119,10 @@ class PrivateLearner(WrappedLearner):
         for release in range(first, first + releases):
             self._step(release)
         return Trained(releases, PRIVATE_SAMPLES, 0.0)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._budget.close()
 
     @override
     def state(self) -> Mapping[str, NDArray[Any]]:

@@ -326,6 +326,22 @@ def test_a_crash_before_the_message_is_stored_publishes_the_same_message_later(b
     assert not machine.peer.tangle.is_banned(machine.identity.author)
 
 
+def test_a_frame_that_went_with_the_power_is_followed_by_a_keyframe_at_once() -> None:
+    """The database of blocks has lost its last transactions, the state has not."""
+    machine = ticked(4)
+    last = machine.said()[-1]
+    for name in (last.cid, *last.blocks):
+        del machine.host.blocks[name]
+    machine.boot()
+    assert machine.said()[-1] == last
+    machine.peer.settling.settle(machine.clock.now(), None)  # also if it has nothing to say
+    machine.tick(2)
+    again, *more = (message for message in machine.said() if message.seq > last.seq)
+    assert again.checkpoint
+    assert again.body.frame.kind == KEY
+    assert not any(message.checkpoint for message in more)
+
+
 def test_the_state_is_saved_before_anybody_can_see_the_message() -> None:
     machine = Machine()
     saved: list[int] = []
