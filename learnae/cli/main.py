@@ -27,6 +27,8 @@ from learnae.cli.commands.members.invites import invite, uninvite
 from learnae.cli.commands.members.key import key
 from learnae.cli.commands.members.members import members
 from learnae.cli.commands.members.votes import admit, revoke
+from learnae.cli.commands.simulate.simulate import add_arguments as add_simulation_arguments
+from learnae.cli.commands.simulate.simulate import simulate
 from learnae.cli.commands.swarm.create import create
 from learnae.cli.commands.swarm.definition import MEMBERSHIPS, SETTINGS, USUAL_MEMBERSHIP
 from learnae.cli.commands.swarm.features import add_parser as add_features_arguments
@@ -92,6 +94,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_looking(verbs)
     _add_keeping(verbs)
     _add_moving(verbs)
+    command = verbs.add_parser("simulate", help="a whole swarm in this process, in virtual time")
+    add_simulation_arguments(command)
+    _finish(command, simulate)
     command = verbs.add_parser("doctor", help="what is installed and reachable, and what to do about the rest")
     _finish(command, doctor)
     return parser
@@ -314,6 +319,8 @@ def _add_keeping(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command.add_argument("file", type=place, help="its name's end says the format; how to use the model is in it")
     command.add_argument("--peer", help="the estimate of this peer of this machine, not of the whole swarm")
     command.add_argument("--version", metavar="V", help="one that this peer has kept: best, v1, ... (learnae versions)")
+    own = "the model that serves this machine alone: nothing protects the rows in it"
+    command.add_argument("--personal", dest="version", action="store_const", const="personal", help=own)
     _finish(_with_swarm(command), export)
     command = verbs.add_parser("rollback", help="let a stopped peer go on from a version that it has kept")
     command.add_argument("version", metavar="VERSION", help="best, v1, ... (learnae versions)")

@@ -1,6 +1,7 @@
 """The peer: it hears at each tick; a cycle of ticks is merge, train, publish. Speaks only to ports; knows no role."""
 
 import logging
+import os
 import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -48,6 +49,7 @@ from learnae.swarm.manifest import OPEN, Manifest
 from learnae.weights.codecs import Vector
 
 if TYPE_CHECKING:
+    from learnae.peer.learning.personal import Personal
     from learnae.peer.masking.sums import MaskedSums, Source
     from learnae.peer.members.steward import Steward
 
@@ -85,7 +87,7 @@ class Options:
     nothing. ``addend`` gives at a time (Unix ms) what it adds to masked sums, where the manifest has these. One that
     ``is_archive`` fetches and keeps everything. ``floors`` say which updates are held back; ``update_clip`` bounds each
     as a whole, where learners cannot clip rows. ``suspicion`` says what is wrong with weights that are to be trained on
-    (Guard).
+    (Guard). ``personal`` is the model that serves this machine alone; None for the common one.
     """
 
     name: str
@@ -106,6 +108,7 @@ class Options:
     update_clip: UpdateClip | None = None
     floors: ReleaseFloor = field(default_factory=ReleaseFloor)
     suspicion: Suspicion = lambda *_: ""
+    personal: "Personal | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +212,8 @@ class Peer:
         self._show(bool(heard or self.training.taken == 0))
         self.forgetting.forget(self.own.last.cid if self.own.last else None)
         self.view.forget_absent(self.tangle)
+        if self.options.personal and self.steps:
+            self.options.personal.advance(self.estimate())
         return Tick(heard, merged, trained, published or summarised)
 
     def hear(self) -> int:
@@ -252,6 +257,11 @@ class Peer:
     def estimate(self) -> Vector:
         """Return the consensus estimate (count,): what is used, shown and exported as the swarm's model."""
         return self.merging.estimate
+
+    def own_estimate(self) -> Vector:
+        """Return the weights (count,) that serve this machine best: the consensus estimate, or the personal model."""
+        personal = self.options.personal
+        return personal.vector(self.estimate()) if personal else self.estimate()
 
     def save(self) -> None:
         """Save weights and optimiser too, as before a planned stop; raises NotWrittenError."""
@@ -511,7 +521,8 @@ class Peer:
         there is neither accuracy nor loss, and until when; ``held_back`` why no update is published (ReleaseFloor);
         ``membership`` is open, or whether this peer may speak, and what it waits for;
         ``sums``, where summaries are masked, where it stands with these; ``muted`` whose weights are not merged now,
-        and why; ``unmerged`` when and how this peer has gone back from what a banned one taught.
+        and why; ``unmerged`` when and how this peer has gone back from what a banned one taught; ``personal`` is of the
+        model for this machine alone (Personal), and shown here alone.
         """
         metrics, now, facts = self.training.metrics, self.ports.clock.now(), self.options.facts()
         spent = self.options.privacy()
@@ -546,6 +557,7 @@ class Peer:
             **({"sums": self.sums.status()} if self.sums else {}),
             **({"muted": muted} if (muted := self.merging.muted()) or self.merging.jury else {}),
             **({"unmerged": self.unmerged} if self.unmerged else {}),
+            **({"personal": self.options.personal.status()} if self.options.personal else {}),
             "problems": self.errors.counts,
             "last_problems": self.errors.last,
             **facts,
@@ -591,6 +603,7 @@ def compose_peer(
     is_first: bool = False,
     gate: Gate | None = None,
     secrets: Secrets | None = None,
+    entropy: Callable[[int], bytes] = os.urandom,
 ) -> Peer:
     """Make a peer and its parts, and let it go on from its saved state; raises StateError.
 
@@ -598,7 +611,7 @@ def compose_peer(
     ``is_back`` says that this key has spoken here before, also if nothing is left of its state (CatchUp); ``is_first``,
     that no other peer of the swarm can have spoken. ``gate`` is shared with the links; without one, it is made of the
     records in the store. ``secrets`` are those that a sealed swarm's messages are read and sealed with; by default,
-    those that records tell this peer.
+    those that records tell this peer. ``entropy`` returns so many unpredictable bytes.
 
     A peer alone, in memory, publishes its name and an update, once it has heard for some seconds that it is alone:
 
@@ -626,10 +639,10 @@ def compose_peer(
     errors, traffic, clock, author = errors or ErrorLog(), traffic or Traffic(), ports.clock, identity.author
     rng, is_archive = random.Random(options.seed), options.is_archive
     gate = gate if gate is not None else open_gate(manifest, ports.store, errors)
-    steward = _steward(identity, gate, ports, errors)
-    sums = _sums(identity.author, manifest, options, errors)
+    steward = _steward(identity, gate, ports, errors, entropy)
+    sums = _sums(identity.author, manifest, options, errors, entropy)
     secrets = secrets or (steward.keyring if steward else NO_SECRETS)
-    tangle, seals = Tangle(manifest.limits, rng, author), Seals(manifest.is_sealed, secrets)
+    tangle, seals = Tangle(manifest.limits, rng, author), Seals(manifest.is_sealed, secrets, entropy)
     replication = Replicator(
         manifest.swarm, tangle, ports.store, ports.gossip, clock, errors, opener,
         is_archive=is_archive, gate=gate, seals=seals,
@@ -680,19 +693,23 @@ def _steps(manifest: Manifest, options: Options) -> int:
     return once if manifest.privacy.training else min(once, PRIVATE_STEPS)
 
 
-def _steward(identity: Identity, gate: Gate, ports: Ports, errors: ErrorLog) -> "Steward | None":
+def _steward(
+    identity: Identity, gate: Gate, ports: Ports, errors: ErrorLog, entropy: Callable[[int], bytes]
+) -> "Steward | None":
     if gate.ledger is None:
         return None
     from learnae.peer.members.steward import Steward  # noqa: PLC0415 - ciphers, for which open swarms have no use
 
-    return Steward(identity, gate, gate.ledger, ports.store, ports.clock, errors)
+    return Steward(identity, gate, gate.ledger, ports.store, ports.clock, errors, entropy)
 
 
-def _sums(author: bytes, manifest: Manifest, options: Options, errors: ErrorLog) -> "MaskedSums | None":
+def _sums(
+    author: bytes, manifest: Manifest, options: Options, errors: ErrorLog, entropy: Callable[[int], bytes]
+) -> "MaskedSums | None":
     layout = layout_of(manifest)
     if manifest.privacy.summary.sharing != MASKED or layout is None:
         return None
     from learnae.peer.masking.sums import MaskedSums  # noqa: PLC0415 - ciphers, for which other swarms have no use
 
     values, horizon = layout.groups * layout.size, manifest.limits.horizon
-    return MaskedSums(author, manifest.swarm, values, horizon, options.addend, errors)
+    return MaskedSums(author, manifest.swarm, values, horizon, options.addend, errors, entropy)

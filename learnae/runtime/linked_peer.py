@@ -21,7 +21,7 @@ from learnae.ports import Clock, Learner, Monitor, Traffic
 from learnae.protocol.limits import MINUTE
 from learnae.runtime.keys_here import owner_key
 from learnae.runtime.link_set import LinkSet
-from learnae.runtime.private.shown import PrivateMonitor
+from learnae.runtime.private.shown import CommonMonitor, PrivateMonitor
 from learnae.runtime.unmerging import Unmerging
 from learnae.runtime.version_store import VersionKeeper
 from learnae.runtime.workspace import Workspace
@@ -80,7 +80,7 @@ def build_peer(workspace: Workspace, learner: Learner, options: Options, links: 
     options = replace(options, is_archive=workspace.is_archive)
     local = LocalGossip(workspace.swarm.directory, workspace.name, workspace.errors)
     gossip = Gossips({LOCAL: local, **links.gossips}, workspace.errors)
-    remote = links.monitors if options.privacy() is None else map(PrivateMonitor, links.monitors)
+    remote = map(CommonMonitor if options.privacy() is None else PrivateMonitor, links.monitors)
     monitor = Monitors([StatusFile(workspace.directory / STATUS_FILE), *remote])
     store = MeteredStore(workspace.store, traffic, manifest.start)
     state = LocalStateStore(workspace.directory / STATE_FILE)

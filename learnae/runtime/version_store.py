@@ -11,7 +11,7 @@ from learnae.adapters.local.lock import Lock
 from learnae.adapters.local.state_store import LocalStateStore
 from learnae.errors import ConfigurationError, NotWrittenError, StateError
 from learnae.ipld.cid import Cid
-from learnae.peer.learning.versions import BEST, Version, VersionPolicy, holds, is_better, number_of
+from learnae.peer.learning.versions import BEST, PERSONAL, Version, VersionPolicy, holds, is_better, number_of
 from learnae.peer.peer import Peer
 from learnae.peer.state import PeerState
 from learnae.protocol.identity import peer_name
@@ -41,6 +41,7 @@ class VersionKeeper:
         self._kept = monotonic()  # a version for every stretch of work, not for every start
         self._improved = float("-inf")
         self._is_kept = True  # the newest estimate
+        self._own: object = None  # the last personal model that was kept
 
     def offer(self) -> None:
         """Look at the consensus estimate after an own update, and keep it if it is the best, or if it is time."""
@@ -51,6 +52,10 @@ class VersionKeeper:
             self._best = self._keep(BEST)
         if 1000 * (now - self._kept) >= self._policy.spacing:
             self.keep_last()
+        personal = self._peer.options.personal
+        if personal and personal.choice is not self._own:
+            self._own = personal.choice
+            self._keep(PERSONAL)
 
     def keep_last(self) -> None:
         """Keep the newest estimate, as before a planned stop, and delete the oldest beyond the number."""
@@ -88,7 +93,7 @@ class VersionKeeper:
     def _keep(self, name: str) -> Version | None:
         peer = self._peer
         merged = {peer_name(author): replica.cid for author, replica in peer.following.replicas.items()}
-        vector, metrics = peer.estimate().copy(), peer.training.metrics
+        vector, metrics = (peer.own_estimate() if name == PERSONAL else peer.estimate()).copy(), peer.training.metrics
         version = Version(peer.swarm, peer.ports.clock.now(), peer.steps, metrics, merged, vector, peer.merging.held)
         try:
             with writing(self._directory):
@@ -141,10 +146,10 @@ def version_names(directory: Path) -> list[str]:
 def read_version(directory: Path, name: str) -> Version:
     """Read the version ``name`` of the peer in ``directory``; raises ConfigurationError without, StateError if damaged.
 
-    Any other name than those that ``version_names`` gives is none.
+    Any other name than PERSONAL and those that ``version_names`` gives is none.
     """
     path = directory / VERSIONS / name
-    if name != BEST and not number_of(name):
+    if name not in (BEST, PERSONAL) and not number_of(name):
         raise ConfigurationError(f"{name!r} is no version", "see learnae versions")
     try:
         return Version.from_bytes(read_regular(path, _MOST_BYTES))
@@ -164,6 +169,8 @@ def roll_back(directory: Path, name: str) -> Version:
     """
     if not os.path.isdir(directory):
         raise ConfigurationError(f"no peer at {directory}", "see learnae versions")
+    if name == PERSONAL:
+        raise ConfigurationError("a personal model goes to no other peer", "take another version")
     lock = Lock(directory / LOCK_FILE)
     try:
         version = read_version(directory, name)

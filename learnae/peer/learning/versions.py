@@ -19,6 +19,7 @@ from learnae.system.npz import DamagedArchiveError, open_sealed, sealed_archive
 from learnae.weights.codecs import Vector
 
 BEST = "best"
+PERSONAL = "personal"  # the model that serves this machine alone: it is no version to go on from
 _FORMAT = 1
 _MERGED = 64  # updates that are named: as many as a trainer follows
 _MOST_HELD = 1024  # authors that are named

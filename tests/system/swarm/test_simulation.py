@@ -40,6 +40,7 @@ from learnae.simulation.simulator import Setting, Simulation
 from learnae.swarm.manifest import Manifest, TrainingPolicy
 from learnae.swarm.presets import dense_config
 from learnae.weights.frames import FramePolicy
+from learnae.weights.merge import MergePolicy
 
 ROOT = Path(__file__).parents[3]
 SECOND = 1000
@@ -53,6 +54,7 @@ def tiny_manifest(limits: Limits = USUAL, every: int = 32) -> Manifest:
     """Two inputs, two classes: as little arithmetic as a swarm can have."""
     training, optimiser = TrainingPolicy(steps=1, batch=8), OptimiserPolicy("momentum", learning_rate=0.1)
     options = {"training": training, "optimiser": optimiser, "codec": FramePolicy(every=every), "limits": limits}
+    options["merge"] = MergePolicy(half_life=min(MergePolicy().half_life, limits.horizon // 10))
     return Manifest("tiny", dense_config(2, (4,), 2, "softmax"), "sparse_categorical_crossentropy", **options)
 
 

@@ -19,7 +19,7 @@ from learnae.simulation.network import Weather
 from learnae.simulation.simulator import Setting, Simulation
 from learnae.weights.codecs import Vector
 from learnae.weights.frames import FramePolicy, decode_frame
-from learnae.weights.merge import consensus
+from learnae.weights.merge import MergePolicy, consensus
 
 # -- alone
 
@@ -150,7 +150,7 @@ def test_a_restart_is_no_reason_to_join_again() -> None:
 
 
 def test_a_peer_that_was_silent_for_long_goes_on_at_once() -> None:
-    manifest = tiny_manifest(limits=Limits(horizon=20_000))
+    manifest = tiny_manifest(limits=Limits(horizon=20_000, skew=4000), merge=MergePolicy(half_life=2000))
     machine = ticked(2, manifest=manifest, data=Dataset(manifest.model, manifest.objective))
     machine.clock.time += 60_000
     machine.data.add(np.ones((4, 2)), np.ones(4))
@@ -324,6 +324,22 @@ def test_a_crash_before_the_message_is_stored_publishes_the_same_message_later(b
     assert seqs(said) == list(range(len(said)))
     assert after_restart[-1] in said
     assert not machine.peer.tangle.is_banned(machine.identity.author)
+
+
+def test_a_frame_that_went_with_the_power_is_followed_by_a_keyframe_at_once() -> None:
+    """The database of blocks has lost its last transactions, the state has not."""
+    machine = ticked(4)
+    last = machine.said()[-1]
+    for name in (last.cid, *last.blocks):
+        del machine.host.blocks[name]
+    machine.boot()
+    assert machine.said()[-1] == last
+    machine.peer.settling.settle(machine.clock.now(), None)  # also if it has nothing to say
+    machine.tick(2)
+    again, *more = (message for message in machine.said() if message.seq > last.seq)
+    assert again.checkpoint
+    assert again.body.frame.kind == KEY
+    assert not any(message.checkpoint for message in more)
 
 
 def test_the_state_is_saved_before_anybody_can_see_the_message() -> None:
