@@ -25,7 +25,10 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=0, metavar="N", help="learners: an epoch of N rows, on a CPU too")
     parser.add_argument("--seconds", type=float, default=0.0, metavar="S", help="chaos: one run of each kind, so long")
     parser.add_argument(
-        "--part", default="", metavar="NAME", help="age, members, privacy: only the part NAME, a file of that folder"
+        "--part",
+        default="",
+        metavar="NAME",
+        help="races that are folders: only the part NAME, a file of it",
     )
     options = parser.parse_args()
     race = Race(options.race, options.quick, rows=options.rows, part=options.part, seconds=options.seconds)

@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 
 from learnae.adapters.composite.metered import MeteredStore
+from learnae.errors import EquivocationError
 from learnae.ipld.cid import Cid
 from learnae.membership.sealing import Secrets
 from learnae.models.dataset import Dataset
@@ -83,11 +84,15 @@ class Member:
         self._index = index
         self._data = data
         self.identity = identity_of(simulation.setting.seed, index)
-        self.clock: Clock = simulation.clock
+        self.clock = self.own_clock(simulation.clock)
         self._state, self._summaries = MemoryStateStore(), MemoryStateStore()
         self._entropy = random.Random(f"{simulation.setting.seed}/{index}/entropy")
         self.host = simulation.network.host()
         self.peer = self.boot()
+
+    def own_clock(self, clock: Clock) -> Clock:
+        """Return what this machine reads in place of the right ``clock``."""
+        return clock
 
     def disk(self) -> tuple[BlockStore, StateStore]:
         """Return what is kept while the machine is down."""
@@ -96,7 +101,10 @@ class Member:
     def turn(self, is_training: bool) -> None:
         """Take part; what is new is published only if all that ``is_training``."""
         if is_training:
-            self.peer.tick()
+            try:
+                self.peer.tick()
+            except EquivocationError:  # its program ends
+                self._simulation.crash(self._index)
         else:
             self.peer.hear()
             self.peer.replication.announce()

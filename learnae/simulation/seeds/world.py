@@ -45,6 +45,7 @@ from learnae.swarm.manifest import Manifest, TrainingPolicy
 from learnae.swarm.presets import dense_config
 from learnae.weights.codecs import Vector
 from learnae.weights.frames import FramePolicy
+from learnae.weights.merge import MergePolicy
 
 _COLUMNS, _ROWS, _TEST_ROWS = 2, 24, 200
 _GRACE = 10 * SECOND
@@ -315,6 +316,7 @@ def _manifest(scenario: Scenario) -> Manifest:
         "sparse_categorical_crossentropy",
         training=TrainingPolicy(steps=2, batch=8),
         optimiser=OptimiserPolicy("momentum", learning_rate=0.1),
+        merge=MergePolicy(half_life=min(MergePolicy().half_life, scenario.horizon // 10)),
         codec=FramePolicy(every=scenario.every),
         limits=Limits(horizon=scenario.horizon, skew=scenario.skew, grace=_GRACE),
         membership=membership,

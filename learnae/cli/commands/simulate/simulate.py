@@ -2,17 +2,15 @@
 
 import argparse
 
-from learnae.cli.commands.simulate import random_runs
-from learnae.errors import ConfigurationError
+from learnae.cli.commands.simulate import attacked, random_runs
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Declare the arguments of all parts."""
+    attacked.add_arguments(command)
     random_runs.add_arguments(command)
 
 
 def simulate(options: argparse.Namespace) -> int:
     """Run a whole swarm in this process, in virtual time."""
-    if options.random or options.scenario:
-        return random_runs.run(options)
-    raise ConfigurationError("nothing was named that is to be simulated", "learnae simulate --random")
+    return random_runs.run(options) if options.random or options.scenario else attacked.run(options)
