@@ -112,17 +112,17 @@ class Replicator:
 
     def _look_around(self, hearsay: Hearsay, opened: set[Cid], asked: dict[Cid, Bringer], total: Outcome) -> None:
         """Look for what others have named, in turn."""
-        uptime = self.tangle.uptime
+        uptime, missed = self.tangle.uptime, 0
         for bringer, known, cid, claim in hearsay.due(uptime, self._knows, self._has_room):
-            if len(opened) >= self.messages_per_call or len(asked) >= self.looks:
+            if len(opened) >= self.messages_per_call or len(asked) + missed >= self.looks:
                 break
             is_wanted = self._is_wanted(cid, claim, hearsay is self._kept)
             if not is_wanted and not (claim.is_asked and self._is_new(cid)):
                 hearsay.forget(bringer, cid)
             elif cid not in self._refused and not self._is_too_early(cid):
-                if is_wanted:
-                    claim.looked_for(uptime)
-                elif not self.store.has(cid):  # what was asked for is taken in, but its author has gone on meanwhile
+                claim.looked_for(uptime)
+                if not is_wanted and not self.store.has(cid):  # it was asked for, and may still come
+                    missed += 1
                     continue
                 self._look(cid, _Source(bringer, known, hearsay is self._kept), opened, asked, total)
 
@@ -250,6 +250,8 @@ class Replicator:
         for cid, bringer in asked.items():
             by_bringer.setdefault(bringer, []).append(cid)
         for bringer, names in by_bringer.items():
+            for cid in names:
+                self._hearsay.expect(bringer, cid, self.tangle.uptime)
             self.store.want(names, most, name_of(bringer))
         for cid in (*self._hearsay.take_given_up(), *self._kept.take_given_up()):
             self.tangle.give_up(cid)
