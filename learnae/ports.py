@@ -58,8 +58,12 @@ class BlockStore(Protocol):
     def has(self, cid: Cid) -> bool:
         """Return True if ``get`` would succeed now."""
 
-    def want(self, cids: Sequence[Cid]) -> None:
-        """Ask for blocks that are not here; they may appear later. Idempotent, cheap to repeat."""
+    def want(self, cids: Sequence[Cid], most: int = MAX_BLOCK_BYTES, origin: str = "") -> None:
+        """Ask for blocks of at most ``most`` bytes; they may appear later. Idempotent, cheap to repeat.
+
+        ``origin`` names the peer that has named them, on which they are booked: each origin has its turn. Empty for
+        what this peer wants of itself.
+        """
 
     def cids(self) -> Iterable[Cid]:
         """Return the names of all blocks that are here."""

@@ -23,6 +23,7 @@ from learnae.weights.merge import Vote
 
 _LIVE_HALF_LIVES = 10  # an update this old weighs a thousandth in the merge
 _MAX_CHAIN = 1024  # deltas behind a keyframe: the manifest allows no more
+_YOUNG = 1  # place for keys younger than a half-life
 _MAX_TAUGHT = 4096  # authors remembered as followed at some time
 _MAX_OFFENCES = 256  # authors: more would be the keys of one machine
 _MAX_BROKEN = 1024  # updates remembered as broken: a forgotten one is found broken again
@@ -56,7 +57,8 @@ class Following:
     ``news`` holds the newest update of every author, the peer's own (``me``) too: it tells who is live.
     At most ``most`` others are followed; ``count`` values has the model; ``half_life`` (ms) is the merge's; ``fits``
     tells whether an author is to be heard. ``offences`` says of authors who have signed what no peer can decode what
-    it was: they are live no more.
+    it was: they are live no more. Where keys cost nothing (``is_open``), those that are younger than a half-life share
+    one place, as long as others can take the rest.
     """
 
     tangle: Tangle
@@ -70,6 +72,7 @@ class Following:
     max_broken: int = _MAX_BROKEN
     seals: Seals = Seals()
     fits: Callable[[bytes], bool] = lambda _: True
+    is_open: bool = True
 
     def __post_init__(self) -> None:
         self.replicas: dict[bytes, Replica] = {}
@@ -78,6 +81,7 @@ class Following:
         self.offences = BoundedDict[bytes, str](_MAX_OFFENCES)
         self.ever = BoundedDict[bytes, None](_MAX_TAUGHT)  # who has been followed
         self._followed: dict[bytes, None] = {}
+        self._since: dict[bytes, int] = {}  # by live author: the own clock (Unix ms) when it was first seen
         self._next_redraw: int | None = None
         self._successors: dict[bytes, News] = {}  # by followed author: the keyframe that takes its place
         self._broken = BoundedDict[Cid, None](self.max_broken)
@@ -135,15 +139,33 @@ class Following:
         alive = set(live)
         keep = [author for author in self._followed if author in alive]
         others = [author for author in live if author not in self._followed]
+        self._since = {author: min(now, self._since.get(author, now)) for author in live}
         if len(keep) == self.most and others and self._redraw_is_due(now):
             keep.remove(self.rng.choice(keep))
             self.redraws += 1
+        others = self._not_too_young(keep, others, now)
         room = self.most - len(keep)
         keep += others if len(others) <= room else self.rng.sample(others, room)
         self._followed = dict.fromkeys(keep)
         self.ever.update(self._followed)
         self._successors = {a: news for a, news in self._successors.items() if a in self._followed}
         self.replicas = {author: self.replicas[author] for author in keep if author in self.replicas}
+
+    def _not_too_young(self, keep: list[bytes], others: list[bytes], now: int) -> list[bytes]:
+        """Return those of ``others`` among whom places are drawn; new keys lose theirs in ``keep`` to older ones."""
+        if not self.is_open:
+            return others
+        old = [author for author in others if not self._is_young(author, now)]
+        young = [author for author in keep if self._is_young(author, now)]
+        places = max(_YOUNG, self.most - (len(keep) - len(young)) - len(old))  # that no older key can take
+        for author in young[places:]:
+            keep.remove(author)
+        free = places - len(young[:places])
+        new = [author for author in others if self._is_young(author, now)]
+        return old + (new if len(new) <= free else self.rng.sample(new, free))
+
+    def _is_young(self, author: bytes, now: int) -> bool:
+        return now - self._since.get(author, now) < self.half_life
 
     def _successor_of(self, author: bytes, now: int) -> bytes | None:
         """Return the author whose keyframe is to be fetched in place of this one's next delta, if any."""
@@ -157,6 +179,8 @@ class Following:
         since = (replica.time + self.news[author].time) // 2
         taken = {*self._followed, *(news.author for news in self._successors.values())}
         free = [self.news[other] for other in self.others(now) if other not in taken]
+        if self.is_open and not self._is_young(author, now):  # a new key takes no place of an older one
+            free = [news for news in free if not self._is_young(news.author, now)]
         candidates = [news for news in free if news.update.frame.kind == KEY and news.time > since]
         if not candidates:
             return None

@@ -7,6 +7,7 @@ from learnae.membership.gate import Gate
 from learnae.ports import BlockStore, Clock
 from learnae.protocol.tangle import Tangle
 
+_LOOK_MS = 1000  # between two looks through all authors
 _SWEEP_MS = 600_000  # between two looks for blocks that nothing names: what came too late, or was never taken in
 
 
@@ -29,17 +30,28 @@ class Forgetting:
         self._is_archive = is_archive
         self._gate = gate or Gate()
         self._swept = clock.uptime()
+        self._looked: int | None = None
 
     def forget(self, own: Cid | None) -> None:
         """Forget what a checkpoint has replaced; not ``own``, the own last message."""
-        gone = self._tangle.forget(self._clock.now(), self._clock.uptime())
+        uptime = self._clock.uptime()
+        if self._looked is not None and 0 <= uptime - self._looked < _LOOK_MS:
+            return
+        self._looked = uptime
+        self._delete(self._tangle.forget(self._clock.now(), uptime), own)
         if self._is_archive:
             return
-        if gone:
-            self._store.delete([cid for cid in gone if not self._stays(cid) and cid != own])
         if self._clock.uptime() - self._swept >= _SWEEP_MS:
             self._swept = self._clock.uptime()
             self._sweep(own)
+
+    def let_go(self, own: Cid | None) -> None:
+        """Delete what was refused or displaced since the last call; not ``own``, the own last message."""
+        self._delete(self._tangle.let_go(), own)
+
+    def _delete(self, gone: list[Cid], own: Cid | None) -> None:
+        if gone and not self._is_archive:
+            self._store.delete([cid for cid in gone if not self._stays(cid) and cid != own])
 
     def _sweep(self, own: Cid | None) -> None:
         needed = self._tangle.needed().union([own] if own else [])

@@ -220,6 +220,7 @@ class Peer:
         """Take in messages, records and frames; return how many messages were attached, and records taken in."""
         records = self.replication.records
         outcome = self.replication.hear()
+        self.forgetting.let_go(self.own.last.cid if self.own.last else None)
         self.view.note(outcome)
         if self.sums:
             self.sums.take(outcome.attached, self.ports.clock.now())
@@ -650,7 +651,7 @@ def compose_peer(
     archive = Archive(manifest.swarm, ports.store, manifest.limits, errors, opener) if is_archive else None
     following = Following(
         tangle, ports.store, errors, rng, author, manifest.model.count, options.follow, manifest.merge.half_life,
-        seals=seals,
+        seals=seals, is_open=gate.is_open,
     )  # fmt: skip
     own = OwnChain(identity, replication, clock, errors)
     frames = FrameEncoder(manifest.codec)

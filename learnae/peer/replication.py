@@ -25,6 +25,7 @@ from learnae.membership.sealing import Seals
 from learnae.ports import BlockStore, Clock, Gossip
 from learnae.protocol.announcements import PREFIX_BYTES, Announcement, Entry
 from learnae.protocol.bodies import Sealed
+from learnae.protocol.hearsay import Bringer, Claim, Hearsay, author_of_bringer, name_of
 from learnae.protocol.limits import Limits
 from learnae.protocol.messages import Envelope, Message, open_message
 from learnae.protocol.tangle import Outcome, Tangle
@@ -35,7 +36,10 @@ _MESSAGES_PER_CALL = 2048  # keeps one tick short however much was missed
 _ROTATING = 16  # places of an announcement that are left to authors who are neither this peer nor followed
 _RECORDS = 12  # places of an announcement that are left to records, where there is evidence, too
 _STRANGERS = 1024  # entries of authors who may be members soon, and messages of theirs
-_COMING, _COMING_MS = 512, 60_000  # messages that were asked for, and for how long they may come
+_LOOKS = 128  # at names that are not here, in one call
+_WALK = 64  # messages of a stranger's chain until others have their turn
+_AT_ONCE = 2048  # messages that known bringers may bring, and as many strangers
+_RATE = {True: 100.0, False: 48.0}  # of known ones and of strangers, a second: some percent of a board's core
 
 _log = logging.getLogger(__name__)
 
@@ -55,19 +59,23 @@ class Replicator:
     errors: ErrorLog
     opener: Opener = open_message
     messages_per_call: int = _MESSAGES_PER_CALL
+    at_once: float = _AT_ONCE
+    looks: int = _LOOKS
     is_archive: bool = False
     gate: Gate = field(default_factory=Gate)
     seals: Seals = Seals()
 
     def __post_init__(self) -> None:
         limit = self.tangle.limits.wanted
-        self._entries = BoundedDict[tuple[str, bytes], Entry](limit)  # by announcer and author; not here yet
-        self._kept = BoundedDict[Cid, None](limit)
-        self._asked = BoundedDict[Cid, int](_COMING)  # since when (uptime); what has come is taken in, needed or not
+        self._hearsay = Hearsay(limit)
+        self._kept = Hearsay(limit)  # what others keep for ever
+        now = self.clock.uptime()
+        self._room = {known: _Room(self.at_once, rate, now) for known, rate in _RATE.items()}
         self._unknown = BoundedDict[tuple[str, bytes], Entry](_STRANGERS)  # of authors who are not members yet
         self._refused = BoundedDict[Cid, None](_STRANGERS)  # messages of such
         self._version = self.gate.version
         self.records = 0  # taken in so far
+        self.most_named = 0  # authors in one announcement: of more than fit, it names some
         self._turn = 0  # of the authors that take turns in announcements
         self._first = BoundedDict[bytes, int](limit)  # by author: the seq that was announced first
         self.own_seq = -1  # the highest that any other peer claims to know of this one
@@ -77,32 +85,75 @@ class Replicator:
 
     def hear(self) -> Outcome:
         """Take in what others announced and fetch it, as far as it is here now."""
+        uptime = self.tangle.uptime = self.clock.uptime()
+        for room in self._room.values():
+            room.fill(uptime)
         self._note_announcements()
         self._keep_to_members()
-        total, opened, wanted = Outcome(), set[Cid](), self._wanted()
-        candidates = [*filter(self._is_new, self._asked), *wanted]
-        while candidates:
+        total, opened, asked = Outcome(), set[Cid](), dict[Cid, Bringer]()
+        before, seen = -1, -1
+        while before < len(opened) < self.messages_per_call:
             before = len(opened)
-            for cid in candidates:
-                self._walk_back(cid, opened, total)
-            if before < len(opened):
-                self._keep_to_members()
-                wanted = self._wanted()
-            candidates = list(wanted) if before < len(opened) < self.messages_per_call else []
-        self._ask(list(wanted))
+            for cid in list(self.gate.missing()):  # records first: they say who may speak
+                self._look(cid, _Source("", True), opened, asked, total)
+            self._look_around(self._kept, opened, asked, total)
+            self._keep_to_members()
+            needs = dict(self.tangle.needs())
+            if seen == self._version:  # all that was named has been looked for: what has come since needs more
+                for cid, bringer in needs.items():
+                    self._look(cid, _Source(bringer, self._knows_bringer(bringer)), opened, asked, total)
+                continue
+            seen = self._version
+            for cid, bringer in needs.items():
+                self._hearsay.need(bringer, cid, uptime)
+            self._look_around(self._hearsay, opened, asked, total)
+        self._ask(asked)
         return total
 
-    def _walk_back(self, cid: Cid | None, opened: set[Cid], total: Outcome) -> None:
-        """Take in a message and what it continues, as far as it is here.
+    def _look_around(self, hearsay: Hearsay, opened: set[Cid], asked: dict[Cid, Bringer], total: Outcome) -> None:
+        """Look for what others have named, in turn."""
+        uptime = self.tangle.uptime
+        for bringer, known, cid, claim in hearsay.due(uptime, self._knows, self._has_room):
+            if len(opened) >= self.messages_per_call or len(asked) >= self.looks:
+                break
+            if not self._is_wanted(cid, claim, hearsay is self._kept):
+                hearsay.forget(bringer, cid)
+            elif cid not in self._refused and not self._is_too_early(cid):
+                claim.looked_for(uptime)
+                self._look(cid, _Source(bringer, known, hearsay is self._kept), opened, asked, total)
+
+    def _look(self, cid: Cid, source: "_Source", opened: set[Cid], asked: dict[Cid, Bringer], total: Outcome) -> None:
+        """Take in a message and what it continues, as far as it is here; what is not here is ``asked`` for.
 
         One chain after another: if those of many authors waited at once, none might have room enough to reach its
         checkpoint.
         """
-        while cid is not None and cid not in opened and len(opened) < self.messages_per_call:
-            if not self._fetch(cid, total):
+        step, most = cid, self.messages_per_call if source.known else min(len(opened) + _WALK, self.messages_per_call)
+        while step not in opened and step not in asked and len(opened) < most:
+            if not self._fetch(step, source, total):
+                asked[step] = source.bringer
                 break
-            opened.add(cid)
-            cid = self.tangle.awaited_by(cid)
+            opened.add(step)
+            self._room[source.known].left -= 1
+            following = self.tangle.awaited_by(step)
+            if following is None:
+                break
+            step = following
+
+    def _has_room(self, known: bool) -> bool:
+        return self._room[known].left > 0
+
+    def _knows_bringer(self, bringer: Bringer) -> bool:
+        author = author_of_bringer(bringer)
+        return author is not None and self._knows(author)
+
+    def _knows(self, author: bytes) -> bool:
+        """Return True for a member, where not all are, and for an author who has been here for a while."""
+        return self.tangle.knows(author) or (not self.gate.is_open and self.gate.admits(author))
+
+    def name(self, message: Message) -> None:
+        """Take a message for announced: what it continues is looked for, too."""
+        self._note_entry("", Entry(message.author[:PREFIX_BYTES], message.seq, message.cid, None))
 
     def begin(self) -> None:
         """Count from now on who is announced, for ``progress``."""
@@ -118,6 +169,7 @@ class Replicator:
         This peer and those ``followed`` come first, the others take turns.
         """
         limits, entries = self.tangle.limits, dict(self.tangle.entries())
+        self.tangle.favoured = frozenset(followed := list(followed))
         first = [author for author in dict.fromkeys((self.tangle.me, *followed)) if author in entries]
         if len(entries) > limits.entries:
             first = first[: limits.entries - _ROTATING]
@@ -165,11 +217,12 @@ class Replicator:
     def _note_announcements(self) -> None:
         limits = self.tangle.limits
         for heard in self.gossip.heard():
+            self.most_named = max(self.most_named, len(heard.announcement.entries))
             for entry in heard.announcement.entries[: limits.entries]:
                 self._note_entry(heard.announcer, entry)
             for cid in heard.announcement.kept[: limits.kept]:
                 if self._lacks_kept(cid):
-                    self._kept[cid] = None
+                    self._kept.keep(heard.announcer, cid, self.tangle.uptime)
 
     def _note_entry(self, announcer: str, entry: Entry) -> None:
         key = announcer, entry.author
@@ -179,9 +232,7 @@ class Replicator:
         if entry.author == self.tangle.me[:PREFIX_BYTES]:
             self.own_seq = max(self.own_seq, entry.seq)
         self._first.setdefault(entry.author, entry.seq)
-        self._entries.pop(key, None)
-        if self.tangle.wanted_of(entry):
-            self._entries[key] = entry
+        self._hearsay.note(announcer, entry, self.tangle.wanted_of(entry), self.tangle.uptime)
 
     def _is_new(self, cid: Cid) -> bool:
         return self.tangle.is_new(cid) and self.gate.is_new(cid) and cid not in self._refused
@@ -189,31 +240,36 @@ class Replicator:
     def _lacks_kept(self, cid: Cid) -> bool:
         return self.tangle.lacks_kept(cid) and self._is_new(cid)
 
-    def _ask(self, wanted: list[Cid]) -> None:
-        now = self.clock.uptime()
-        self.store.want(wanted)
-        for cid in wanted:
-            self._asked.setdefault(cid, now)
-        for cid in [cid for cid, since in self._asked.items() if now - since > _COMING_MS or not self._is_new(cid)]:
-            del self._asked[cid]
+    def _ask(self, asked: dict[Cid, Bringer]) -> None:
+        """Ask for what is not here, booked on who has named it; and give up what does not come."""
+        most, by_bringer = self.tangle.limits.message_bytes, dict[Bringer, list[Cid]]()
+        for cid, bringer in asked.items():
+            by_bringer.setdefault(bringer, []).append(cid)
+        for bringer, names in by_bringer.items():
+            self.store.want(names, most, name_of(bringer))
+        for cid in (*self._hearsay.take_given_up(), *self._kept.take_given_up()):
+            self.tangle.give_up(cid)
 
-    def _wanted(self) -> dict[Cid, None]:
-        """Return what is announced or referred to and not attached; forget what is."""
-        names: dict[Cid, None] = {}
-        for key, entry in list(self._entries.items()):
-            wanted = self.tangle.wanted_of(entry)
-            names.update(dict.fromkeys(wanted))
-            if not wanted:
-                del self._entries[key]
-        for cid in [cid for cid in self._kept if not self._lacks_kept(cid)]:
-            del self._kept[cid]
-        names = dict.fromkeys((*self._kept, *names, *self.tangle.missing()))  # records first: they say who may speak
-        wanted = [cid for cid in names if cid not in self._refused and not self._is_too_early(cid)]
-        return dict.fromkeys((*self.gate.missing(), *wanted))
+    def _is_wanted(self, cid: Cid, claim: Claim, is_kept: bool) -> bool:
+        """Return True if what was named or is needed may still be taken in."""
+        if claim.needed == self.tangle.uptime:  # by the last look at what is missing; also if it only is to testify
+            return True
+        if not (self.tangle.is_new(cid) and self.gate.is_new(cid)):
+            return False
+        entry = claim.entry
+        if is_kept:
+            return self.tangle.lacks_kept(cid)
+        if entry is None or claim.is_asked:  # what was asked for is taken in, though its author goes on meanwhile
+            return True
+        return self.gate.admits_prefix(entry.author) and cid in self.tangle.wanted_of(entry)
 
-    def _fetch(self, cid: Cid, total: Outcome) -> bool:
+    def _delete(self, names: list[Cid]) -> None:
+        if names and not self.is_archive:
+            self.store.delete(names)
+
+    def _fetch(self, cid: Cid, source: "_Source", total: Outcome) -> bool:
         """Take in the message if its block is here; return False if it is not."""
-        if self._is_too_early(cid) or not self.store.has(cid):
+        if not self.store.has(cid):
             return False
         try:
             data = self.store.get(cid)
@@ -226,13 +282,13 @@ class Replicator:
         if self.gate.takes(data):
             self._take_record(cid, data)
         else:
-            self._take_message(cid, data, total)
+            self._take_message(cid, data, source, total)
         return True
 
-    def _take_message(self, cid: Cid, data: bytes, total: Outcome) -> None:
+    def _take_message(self, cid: Cid, data: bytes, source: "_Source", total: Outcome) -> None:
         try:
             self.gate.check(data)
-            self._check_age(cid, data)
+            self._check_age(cid, data, source.is_kept)
             message = self.opener(data, self.swarm, self.tangle.limits)
             self.seals.check_form(message)
         except StaleError as error:
@@ -243,13 +299,14 @@ class Replicator:
         except PeerError as error:
             self.errors.count(error)
             self.tangle.refuse(cid)
+            self._delete([cid])
         else:
-            self._attach(message, total)
+            self._attach(message, source, total)
 
-    def _check_age(self, cid: Cid, data: bytes) -> None:
+    def _check_age(self, cid: Cid, data: bytes, is_kept: bool) -> None:
         """Raise StaleError for a message that a checkpoint has replaced, before it is decoded or verified."""
         envelope = Envelope.read(data[: self.tangle.limits.message_bytes])
-        is_asked_for = cid in self._kept or self.tangle.is_witness(cid)
+        is_asked_for = is_kept or self.tangle.is_witness(cid)
         if not is_asked_for and self.tangle.is_forgotten(envelope.author, envelope.seq):
             raise StaleError(f"message {cid.short} is older than its author's checkpoint")
 
@@ -257,8 +314,7 @@ class Replicator:
         """Count a message that is too old, and delete it: the peer that kept it forgets it, too."""
         self.errors.count(error)
         self.tangle.refuse(cid)
-        if not self.is_archive:
-            self.store.delete([cid])
+        self._delete([cid])
 
     def _opened(self, message: Message) -> Message | None:
         """Return the message with what its body says; None if that cannot be read, for now or for ever."""
@@ -289,16 +345,15 @@ class Replicator:
             return False
         return True
 
-    def _drop_entries(self, cid: Cid) -> None:
-        for key in [key for key, entry in self._entries.items() if cid in (entry.head, entry.checkpoint)]:
-            del self._entries[key]
-
-    def _attach(self, message: Message, total: Outcome) -> None:
+    def _attach(self, message: Message, source: "_Source", total: Outcome) -> None:
         if message.author == self.tangle.me:
             self.own_signed = max(self.own_signed, message.seq)
         try:
             opened, now = self._opened(message), self.clock.now()
-            outcome = self.tangle.attach(opened, now) if opened else self.tangle.testify(message, now)
+            if opened:
+                outcome = self.tangle.attach(opened, now, source.bringer, source.known)
+            else:
+                outcome = self.tangle.testify(message, now)
         except StaleError as error:
             self._forget(message.cid, error)
             return
@@ -307,12 +362,34 @@ class Replicator:
             if isinstance(error, BannedError):
                 self.tangle.refuse(message.cid)
             elif isinstance(error, FutureError):  # it is announced again
-                self._drop_entries(message.cid)
+                self._hearsay.drop(message.cid)
+                self._kept.drop(message.cid)
             return
         for refused in outcome.refused:
             self.errors.count(refused)
         total.attached += outcome.attached
         total.equivocations += outcome.equivocations
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Who has named a message, whether that one is known, and whether it was named as kept for ever."""
+
+    bringer: Bringer
+    known: bool
+    is_kept: bool = False
+
+
+class _Room:
+    """How many messages may be taken in now: so many ``at_once``, and so many ``a_second`` of the own uptime (ms)."""
+
+    def __init__(self, at_once: float, a_second: float, now: int) -> None:
+        self.left = self._at_once = at_once
+        self._a_second, self._filled = a_second, now
+
+    def fill(self, now: int) -> None:
+        self.left = min(self._at_once, self.left + max(0, now - self._filled) * self._a_second / 1000)
+        self._filled = now
 
 
 def _in_turn(items: list[T], turn: int, room: int) -> Iterable[T]:

@@ -88,9 +88,9 @@ class SwarmView:
 
     def shown(self, name: str) -> str:
         """Return how this peer, which calls itself ``name``, is shown: told apart from all others that are known."""
-        others = {peer_name(author): profile.name for author, profile in self.names.items() if author != self._me}
         me = peer_name(self._me)
-        alike = {peer: other for peer, other in others.items() if look_alike(name, other)}
+        others = ((author, profile.name) for author, profile in self.names.items() if author != self._me)
+        alike = {peer_name(author): other for author, other in others if look_alike(name, other)}
         return told_apart({me: name, **alike})[me]
 
     def note_own(self, message: Message) -> None:

@@ -12,12 +12,14 @@ LEAST_GRACE = 10_000  # ms of the own uptime: a block that is on its way comes s
 class Chain:
     """Holds the names of an author's attached messages by seq, and what must outlast them.
 
-    ``floor`` is the seq below which everything is forgotten. ``checkpoints`` gives, for each attached one, the own
-    uptime (ms) at which it was first noticed, None before. ``conflicts`` are proofs of equivocation by seq; those below
-    ``forked`` are excused, as the author has declared them itself, at ``forked_time`` (Unix ms).
+    Something of it is here ``since`` then (own uptime, ms). ``floor`` is the seq below which everything is forgotten.
+    ``checkpoints`` gives, for each attached one, the own uptime (ms) at which it was first noticed, None before.
+    ``conflicts`` are proofs of equivocation by seq; those below ``forked`` are excused, as the author has declared them
+    itself, at ``forked_time`` (Unix ms).
     """
 
     author: bytes
+    since: int = 0
     by_seq: dict[int, Cid] = field(default_factory=dict)
     checkpoints: dict[int, int | None] = field(default_factory=dict)
     newest: Cid | None = None
@@ -63,6 +65,21 @@ class Chain:
             grace = min(grace, max(LEAST_GRACE, 2 * (times[-1] - times[-2])))
         ripe = [seq for seq, noticed in self.checkpoints.items() if noticed is not None and uptime - noticed >= grace]
         self.floor = max([self.floor, *ripe])
+
+    def crowd(self, live: int, checkpoints: int) -> bool:
+        """Raise ``floor`` where more than ``live`` messages, or so many checkpoints, are here, whatever their age.
+
+        Return True if it was raised.
+        """
+        if len(self.checkpoints) <= checkpoints and len(self.by_seq) <= live:
+            return False
+        before, known = self.floor, sorted(self.checkpoints)
+        if len(known) > checkpoints:
+            self.floor = max(self.floor, known[-checkpoints])
+        if len(self.by_seq) > live:
+            least = sorted(self.by_seq)[-live]
+            self.floor = max(self.floor, min((seq for seq in known if seq >= least), default=known[-1] if known else 0))
+        return self.floor > before
 
     def drop(self, seq: int) -> Cid:
         """Forget the message with this ``seq``, and return its name."""

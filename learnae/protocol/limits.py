@@ -20,7 +20,11 @@ class Limits:
 
     grace: int = MINUTE  # of the own uptime, after which what a checkpoint replaces is forgotten
     since: int = 1024  # messages of one author after its checkpoint
+    live: int = 2048  # messages of one author: all after two checkpoints
+    checkpoints: int = 64  # of one author: an honest one makes six a second at most, and they mature in ten
+    authors: int = 1024  # more than members share a secret
     evidence: int = 64  # messages of one author that are kept for ever
+    trials: int = 256  # pieces of evidence that cannot be judged yet
     message_bytes: int = 64 * 1024
     parents: int = 3  # the author's previous message and up to two of others
     blocks: int = 1024  # links of 41 bytes: what fits into one message
@@ -28,6 +32,6 @@ class Limits:
     entries: int = 64  # authors in one announcement, as many as a trainer follows; the rest is said next time
     kept: int = 16  # messages kept for ever that are named in one announcement
     pending_messages: int = 4096
-    pending_bytes: int = 8 << 20
+    pending_bytes: int = 4 << 20
     wanted: int = 4096  # CIDs asked for and not here yet
     refused: int = 4096  # CIDs remembered as bad, so that they are not fetched again

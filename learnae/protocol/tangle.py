@@ -5,6 +5,7 @@ author's chain since its last checkpoint, order in time, equivocation, and what 
 messages are hints: nothing waits for them.
 """
 
+import itertools
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -17,11 +18,13 @@ from learnae.protocol.announcements import PREFIX_BYTES, Entry
 from learnae.protocol.bodies import Evidence, FrameHeader, Update
 from learnae.protocol.chain import Chain
 from learnae.protocol.evidence_book import EvidenceBook
+from learnae.protocol.hearsay import Bringer
 from learnae.protocol.identity import peer_name
 from learnae.protocol.limits import MAX_SEQ, Limits
 from learnae.protocol.messages import Message
 from learnae.protocol.pending import Pending
 
+_DRAG = 8  # others' dates move the own one by at most this part of skew
 _MAX_HEADERS = 16  # different ones; true frames have two or three, invented ones as many as they like
 
 
@@ -94,7 +97,11 @@ class Tangle:
         self._headers = BoundedDict[FrameHeader, FrameHeader](_MAX_HEADERS)
         self._uses = Counter[Cid]()  # of frame blocks, by attached messages: equal frames are one block
         self._gone: dict[Cid, None] = {}  # blocks that may be needed no more
+        self._displaced: dict[Cid, None] = {}  # those of them that never were attached
         self._latest = 0  # Unix ms: of all attached messages
+        self._speakers: dict[bytes, None] = {}  # all of ``_chains``, who has spoken last at the end
+        self.uptime = 0  # ms: the own clock's, which is never set
+        self.favoured = frozenset[bytes]()  # authors who are never forgotten for others
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -212,16 +219,31 @@ class Tangle:
         if chain is not None:
             if entry.seq not in chain.by_seq and entry.seq < chain.root:
                 return []
-            if chain.is_banned:  # only a checkpoint can excuse it
+            if chain.is_banned and chain.author != self.me:  # only a checkpoint can excuse it
                 named = named[:1] if entry.checkpoint else []
         return [cid for cid in named if self.is_new(cid)]
 
     def missing(self) -> Iterator[Cid]:
         """Return the messages that others here refer to and that are not here."""
+        return (cid for cid, _ in self.needs())
+
+    def needs(self) -> Iterator[tuple[Cid, Bringer]]:
+        """Return the messages that others here refer to and that are not here, and who has brought those."""
         yield from self._evidence.missing()
         for cid, child in self._pending.missing():
             if self._is_awaited(child):
-                yield cid
+                yield cid, self._pending.bringer_of(child.cid)
+
+    def knows(self, author: bytes) -> bool:
+        """Return True if messages of an author have been here for longer than a new key's."""
+        chain = self._chains.get(author)
+        return chain is not None and bool(chain.by_seq) and self.uptime - chain.since >= self.limits.grace
+
+    def give_up(self, cid: Cid) -> None:
+        """Wait no more for a message that does not come; what waits for it goes, and itself should it come now."""
+        self._displaced[cid] = None
+        for dropped in self._pending.drop_descendants(cid):
+            self._discard(dropped)
 
     def awaited_by(self, cid: Cid) -> Cid | None:
         """Return the message that a waiting one continues; None if that is here, or not needed."""
@@ -231,7 +253,7 @@ class Tangle:
 
     def refuse(self, cid: Cid) -> None:
         """Remember that this block is no valid message, and drop what waits for it."""
-        for evidence in [each for each in self._evidence.trials() if cid in each.names]:
+        for evidence in self._evidence.naming(cid):
             self._disbelieve(evidence)
         self.reject(cid)
 
@@ -243,18 +265,19 @@ class Tangle:
 
     # -- attach
 
-    def attach(self, message: Message, now: int) -> Outcome:
+    def attach(self, message: Message, now: int, bringer: Bringer = "", is_known: bool = False) -> Outcome:
         """Add a verified message, and all that waited for it; ``now`` in Unix milliseconds.
 
-        A message waits until its author's chain reaches a checkpoint. Raises ReplayError, FutureError, StaleError,
-        BannedError, SequenceError or LimitError; errors of messages that waited are in the outcome.
+        A message waits until its author's chain reaches a checkpoint, booked on its ``bringer``, who may be known.
+        Raises ReplayError, FutureError, StaleError, BannedError, SequenceError or LimitError; errors of messages that
+        waited are in the outcome.
         """
         self._check_new(message, now)
         outcome = Outcome()
         is_asked_for = self.is_witness(message.cid)
         is_kept = self._hear_evidence(message, outcome)
         try:
-            self._take_in(message, now, outcome)
+            self._take_in(message, now, outcome, bringer, is_known)
         except MessageError as error:
             self._discard(message)
             if not is_kept and not is_asked_for:
@@ -281,11 +304,14 @@ class Tangle:
             problem = f"message {message.cid.short} is dated {(message.time - now) / 1000:.0f} s ahead"
             raise FutureError(problem, "check the clocks of both machines")
 
-    def _take_in(self, message: Message, now: int, outcome: Outcome) -> None:
-        chain = self._chains.get(message.author) or Chain(message.author)
+    def _take_in(self, message: Message, now: int, outcome: Outcome, bringer: Bringer, is_known: bool) -> None:
+        chain = self._chain_of(message.author)
         if message.checkpoint:
             chain.declare(message.forked, message.time, self.limits.horizon)
         self._check_live(chain, message, now)
+        if not message.checkpoint and message.previous not in self._nodes:
+            self._wait(message, bringer, is_known)
+            return
         self._link(chain, message, outcome)
         self._release(message.cid, outcome)
 
@@ -298,19 +324,20 @@ class Tangle:
         if chain.is_banned and message.checkpoint:
             raise BannedError(f"{peer_name(message.author)[:8]} has signed two messages with one seq")
 
-    def _wait(self, message: Message) -> None:
+    def _chain_of(self, author: bytes) -> Chain:
+        return self._chains.get(author) or Chain(author, self.uptime)
+
+    def _wait(self, message: Message, bringer: Bringer, is_known: bool) -> None:
         assert message.previous is not None
         if message.previous in self._refused:
             self.reject(message.cid)
             raise SequenceError(f"message {message.cid.short} stands on a refused message")
-        for dropped in self._pending.add(message, message.previous):
+        is_known = is_known or message.author == self.me or self.knows(message.author)
+        for dropped in self._pending.add(message, message.previous, bringer, is_known):
             self._discard(dropped)
 
     def _link(self, chain: Chain, message: Message, outcome: Outcome) -> None:
-        """Attach the message; or let it wait, while its chain reaches no checkpoint."""
-        if not message.checkpoint and message.previous not in self._nodes:
-            self._wait(message)
-            return
+        """Attach the message, whose chain reaches a checkpoint."""
         try:
             self._check_order(chain, message)
         except MessageError:
@@ -327,6 +354,7 @@ class Tangle:
         for block in message.blocks:
             self._uses[block] += 1
             self._gone.pop(block, None)
+            self._displaced.pop(block, None)
         chain.by_seq[message.seq] = message.cid
         if message.checkpoint:
             chain.checkpoints[message.seq] = None
@@ -335,6 +363,8 @@ class Tangle:
             chain.newest = message.cid
         self._latest = max(self._latest, message.time)
         outcome.attached.append(message)
+        if chain.crowd(self.limits.live, self.limits.checkpoints):
+            self._sink(chain)
 
     def _node_of(self, message: Message, chain: Chain) -> Node:
         frame = message.body.frame if isinstance(message.body, Update) else None
@@ -378,7 +408,7 @@ class Tangle:
             parent = solid.pop()
             for child in self._pending.release(parent) if parent in self._nodes else ():
                 try:
-                    self._link(self._chains.get(child.author) or Chain(child.author), child, outcome)
+                    self._link(self._chain_of(child.author), child, outcome)
                     solid.append(child.cid)
                 except MessageError as error:
                     self._discard(child)
@@ -387,6 +417,10 @@ class Tangle:
     def _remember(self, chain: Chain) -> None:
         self._chains[chain.author] = chain
         self._by_prefix.setdefault(chain.author[:PREFIX_BYTES], set()).add(chain.author)
+        self._speakers.pop(chain.author, None)
+        self._speakers[chain.author] = None
+        if len(self._speakers) > self.limits.authors:
+            self._forget_one(but=chain.author)
 
     # -- equivocation
 
@@ -404,7 +438,7 @@ class Tangle:
             if seqs:
                 self._evidence.believe(evidence, seqs[0])
             else:
-                self._evidence.open(evidence)
+                self._gone.update(dict.fromkeys(self._evidence.open(evidence, message.author)))
         for judged, seq in self._evidence.judge():
             self._gone.update(dict.fromkeys(judged.names))
             if seq is None:
@@ -422,7 +456,7 @@ class Tangle:
 
         The highest are remembered, as the lowest are the first to be excused.
         """
-        chain = self._chains.get(evidence.author) or Chain(evidence.author)
+        chain = self._chain_of(evidence.author)
         self._remember(chain)
         if seq not in chain.conflicts:
             chain.conflicts[seq] = evidence
@@ -445,7 +479,9 @@ class Tangle:
     def hints_for(self, author: bytes, now: int) -> tuple[Cid, ...]:
         """Return up to two fresh messages of others, newest of their authors, for the author's next one to name."""
         cut = now - self.limits.horizon // 2
-        ahead = now + self.limits.skew // 2  # the own message must be nearer than skew
+        ahead = (
+            now + self.limits.skew // _DRAG
+        )  # the own message, and those of others after it, must be nearer than skew
         others = [
             entry.head
             for other, entry in self.entries()
@@ -464,17 +500,42 @@ class Tangle:
         """
         cut = min(now, self._latest) - self.limits.horizon
         for author, chain in list(self._chains.items()):
-            chain.mature(uptime, self.limits.grace)
             if chain.newest and self._nodes[chain.newest].time < cut and author != self.me:
                 self._clear(chain)
-            for seq in [seq for seq in chain.by_seq if seq < chain.floor]:
-                self._drop(chain, seq)
-            for message in self._pending.drop_below(author, chain.floor):
-                self._discard(message)
+            if chain.by_seq and max(chain.checkpoints, default=-1) == chain.floor > 0:  # all that can go has gone
+                continue
+            chain.mature(uptime, self.limits.grace)
+            self._sink(chain)
             self._forget_if_empty(chain)
         candidates, self._gone = self._gone, {}
+        return self._unneeded(candidates)
+
+    def let_go(self) -> list[Cid]:
+        """Return the names of blocks that were refused or displaced since the last call, and may go at once."""
+        candidates, self._displaced = self._displaced, {}
+        return self._unneeded(candidates)
+
+    def _unneeded(self, candidates: Iterable[Cid]) -> list[Cid]:
         needed = self._proofs() if candidates else set()
         return [cid for cid in candidates if cid not in self._nodes and cid not in self._pending and cid not in needed]
+
+    def _sink(self, chain: Chain) -> None:
+        """Forget what is below the author's floor."""
+        for seq in [seq for seq in chain.by_seq if seq < chain.floor]:
+            self._drop(chain, seq)
+        for message in self._pending.drop_below(chain.author, chain.floor):
+            self._discard(message)
+
+    def _forget_one(self, but: bytes) -> None:
+        """Forget the author that has spoken longest ago; one whose key is new first, as keys cost nothing."""
+        stay = {self.me, but, *self.favoured}
+        may_go = (author for author in self._speakers if author not in stay)
+        oldest = next(may_go, None)
+        if oldest is None:
+            return
+        victim = oldest if not self.knows(oldest) else next(itertools.filterfalse(self.knows, may_go), oldest)
+        self._chains[victim].conflicts.clear()
+        self._expel(victim)
 
     def restrict(self, may_speak: Callable[[bytes], bool]) -> None:
         """Forget all that those have said, waiting, attached or kept, who may not speak any more."""
@@ -511,7 +572,7 @@ class Tangle:
         alike.discard(author)
         if not alike:
             del self._by_prefix[author[:PREFIX_BYTES]]
-        del self._chains[author]
+        del self._chains[author], self._speakers[author]
 
     def _clear(self, chain: Chain) -> None:
         for seq in list(chain.by_seq):
@@ -527,15 +588,12 @@ class Tangle:
             self._uses[block] -= 1
             if self._uses[block] <= 0:
                 del self._uses[block]
-                self._let_go(block)
+                if block.codec == RAW:  # frames are; messages and the manifest are no author's to give away
+                    self._gone[block] = None
 
     def _discard(self, message: Message) -> None:
         """Let the blocks of a message that was never attached go."""
-        self._gone[message.cid] = None
-        for block in message.blocks:
-            if not self._uses[block]:
-                self._let_go(block)
-
-    def _let_go(self, block: Cid) -> None:
-        if block.codec == RAW:  # frames are; messages and the manifest are no author's to give away
-            self._gone[block] = None
+        gone = [message.cid, *(block for block in message.blocks if not self._uses[block] and block.codec == RAW)]
+        self._gone.update(dict.fromkeys(gone))
+        if message.author != self.me:  # what is known of the own chain may be all that is left of it
+            self._displaced.update(dict.fromkeys(gone))

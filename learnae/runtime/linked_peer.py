@@ -78,7 +78,7 @@ def build_peer(workspace: Workspace, learner: Learner, options: Options, links: 
         )
     links, manifest, traffic = links or LinkSet(), workspace.swarm.manifest, Traffic()
     options = replace(options, is_archive=workspace.is_archive)
-    local = LocalGossip(workspace.swarm.directory, workspace.name, workspace.errors)
+    local = LocalGossip(workspace.swarm.directory, workspace.name, workspace.errors, workspace.gate.admits)
     gossip = Gossips({LOCAL: local, **links.gossips}, workspace.errors)
     remote = map(CommonMonitor if options.privacy() is None else PrivateMonitor, links.monitors)
     monitor = Monitors([StatusFile(workspace.directory / STATUS_FILE), *remote])

@@ -1,8 +1,9 @@
 """The observer: sees a swarm on this machine as its peers do, without being one."""
 
+import math
 import random
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from learnae.peer.masking.heard import Sum
     from learnae.runtime.keys_here import SecretsHere
 
-_ALL_PEERS = 1 << 20
+_ALL_PEERS = _ALL_NAMES = 1 << 20
 _PASSES = 1000  # of at most some thousand messages each
 _UNNAMED = Profile("", "?", "?")
 
@@ -105,8 +106,9 @@ class Observer:
         self._here = _secrets_here(directory, self.gate)
         self._seals = Seals(self.manifest.is_sealed, self._here or NO_SECRETS)
         self._replication = Replicator(
-            self.swarm, self.tangle, self._store, gossip, self._clock, errors, gate=self.gate, seals=self._seals
-        )
+            self.swarm, self.tangle, self._store, gossip, self._clock, errors, gate=self.gate, seals=self._seals,
+            at_once=math.inf, looks=_ALL_NAMES,  # what is here is to be seen at once
+        )  # fmt: skip
         count, half_life = self.manifest.model.count, self.manifest.merge.half_life
         self._following = Following(
             self.tangle, self._store, errors, rng, b"", count, _ALL_PEERS, half_life, seals=self._seals,
@@ -140,6 +142,17 @@ class Observer:
     def close(self) -> None:
         """Let go of the blocks' file; it is opened again when it is needed again."""
         self._store.close()
+
+    @property
+    def sees_all(self) -> bool:
+        """Return False if the peers here know more authors than one announcement names."""
+        return self._replication.most_named < self.manifest.limits.entries
+
+    def name(self, messages: Iterable[Message]) -> None:
+        """Take messages for announced, and take in what they continue, as far as it is here."""
+        for message in messages:
+            self._replication.name(message)
+        self.refresh()
 
     def unseen(self) -> int:
         """Count the messages of this machine that wait for others, or for a secret: what they need is not known."""

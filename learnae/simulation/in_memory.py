@@ -8,7 +8,7 @@ from typing import Any
 
 from learnae.basics.overriding import override
 from learnae.errors import BlockMissingError, TransportError
-from learnae.ipld.cid import Cid
+from learnae.ipld.cid import MAX_BLOCK_BYTES, Cid
 from learnae.ports import BlockStore, Exchange, Gossip, Heard, Inference, Monitor, StateStore, name_block
 from learnae.protocol.announcements import Announcement
 from learnae.simulation.network import PACKET_BYTES, Host
@@ -72,8 +72,8 @@ class MemoryBlockStore(BlockStore):
         return cid in self._host.blocks
 
     @override
-    def want(self, cids: Sequence[Cid]) -> None:
-        self._host.ask(cids)
+    def want(self, cids: Sequence[Cid], most: int = MAX_BLOCK_BYTES, origin: str = "") -> None:
+        self._host.ask(cids, most)
 
     @override
     def cids(self) -> Iterable[Cid]:

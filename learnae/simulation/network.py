@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from learnae.basics.overriding import override
-from learnae.ipld.cid import CID_BYTES, Cid
+from learnae.ipld.cid import CID_BYTES, MAX_BLOCK_BYTES, Cid
 from learnae.ports import Clock, Heard
 from learnae.protocol.limits import HOUR
 
@@ -124,9 +124,10 @@ class Host:
         self.bytes_out = 0
         self.bytes_in = 0
         self.asked: dict[Cid, int] = {}
+        self.most: dict[Cid, int] = {}
         self.previous_of: Callable[[Cid], Cid | None] = lambda _: None
 
-    def ask(self, cids: Sequence[Cid]) -> None:
+    def ask(self, cids: Sequence[Cid], most: int = MAX_BLOCK_BYTES) -> None:
         """Request blocks from hosts that hold them, one packet each."""
         now = self.network.clock.time
         by_holder: dict[int, list[Cid]] = {}
@@ -136,6 +137,7 @@ class Host:
             holder = self.network.holder(self.index, cid)
             if holder is not None:
                 self.asked[cid] = now + _RETRY_MS
+                self.most[cid] = most
                 by_holder.setdefault(holder.index, []).append(cid)
         for index, wanted in by_holder.items():
             holder = self.network.hosts[index]
@@ -152,7 +154,7 @@ class Host:
     def receive(self, cid: Cid, data: bytes) -> None:
         """Keep a block that was asked for."""
         self.asked.pop(cid, None)
-        if cid not in self.blocks and cid.names(data):
+        if cid not in self.blocks and cid.names(data) and len(data) <= self.most.pop(cid, MAX_BLOCK_BYTES):
             self.blocks[cid] = data
 
     def _chain(self, asker: Host, cid: Cid) -> list[Cid]:

@@ -164,9 +164,10 @@ def remove_leftovers(directory: Path, older_than: float) -> int:
     return removed
 
 
-def open_regular(path: str | Path) -> BinaryIO:
-    """Open a regular file for reading; raises OSError, also for pipes and directories."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe without a writer must not block
+def open_regular(path: str | Path, follow: bool = True) -> BinaryIO:
+    """Open a regular file for reading; raises OSError, also for pipes, directories, and links unless to ``follow``."""
+    flags = os.O_RDONLY | os.O_NONBLOCK  # a pipe without a writer must not block
+    descriptor = os.open(path, flags if follow else flags | os.O_NOFOLLOW)
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)  # fdopen would refuse a directory and leave it open
@@ -175,9 +176,9 @@ def open_regular(path: str | Path) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
-def read_regular(path: str | Path, limit: int) -> bytes:
+def read_regular(path: str | Path, limit: int, follow: bool = True) -> bytes:
     """Return at most ``limit`` + 1 bytes of a regular file; raises OSError as ``open_regular`` does."""
-    with open_regular(path) as file:
+    with open_regular(path, follow) as file:
         return file.read(limit + 1)
 
 

@@ -22,6 +22,7 @@ from learnae.ipld import dagcbor
 from learnae.ipld.cid import RAW
 from learnae.ports import Heard
 from learnae.protocol.announcements import Announcement
+from learnae.protocol.identity import peer_name
 from learnae.protocol.limits import Limits
 from learnae.system.atomic_files import TEMPORARY
 
@@ -254,6 +255,47 @@ def test_an_entry_that_is_no_file_is_passed_over(tmp_path, listener, make):
     with at_most(60):  # a pipe without a writer must not stop the peer
         assert [heard for heard in listener.heard() if heard.announcement] == [Heard("good", NEWS[0])]
         assert list(listener.heard()) == []
+
+
+def test_of_many_files_those_that_are_known_are_read(tmp_path, problems):
+    LocalGossip(tmp_path, "good").announce(NEWS[0])
+    listener = LocalGossip(tmp_path, None, problems)
+    assert [heard.announcer for heard in listener.heard()] == ["good"]
+    for number in range(2000):
+        (tmp_path / "heads" / f"stranger {number}").write_bytes(b"")
+    for _ in range(3):
+        assert len(list(listener.heard())) <= 1024
+    LocalGossip(tmp_path, "good").announce(NEWS[1])
+    assert Heard("good", NEWS[1]) in list(listener.heard())
+    assert "1,024 files" in problems.last["LimitError"]
+
+
+def test_neither_files_nor_directories_are_read_through_links(tmp_path, listener):
+    LocalGossip(tmp_path / "other", "secret").announce(NEWS[0])
+    (tmp_path / "heads" / "linked").symlink_to(tmp_path / "other" / "heads" / "secret")
+    assert not any(heard.announcement for heard in listener.heard())
+    (tmp_path / "swarm").mkdir()
+    (tmp_path / "swarm" / "heads").symlink_to(tmp_path / "heads")
+    with pytest.raises(StateError, match="is a link"):
+        LocalGossip(tmp_path / "swarm", "peer")
+
+
+def test_a_directory_that_others_may_write_to_is_refused(tmp_path):
+    (tmp_path / "heads").mkdir()
+    (tmp_path / "heads").chmod(0o777)
+    with pytest.raises(StateError, match="chmod go-w"):
+        LocalGossip(tmp_path, "peer")
+
+
+def test_of_keys_only_those_of_members_are_read(tmp_path):
+    member, stranger = bytes(32), bytes(31) + b"x"
+    for name in (peer_name(member), peer_name(stranger), "members"):
+        LocalGossip(tmp_path, name).announce(NEWS[0])
+    admitted = {member}
+    listener = LocalGossip(tmp_path, None, admits=admitted.__contains__)
+    assert {heard.announcer for heard in listener.heard()} == {peer_name(member), "members"}
+    admitted.add(stranger)
+    assert [heard.announcer for heard in listener.heard()] == [peer_name(stranger)]
 
 
 def test_a_listener_cannot_announce(listener):

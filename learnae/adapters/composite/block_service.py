@@ -15,7 +15,7 @@ from learnae.basics.bounded_dict import BoundedDict
 from learnae.basics.error_log import ErrorLog
 from learnae.basics.overriding import override
 from learnae.errors import PeerError, StateError, StrangerError, TransportError
-from learnae.ipld.cid import Cid
+from learnae.ipld.cid import MAX_BLOCK_BYTES, Cid
 from learnae.ports import BlockStore, Exchange, check_named, name_block
 from learnae.system.backoff import Backoff
 
@@ -93,7 +93,7 @@ class BlockService(BlockStore):
         return self.local.has(cid)
 
     @override
-    def want(self, cids: Sequence[Cid]) -> None:
+    def want(self, cids: Sequence[Cid], most: int = MAX_BLOCK_BYTES, origin: str = "") -> None:
         if not any(link.state == CONNECTED for link in self._links):
             return
         now = time.monotonic()

@@ -9,33 +9,52 @@ Files appear by rename, so a reader sees a whole one or none.
 
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 from learnae.basics.error_log import ErrorLog
 from learnae.basics.overriding import override
-from learnae.errors import EncodingError, PeerError, StateError
+from learnae.errors import EncodingError, LimitError, PeerError, StateError
 from learnae.ports import Gossip, Heard
 from learnae.protocol.announcements import MAX_BYTES, Announcement
+from learnae.protocol.identity import author_of_name
 from learnae.system.atomic_files import read_regular, tidy, write_atomic
-from learnae.system.private_files import make_directory
+from learnae.system.private_files import check_unwritable, make_directory
 
 _log = logging.getLogger(__name__)
+
+_FILES = 1024  # more than members a swarm can have
+_SCANNED = 4096  # names that are looked at
 
 
 class LocalGossip(Gossip):
     """Keeps one file a peer in a directory."""
 
-    def __init__(self, directory: Path, peer: str | None, errors: ErrorLog | None = None) -> None:
-        """Announce in the file ``peer``, or only listen for None; damaged files are counted in ``errors``."""
+    def __init__(
+        self,
+        directory: Path,
+        peer: str | None,
+        errors: ErrorLog | None = None,
+        admits: Callable[[bytes], bool] = lambda _: True,
+    ) -> None:
+        """Announce in the file ``peer``, or only listen for None; damaged files are counted in ``errors``.
+
+        Files that are called as a key which ``admits`` refuses are passed over. Raises StateError if others may write
+        there, or if it is a link.
+        """
         self._directory = directory / "heads"
+        if self._directory.is_symlink():
+            raise StateError(f"{self._directory} is a link, which is not followed", "put a directory there")
         make_directory(self._directory)
+        check_unwritable(self._directory)
         tidy(self._directory)
         self._own = peer
         self._announced: bytes | None = None
         self._seen: dict[str, tuple[int, int]] = {}
         self._errors = errors or ErrorLog()
+        self._admits = admits
 
     @override
     def announce(self, announcement: Announcement) -> None:
@@ -58,23 +77,37 @@ class LocalGossip(Gossip):
         another process that has its key may write its file: it hears that, too, and learns of the fork.
         """
         found = []
-        for entry in os.scandir(self._directory):
-            if entry.name.startswith("."):
-                continue
+        for entry in self._entries():
             announcement = self._read_if_changed(entry)
             if announcement is not None:
                 found.append(Heard(entry.name, announcement))
         return found
+
+    def _entries(self) -> list[os.DirEntry[str]]:
+        """Return at most 1,024 files to look at, those that are known first."""
+        with os.scandir(self._directory) as scan:
+            entries = [entry for entry in islice(scan, _SCANNED) if not entry.name.startswith(".")]
+        if len(entries) > _FILES:
+            entries.sort(key=lambda entry: entry.name not in self._seen)
+            problem = f"{self._directory} holds more than {_FILES:,} files"
+            self._errors.count(LimitError(problem, "the others are not read: remove those of peers that are gone"))
+        return entries[:_FILES]
+
+    def _is_admitted(self, name: str) -> bool:
+        try:
+            return self._admits(author_of_name(name))
+        except EncodingError:  # of what is no peer, such as the one with the records of members
+            return True
 
     def _read_if_changed(self, entry: os.DirEntry[str]) -> Announcement | None:
         try:
             stamp = _stamp(entry.stat(follow_symlinks=False))
         except FileNotFoundError:
             return None
-        if self._seen.get(entry.name) == stamp:
+        if self._seen.get(entry.name) == stamp or not self._is_admitted(entry.name):
             return None
         try:
-            announcement = Announcement.from_bytes(read_regular(entry.path, MAX_BYTES))
+            announcement = Announcement.from_bytes(read_regular(entry.path, MAX_BYTES, follow=False))
         except FileNotFoundError:
             return None
         except (OSError, PeerError) as error:

@@ -24,7 +24,7 @@ from typing import Protocol
 from learnae.adapters.local.block_database import FILE
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.basics.overriding import override
-from learnae.ipld.cid import Cid
+from learnae.ipld.cid import MAX_BLOCK_BYTES, Cid
 from learnae.privacy.budget_file import FILE as BUDGET_FILE
 from learnae.system.atomic_files import Disk
 
@@ -247,7 +247,7 @@ class DiskBlockStore(LocalBlockStore):
         return removed
 
     @override
-    def want(self, cids: Sequence[Cid]) -> None:
+    def want(self, cids: Sequence[Cid], most: int = MAX_BLOCK_BYTES, origin: str = "") -> None:
         self._ask(cids)
 
     def synchronous(self) -> int:

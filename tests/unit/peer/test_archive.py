@@ -54,7 +54,7 @@ def test_an_archive_gives_up_what_no_peer_holds_any_more() -> None:
     last = messages_of(simulation.members[0])[-1]
     empty, asked = Simulation(manifest, [], Setting(seed=5)), list[set[Cid]]()
     host = Member(empty, 0, tiny_dataset(manifest, 0)).host
-    host.ask = lambda cids: asked.append(set(cids))
+    host.ask = lambda cids, _: asked.append(set(cids))
     archive = Archive(manifest.swarm, MemoryBlockStore(host), manifest.limits, ErrorLog(), open_message)
 
     archive.collect([last], uptime=0)

@@ -482,3 +482,39 @@ def test_nobody_takes_two_places() -> None:
     assert len(side.advance()) == 1
     assert len(side.following.replicas) == 2
     assert new.author in side.following.replicas
+
+
+# -- keys that cost nothing
+
+
+def test_keys_younger_than_a_half_life_share_one_place() -> None:
+    side = Side()
+    honest = [Publisher(number) for number in range(1, 9)]
+    for author in honest:
+        published(side, author, 1.0)
+    side.advance(NOW)
+    assert len(side.following.followed()) == 8
+    strangers = {Publisher(number).author for number in range(100, 150)}
+    later = NOW + HALF_LIFE
+    for number in range(100, 150):
+        side.note(Publisher(number).publish(1.0, time=later)[0])
+    for step in range(20):
+        side.advance(later + step * HALF_LIFE // 25)
+        assert len(strangers & set(side.following.followed())) <= 1
+
+
+def test_new_keys_take_the_places_that_no_older_one_can_take() -> None:
+    side = Side(most=4)
+    published(side, old := Publisher(1), 1.0)
+    side.advance(NOW)
+    later = NOW + HALF_LIFE
+    for number in range(100, 150):
+        side.note(Publisher(number).publish(1.0, time=later)[0])
+    side.advance(later)
+    assert old.author in side.following.followed()
+    assert len(side.following.followed()) == 4
+    for number in range(2, 5):
+        side.following._since[Publisher(number).author] = 0
+        published(side, Publisher(number), 1.0)
+    side.advance(later)
+    assert {Publisher(number).author for number in range(1, 4)} <= set(side.following.followed())

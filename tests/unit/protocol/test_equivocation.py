@@ -254,8 +254,8 @@ def test_evidence_names_two_messages() -> None:
         Author(2).accuse(message, message)
 
 
-def test_at_most_so_much_evidence_of_an_author_is_kept_and_all_of_it_is_bounded() -> None:
-    tangle, reporter = new_tangle(evidence=3, wanted=4), Author(2)
+def test_at_most_so_much_evidence_of_an_author_is_kept() -> None:
+    tangle, reporter = new_tangle(evidence=3), Author(2)
     said = [
         reporter.say(body=Evidence(Author(1).author, some_cid(number), some_cid(number + 1)).to_fields())
         for number in range(10)
@@ -263,13 +263,23 @@ def test_at_most_so_much_evidence_of_an_author_is_kept_and_all_of_it_is_bounded(
     offer(tangle, *said)
     assert list(tangle.kept()) == [message.cid for message in said[:3]]
     assert len(tangle) == 10
-    for number in range(10, 20):
-        invented = Evidence(Author(1).author, some_cid(2 * number), some_cid(2 * number + 1))
-        offer(tangle, Author(number).say(body=invented.to_fields()))
-    assert len(list(tangle.missing())) == 2 * 4
     assert let_a_grace_pass(tangle) == set()
     offer(tangle, reporter.say(checkpoint=True))
     assert let_a_grace_pass(tangle, uptime=DAY) == {message.cid for message in said[3:]}
+
+
+def test_invented_evidence_takes_the_place_of_no_other_reporters() -> None:
+    tangle, liar, witness = new_tangle(trials=4), Author(2), Author(3)
+    one, two = Author(1).say(time=NOW), Author(1).say(time=NOW + 1)
+    true = witness.accuse(one, two)
+    lies = [Evidence(Author(9).author, some_cid(number), some_cid(number + 1)) for number in range(0, 20, 2)]
+    invented = [liar.say(body=lie.to_fields()) for lie in lies]
+    offer(tangle, true, *invented)
+    assert {one.cid, two.cid} < set(tangle.missing())
+    assert len(list(tangle.missing())) == 2 * 4
+    assert len(list(tangle.kept())) == 4, "what is not tried is not kept"
+    offer(tangle, one, two)
+    assert tangle.is_banned(one.author)
 
 
 def test_what_is_announced_as_kept_and_is_no_evidence_is_not_asked_for_again() -> None:

@@ -59,6 +59,29 @@ def test_one_author_cannot_crowd_out_another_by_size() -> None:
     assert all(message.cid in pending for message in honest)
 
 
+def test_what_strangers_bring_takes_no_place_of_what_known_ones_bring() -> None:
+    pending, honest = Pending(Limits(pending_messages=20)), Author(1).chain(16)[1:]
+    for message in honest:
+        assert pending.add(message, message.parents[0], "friend") == []
+    strangers = [Author(number).chain(2)[1] for number in range(2, 60)]
+    for number, message in enumerate(strangers):
+        pending.add(message, message.parents[0], f"stranger {number}", is_known=False)
+    assert len(pending) == 20
+    assert all(message.cid in pending for message in honest)
+
+
+def test_whoever_brings_many_makes_room_for_others() -> None:
+    pending, crowd = Pending(Limits(pending_messages=20)), [Author(number).chain(2)[1] for number in range(2, 60)]
+    for message in crowd:
+        pending.add(message, message.parents[0], "stranger", is_known=False)
+    late = Author(1).chain(6)[1:]
+    for message in late:
+        pending.add(message, message.parents[0], "newcomer", is_known=False)
+    assert all(message.cid in pending for message in late)
+    for message in pending.messages():
+        assert pending.bringer_of(message.cid) in ("stranger", "newcomer")
+
+
 def test_it_lets_go_of_everything() -> None:
     author = Author(1)
     first, second, third = author.chain(3)

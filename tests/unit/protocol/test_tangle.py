@@ -528,3 +528,59 @@ def test_nothing_of_an_expelled_author_stays_and_it_can_come_back() -> None:
     gone = tangle.forget(NOW, 0)
     assert {first.cid, *(message.cid for message in chain), waiting.cid, kept.cid, frame} == set(gone)
     assert [message.seq for message in offer(tangle, first, *chain).attached] == [0, 1, 2]
+
+
+# -- what one key, and many keys, can make others hold
+
+
+def test_checkpoints_without_end_forget_their_own_past_at_once() -> None:
+    tangle, author, hint = new_tangle(checkpoints=4, live=100), Author(1), Author(2).say()
+    said = [author.say(hint, seq=seq, checkpoint=True, time=NOW + seq * 20) for seq in range(1, 30)]
+    assert len(offer(tangle, *said).attached) == 29
+    assert [node.seq for node in map(tangle.node, tangle.cids()) if node] == [26, 27, 28, 29]
+    assert {message.cid for message in said[:-4]} <= set(tangle.forget(NOW, 0)), "their blocks go"
+
+
+def test_checkpoints_with_falling_numbers_do_not_get_around_the_rate() -> None:
+    tangle, author, hint = new_tangle(checkpoints=4), Author(1), Author(2).say()
+    said = [author.say(hint, seq=seq, checkpoint=True, time=NOW) for seq in range(30, 1, -1)]
+    offer(tangle, *said)
+    assert len(tangle) <= 4
+
+
+def test_messages_between_checkpoints_are_bounded() -> None:
+    tangle, author = new_tangle(live=20, since=15), Author(1)
+    for _ in range(4):
+        offer(tangle, author.say(checkpoint=True), *(author.say() for _ in range(12)))
+        assert len(tangle) <= 26
+    assert tangle.newest_of(author.author) == author.last.cid if author.last else None
+
+
+def test_keys_without_end_take_the_place_of_new_keys() -> None:
+    me, old, silent = Author(0), Author(1), Author(2)
+    tangle = new_tangle(me=me.author, authors=10)
+    offer(tangle, me.say(), old.say(), silent.say())
+    tangle.uptime = 60_000
+    offer(tangle, *(Author(number).say() for number in range(10, 60)), now=NOW + 1000)
+    known = set(tangle.authors())
+    assert len(known) == 10
+    assert {me.author, old.author, silent.author, Author(59).author} < known
+    assert tangle.knows(old.author)
+    assert not tangle.knows(Author(59).author)
+
+
+def test_dates_ahead_move_the_own_clock_by_an_eighth_of_the_skew_at_most() -> None:
+    tangle, skew = new_tangle(), Limits().skew
+    near, far = Author(1).say(time=NOW + skew // 8), Author(2).say(time=NOW + skew // 8 + 1)
+    offer(tangle, near, far)
+    assert tangle.hints_for(Author(3).author, NOW) == (near.cid,)
+
+
+def test_blocks_of_what_was_displaced_go_at_once() -> None:
+    tangle = new_tangle(pending_messages=2)
+    said = [Author(number).chain(2)[1] for number in range(1, 6)]
+    offer(tangle, *said)
+    gone = tangle.let_go()
+    assert len(gone) == 3
+    assert tangle.let_go() == []
+    assert not tangle.needed() & set(gone)

@@ -91,6 +91,18 @@ def test_nothing_of_a_history_whose_past_is_not_here_is_cleaned_up(directory: Pa
     assert collect_garbage(directory)["deleted"] == 0
 
 
+def test_nothing_is_cleaned_up_where_heads_name_only_some_of_the_authors(directory: Path) -> None:
+    store, gossip, swarm = LocalBlockStore(directory), LocalGossip(directory, "all"), tiny_manifest().swarm
+    said = [Author(number, swarm).say() for number in range(100)]
+    for message in said:
+        store.put(DAG_CBOR, message.data)
+    gossip.announce(Announcement(tuple(Entry(m.author[:PREFIX_BYTES], m.seq, m.cid, m.cid) for m in said[:64])))
+    store.close()
+    with pytest.raises(StateError, match="more others than they announce"):
+        collect_garbage(directory)
+    assert len(set(LocalBlockStore(directory).cids())) >= 100
+
+
 def test_a_head_that_nobody_has_kept_does_not_stop_the_cleaning(directory: Path) -> None:
     said = history(directory, 5)
     store = LocalBlockStore(directory)

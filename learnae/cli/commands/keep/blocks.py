@@ -23,7 +23,7 @@ from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.peer.state import PeerState
 from learnae.ports import Exchange
 from learnae.protocol.identity import peer_name
-from learnae.protocol.messages import open_message
+from learnae.protocol.messages import Message, open_message
 from learnae.runtime.observer import Observer
 from learnae.swarm.directory import open_swarm
 from learnae.system.paths import ARCHIVE_FILE, STATE_FILE, peers_here
@@ -159,6 +159,13 @@ def collect_garbage(directory: Path) -> dict[str, int]:
             f"{directory} is an archive: it keeps everything", f"remove {directory / ARCHIVE_FILE} to let it forget"
         )
     observer = observe(directory)
+    observer.name(_last_words(observer))
+    if not observer.sees_all:
+        raise StateError(
+            "the peers here know more others than they announce at a time: what those need is not known, nothing was "
+            "deleted",
+            "let a peer of the swarm run: it deletes what is not needed by itself, every ten minutes",
+        )
     if unseen := observer.unseen():
         raise StateError(
             f"{counted(unseen, 'message')} here wait for older ones, or for a secret: what they need is not known, "
@@ -201,8 +208,22 @@ def _replaced(store: LocalBlockStore, observer: Observer, needed: Mapping[Cid, s
     return found
 
 
+def _last_words(observer: Observer) -> Iterator[Message]:
+    """Yield the last message of every peer of this machine, as far as it can be read."""
+    for state in _states(observer.swarm):
+        with suppress(PeerError):
+            yield open_message(state.message, observer.swarm, observer.manifest.limits)
+
+
 def _last_messages(swarm: Cid) -> Iterator[Cid]:
     """Yield the last message and update of every peer of this machine: it continues from them, however old they are."""
+    for state in _states(swarm):
+        yield Cid.of(DAG_CBOR, state.message)
+        if state.update is not None:
+            yield state.update
+
+
+def _states(swarm: Cid) -> Iterator[PeerState]:
     for directory in peers_here():
         try:
             state = PeerState.read(directory / STATE_FILE)
@@ -212,9 +233,7 @@ def _last_messages(swarm: Cid) -> Iterator[Cid]:
         except (OSError, LearnaeError):  # a peer that cannot start has no future to keep anything for
             continue
         if state.swarm == swarm:
-            yield Cid.of(DAG_CBOR, state.message)
-            if state.update is not None:
-                yield state.update
+            yield state
 
 
 def _exchange(directory: Path, needed: bool = True) -> KuboExchange | None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import pytest
 from builders import NOW, SWARM, Author, identity
 from machine import announced
 
 from learnae.basics.error_log import ErrorLog
-from learnae.ipld.cid import DAG_CBOR, Cid
+from learnae.basics.overriding import override
+from learnae.ipld.cid import DAG_CBOR, MAX_BLOCK_BYTES, Cid
 from learnae.membership.gate import Gate
 from learnae.membership.key_epochs import Keyring
 from learnae.membership.ledger import Ledger
@@ -22,7 +24,19 @@ from learnae.protocol.limits import Limits
 from learnae.protocol.messages import Message
 from learnae.protocol.tangle import Tangle
 from learnae.simulation.in_memory import MemoryBlockStore, MemoryGossip
-from learnae.simulation.network import Network, VirtualClock, Weather
+from learnae.simulation.network import Host, Network, VirtualClock, Weather
+
+
+class AskedStore(MemoryBlockStore):
+    """Notes what it is asked for."""
+
+    def __init__(self, host: Host) -> None:
+        super().__init__(host)
+        self.asked: list[Cid] = []
+
+    @override
+    def want(self, cids: Sequence[Cid], most: int = MAX_BLOCK_BYTES, origin: str = "") -> None:
+        self.asked += cids
 
 
 class Side:
@@ -33,7 +47,7 @@ class Side:
         founder = Founder(self.ann.author, self.ann.identity.x25519)
         policy = MembershipPolicy.of("invite", [founder], 1)
         self.host = Network(VirtualClock(NOW), random.Random(0), Weather()).host()
-        self.store, self.errors = MemoryBlockStore(self.host), ErrorLog()
+        self.store, self.errors = AskedStore(self.host), ErrorLog()
         self.gate = Gate(Ledger(policy, SWARM))
         self.tangle = Tangle(Limits(), random.Random(0), self.ann.author)
         self.replicator = Replicator(
@@ -65,7 +79,10 @@ class Side:
         return [message.cid for message in self.replicator.hear().attached]
 
     def wants(self) -> list[Cid]:
-        return list(self.replicator._wanted())
+        """Hear, and return what is asked for."""
+        self.store.asked.clear()
+        self.replicator.hear()
+        return self.store.asked
 
 
 @pytest.fixture

@@ -1,0 +1,17 @@
+"""Floods of strangers: what each kind costs an honest peer, and whether it still hears what is true."""
+
+from collections.abc import Callable
+
+from bench.floods import tangle
+from bench.harness import Race
+
+PARTS: dict[str, Callable[[Race], None]] = {
+    "tangle": tangle.run,
+}
+
+
+def run(race: Race) -> None:
+    """Run all parts, or the one that ``race.part`` asks for."""
+    for name, part in PARTS.items():
+        if race.part in ("", name):
+            part(race)
