@@ -58,8 +58,12 @@ class BlockStore(Protocol):
     def has(self, cid: Cid) -> bool:
         """Return True if ``get`` would succeed now."""
 
-    def want(self, cids: Sequence[Cid]) -> None:
-        """Ask for blocks that are not here; they may appear later. Idempotent, cheap to repeat."""
+    def want(self, cids: Sequence[Cid], most: int = MAX_BLOCK_BYTES, origin: str = "") -> None:
+        """Ask for blocks of at most ``most`` bytes; they may appear later. Idempotent, cheap to repeat.
+
+        ``origin`` names the peer that has named them, on which they are booked: each origin has its turn. Empty for
+        what this peer wants of itself.
+        """
 
     def cids(self) -> Iterable[Cid]:
         """Return the names of all blocks that are here."""
@@ -87,8 +91,11 @@ class Exchange(Protocol):
     def offer(self, cid: Cid, data: bytes) -> None:
         """Let other machines have this block. Idempotent. Raises TransportError."""
 
-    def fetch(self, cid: Cid) -> bytes:
-        """Return the block's bytes, unchecked. Raises BlockMissingError if no machine has it, else TransportError."""
+    def fetch(self, cid: Cid, most: int = MAX_BLOCK_BYTES) -> bytes:
+        """Return the block's bytes, unchecked, and no more than one byte beyond ``most``: what is larger is refused.
+
+        Raises BlockMissingError if no machine has it, else TransportError.
+        """
 
     def keep(self, cid: Cid) -> None:
         """Note that this machine's store holds a fetched block: an exchange with a store of its own keeps it, too.

@@ -1,7 +1,7 @@
 """Replication: from what others announce to attached messages and records, by fetching what is missing."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -21,6 +21,7 @@ from learnae.errors import (
 )
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.membership.gate import Gate
+from learnae.membership.records import MAX_REKEY_BYTES
 from learnae.membership.sealing import Seals
 from learnae.ports import BlockStore, Clock, Gossip
 from learnae.protocol.announcements import PREFIX_BYTES, Announcement, Entry
@@ -62,7 +63,7 @@ class Replicator:
     def __post_init__(self) -> None:
         limit = self.tangle.limits.wanted
         self._entries = BoundedDict[tuple[str, bytes], Entry](limit)  # by announcer and author; not here yet
-        self._kept = BoundedDict[Cid, None](limit)
+        self._kept = BoundedDict[Cid, str](limit)  # by whom it was announced
         self._asked = BoundedDict[Cid, int](_COMING)  # since when (uptime); what has come is taken in, needed or not
         self._unknown = BoundedDict[tuple[str, bytes], Entry](_STRANGERS)  # of authors who are not members yet
         self._refused = BoundedDict[Cid, None](_STRANGERS)  # messages of such
@@ -89,7 +90,7 @@ class Replicator:
                 self._keep_to_members()
                 wanted = self._wanted()
             candidates = list(wanted) if before < len(opened) < self.messages_per_call else []
-        self._ask(list(wanted))
+        self._ask(wanted)
         return total
 
     def _walk_back(self, cid: Cid | None, opened: set[Cid], total: Outcome) -> None:
@@ -169,7 +170,7 @@ class Replicator:
                 self._note_entry(heard.announcer, entry)
             for cid in heard.announcement.kept[: limits.kept]:
                 if self._lacks_kept(cid):
-                    self._kept[cid] = None
+                    self._kept[cid] = heard.announcer
 
     def _note_entry(self, announcer: str, entry: Entry) -> None:
         key = announcer, entry.author
@@ -189,27 +190,34 @@ class Replicator:
     def _lacks_kept(self, cid: Cid) -> bool:
         return self.tangle.lacks_kept(cid) and self._is_new(cid)
 
-    def _ask(self, wanted: list[Cid]) -> None:
-        now = self.clock.uptime()
-        self.store.want(wanted)
+    def _ask(self, wanted: Mapping[Cid, str]) -> None:
+        """Ask for messages and records, each origin for its own: none is larger than ``most``."""
+        now, most = self.clock.uptime(), max(self.tangle.limits.message_bytes, MAX_REKEY_BYTES)
+        origins = dict[str, list[Cid]]()
+        for cid, origin in wanted.items():
+            origins.setdefault(origin, []).append(cid)
+        for origin, cids in origins.items():
+            self.store.want(cids, most, origin)
         for cid in wanted:
             self._asked.setdefault(cid, now)
         for cid in [cid for cid, since in self._asked.items() if now - since > _COMING_MS or not self._is_new(cid)]:
             del self._asked[cid]
 
-    def _wanted(self) -> dict[Cid, None]:
-        """Return what is announced or referred to and not attached; forget what is."""
-        names: dict[Cid, None] = {}
+    def _wanted(self) -> dict[Cid, str]:
+        """Return what is announced or referred to and not attached, by who has named it; forget what is."""
+        names: dict[Cid, str] = {}
         for key, entry in list(self._entries.items()):
             wanted = self.tangle.wanted_of(entry)
-            names.update(dict.fromkeys(wanted))
+            names.update(dict.fromkeys(wanted, key[0]))
             if not wanted:
                 del self._entries[key]
         for cid in [cid for cid in self._kept if not self._lacks_kept(cid)]:
             del self._kept[cid]
-        names = dict.fromkeys((*self._kept, *names, *self.tangle.missing()))  # records first: they say who may speak
-        wanted = [cid for cid in names if cid not in self._refused and not self._is_too_early(cid)]
-        return dict.fromkeys((*self.gate.missing(), *wanted))
+        names = {**self._kept, **names}  # records first: they say who may speak
+        for cid in self.tangle.missing():
+            names.setdefault(cid, self.tangle.needed_by(cid))
+        due = {cid: by for cid, by in names.items() if cid not in self._refused and not self._is_too_early(cid)}
+        return {**dict.fromkeys(self.gate.missing(), ""), **due}
 
     def _fetch(self, cid: Cid, total: Outcome) -> bool:
         """Take in the message if its block is here; return False if it is not."""
@@ -243,6 +251,7 @@ class Replicator:
         except PeerError as error:
             self.errors.count(error)
             self.tangle.refuse(cid)
+            self._discard(cid)
         else:
             self._attach(message, total)
 
@@ -258,7 +267,11 @@ class Replicator:
         self.errors.count(error)
         self.tangle.refuse(cid)
         if not self.is_archive:
-            self.store.delete([cid])
+            self._discard(cid)
+
+    def _discard(self, cid: Cid) -> None:
+        """Delete what is no message at once; it is booked on who has named it."""
+        self.store.delete([cid])
 
     def _opened(self, message: Message) -> Message | None:
         """Return the message with what its body says; None if that cannot be read, for now or for ever."""

@@ -41,6 +41,10 @@ class Pending:
             if previous not in self._messages:
                 yield previous, self._messages[next(iter(children))]
 
+    def waits_for(self, previous: Cid) -> bytes:
+        """Return the author of a message that continues ``previous``; empty without any."""
+        return next((self._messages[child].author for child in self._children.get(previous, ())), b"")
+
     def newest_of(self, author: bytes) -> Message | None:
         """Return the author's message here with the highest seq; None without any."""
         waiting = map(self._messages.__getitem__, self._by_author.get(author, ()))

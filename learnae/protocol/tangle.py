@@ -217,6 +217,11 @@ class Tangle:
             if self._is_awaited(child):
                 yield cid
 
+    def needed_by(self, cid: Cid) -> str:
+        """Return the name of the author whose waiting message continues ``cid``; empty without any."""
+        author = self._pending.waits_for(cid)
+        return peer_name(author) if author else ""
+
     def awaited_by(self, cid: Cid) -> Cid | None:
         """Return the message that a waiting one continues; None if that is here, or not needed."""
         message = self._pending.get(cid)

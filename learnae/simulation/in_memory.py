@@ -8,7 +8,7 @@ from typing import Any
 
 from learnae.basics.overriding import override
 from learnae.errors import BlockMissingError, TransportError
-from learnae.ipld.cid import Cid
+from learnae.ipld.cid import MAX_BLOCK_BYTES, Cid
 from learnae.ports import BlockStore, Exchange, Gossip, Heard, Inference, Monitor, StateStore, name_block
 from learnae.protocol.announcements import Announcement
 from learnae.simulation.network import PACKET_BYTES, Host
@@ -72,7 +72,7 @@ class MemoryBlockStore(BlockStore):
         return cid in self._host.blocks
 
     @override
-    def want(self, cids: Sequence[Cid]) -> None:
+    def want(self, cids: Sequence[Cid], most: int = MAX_BLOCK_BYTES, origin: str = "") -> None:
         self._host.ask(cids)
 
     @override
@@ -98,10 +98,10 @@ class MemoryExchange(Exchange):
         self._shared[cid] = data
 
     @override
-    def fetch(self, cid: Cid) -> bytes:
+    def fetch(self, cid: Cid, most: int = MAX_BLOCK_BYTES) -> bytes:
         self._check_open()
         try:
-            return self._shared[cid]
+            return self._shared[cid][: most + 1]
         except KeyError:
             raise BlockMissingError(f"block {cid} is not shared") from None
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 
 from learnae.basics.overriding import override
-from learnae.ipld.cid import Cid
+from learnae.ipld.cid import MAX_BLOCK_BYTES, Cid
 from learnae.ports import BlockStore, Traffic
 
 
@@ -38,8 +38,8 @@ class MeteredStore(BlockStore):
         return self._store.has(cid)
 
     @override
-    def want(self, cids: Sequence[Cid]) -> None:
-        self._store.want(cids)
+    def want(self, cids: Sequence[Cid], most: int = MAX_BLOCK_BYTES, origin: str = "") -> None:
+        self._store.want(cids, most, origin)
 
     @override
     def cids(self) -> Iterable[Cid]:

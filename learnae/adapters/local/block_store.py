@@ -99,7 +99,7 @@ class LocalBlockStore(BlockStore):
         return used is not None and self._note_use(name, used)
 
     @override
-    def want(self, cids: Sequence[Cid]) -> None:
+    def want(self, cids: Sequence[Cid], most: int = MAX_BLOCK_BYTES, origin: str = "") -> None:
         """Do nothing: nothing is far away."""
 
     @override

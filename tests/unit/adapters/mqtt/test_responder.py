@@ -30,7 +30,8 @@ class Later:
 def test_of_two_that_claim_at_once_the_smaller_name_answers(tmp_path, rival, answers):
     desk, inbox, store = Desk(), Later(), LocalBlockStore(tmp_path)
     responder, cid = MqttResponder(desk, TOPICS, store, inbox, Counts(), 600.0), store.put(RAW, b"block")
-    guard(responder, "_starts", "_asked", "_askers", "_claims", "_failed")
+    guard(responder, "_asked", "_askers", "_names", "_given")
+    guard(responder.claims, "_claims", "_failed", "_scores")
     responder.on_want(Received(TOPICS.of("dave", "want"), Want((cid,)).to_bytes(), "", False))
     inbox.due.pop()()
     assert [topic for topic, _ in desk.sent] == [TOPICS.own("have")]
@@ -38,7 +39,7 @@ def test_of_two_that_claim_at_once_the_smaller_name_answers(tmp_path, rival, ans
         responder.on_have(Received(TOPICS.of(rival, "have"), dagcbor.encode([cid]), "", False))
     inbox.due.pop()()
     assert [topic for topic, _ in desk.sent[1:]] == [TOPICS.own(f"block/{cid}")] * answers
-    assert (responder.claimed(cid) > 0) == bool(rival)
+    assert (responder.claims.latest(cid) > 0) == bool(rival)
     assert responder.asked(cid, 0) > 0
 
 
@@ -52,7 +53,7 @@ def test_a_claim_keeps_others_silent_until_its_peer_is_distrusted(tmp_path):
         inbox.due.pop()()
     assert [topic for topic, _ in desk.sent] == [TOPICS.own("have")]
     responder.on_have(claim)
-    assert responder.claimed(cid) == float("-inf")
+    assert responder.claims.latest(cid) == float("-inf")
 
 
 @pytest.mark.parametrize(("starts", "answered"), [((3, 1), 4), ((1, 3), 4), ((3,), 2)])
