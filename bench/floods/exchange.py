@@ -64,6 +64,7 @@ def run(race: Race) -> None:
         with author_of_news(home, section, manifest) as author, victim(home, section, manifest, author) as agent:
             with race.step(f"nothing, for {quiet:.0f} s"):
                 before = agent.spend(quiet)
+            race.figure("the agent alone: processor", before.cpu, "% of a core")
             for kind in _ATTACKS[:1] if race.quick else _ATTACKS:
                 with race.step(f"{_NAMES[kind]}, for {seconds:.0f} s"), strangers(kind, section, author.swarm, seconds):
                     author.delays.clear()
@@ -212,7 +213,7 @@ def author_of_news(home: Path, section: MqttSection, manifest: Manifest) -> Iter
 @contextmanager
 def victim(home: Path, section: MqttSection, manifest: Manifest, author: Author) -> Iterator[Agent]:
     """Return an agent that runs, and hears ``author``."""
-    agent = Agent(home / "agent", 1, manifest, section)
+    agent = Agent(home / "agent", 1, manifest, section, every=30.0)
     agent.begin(author.meter, str(manifest.swarm))
     author.begin(agent)
     try:

@@ -43,7 +43,7 @@ _NO_FAULT_OF_A_MESSAGE = (0x00, 0x04, 0x88, 0x89, 0x8B, 0x8D, TAKEN_OVER, 0x96, 
 _FAREWELL_SECONDS = 2.0  # for what is on its way when the process ends
 # Where messages come fast, each would wake this thread: so many in one of these moments, and they are read together.
 # 500 a second of a stranger cost 3 % of a core so, and 7 % otherwise.
-_MOMENT_SECONDS, _MANY = 0.05, 4
+_MOMENT_SECONDS, _MANY = 0.1, 8
 
 
 class MqttConnection:
@@ -114,10 +114,13 @@ class MqttConnection:
         """Say that another process has this peer's session, and give way to it more and more."""
         self._outage.contest()
 
-    def subscribe(self, topic_filter: str, handler: Handler) -> None:
-        """Let ``handler`` have what comes on ``topic_filter``, now and after every reconnection."""
+    def subscribe(self, topic_filter: str, handler: Handler, qos: int = 1) -> None:
+        """Let ``handler`` have what comes on ``topic_filter``, now and after every reconnection.
+
+        At QoS 0 a message may be lost on its way, and none is acknowledged: floods cost less.
+        """
         with self._lock:
-            self._subscriptions.add(topic_filter, handler)
+            self._subscriptions.add(topic_filter, handler, qos)
             if self.is_connected:  # else the greeting does
                 self._subscriptions.subscribe(topic_filter)
 

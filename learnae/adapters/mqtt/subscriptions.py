@@ -52,11 +52,13 @@ class Subscriptions:
         self._lock = lock
         self._counts = counts
         self._handlers: dict[str, list[Handler]] = {}
+        self._qos: dict[str, int] = {}
         self.come = 0  # messages; its reader sets it back
         self._unconfirmed: dict[int, str] = {}  # filters by paho's number
 
-    def add(self, topic_filter: str, handler: Handler) -> None:
-        """Note a handler; ``subscribe`` asks the broker for it."""
+    def add(self, topic_filter: str, handler: Handler, qos: int) -> None:
+        """Note a handler; ``subscribe`` asks the broker for it, at this ``qos``."""
+        self._qos[topic_filter] = qos
         handlers = self._handlers.setdefault(topic_filter, [])
         handlers.append(handler)
         if len(handlers) == 1:
@@ -65,6 +67,7 @@ class Subscriptions:
     def remove(self, topic_filter: str) -> None:
         """Forget a filter and its handlers."""
         self._handlers.pop(topic_filter, None)
+        self._qos.pop(topic_filter, None)
         self._client.message_callback_remove(topic_of(topic_filter))
 
     def subscribe(self, topic_filter: str) -> None:
@@ -72,7 +75,7 @@ class Subscriptions:
         if why := self.limits.why_not_subscribe(topic_filter):
             self._refuse(topic_filter, why)
             return
-        _, number = self._client.subscribe(topic_filter, qos=1)
+        _, number = self._client.subscribe(topic_filter, qos=self._qos[topic_filter])
         if number is not None:
             self._unconfirmed[number] = topic_filter
 

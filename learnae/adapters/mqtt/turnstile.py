@@ -14,9 +14,9 @@ _REMEMBERED = 2048  # peers and channels
 
 
 class Turnstile:
-    """Lets pass what comes on a topic as fast as an honest peer speaks; ``knows`` says whether a peer is known here, ``counts`` counts the rest.
+    """Lets pass what comes on a topic as fast as an honest peer speaks; ``counts`` counts what is dropped.
 
-    For the network thread alone.
+    ``knows`` says whether a peer is known here. For the network thread alone.
     """
 
     def __init__(self, topics: Topics, knows: Callable[[str], bool], counts: Counts) -> None:

@@ -31,8 +31,8 @@ def connect_http(
     """Serve, and link to the members of ``[lan]``; raises ConfigurationError.
 
     ``is_sealed``: what the swarm's members say can be read by them alone, so that it may cross the network as it is.
-    ``meeting`` is the swarm's name in addresses, its CID if it is empty; ``admits`` says whose announcements count; what goes
-    out to others is spent from the ``purse``.
+    ``meeting`` is the swarm's name in addresses, its CID if it is empty; ``admits`` says whose announcements count.
+    What goes out to others is spent from the ``purse``.
     """
     swarm = workspace.swarm.manifest.swarm
     meeting = meeting or str(swarm)

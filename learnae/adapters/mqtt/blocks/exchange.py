@@ -54,7 +54,7 @@ class Tuning:
     authors: int = 64  # with a lease at one time: as many as a trainer follows
     frame_bytes: int = 4 << 20  # that pushed frames of one author may put on the disk at once …
     frame_rate: float = 8 << 10  # … and a second; what is beyond waits in memory
-    due: float = 1.5  # for which an answer that was claimed is waited for before it is asked for again
+    due: float = 1.0  # for which an answer that was claimed is waited for before it is asked for again
     claim: float = 1.0  # for which holders leave an answer to the one that claimed it
     inbox_messages: int = 256  # that wait; a flood beyond that is dropped, and asked for again if it was worth it
     inbox_bytes: int = 4 << 20
@@ -114,10 +114,10 @@ class MqttExchange(Exchange):
         passes = Turnstile(self.topics, self.frontier.knows, self.counts).passes
         handler = partial(self._inbox.handler, is_welcome=passes)
         self._on_block, self._on_frame = handler(intake.on_block), handler(intake.on_frame)
-        self.connection.subscribe(self.topics.all("want"), handler(self._answers.on_want))
-        self.connection.subscribe(self.topics.all("have"), handler(self._answers.on_have))
+        self.connection.subscribe(self.topics.all("want"), handler(self._answers.on_want), qos=0)
+        self.connection.subscribe(self.topics.all("have"), handler(self._answers.on_have), qos=0)
         message = self._inbox.handler(intake.on_message, lambda each: passes(each) and intake.is_welcome(each))
-        self.connection.subscribe(self.topics.all("message"), message)
+        self.connection.subscribe(self.topics.all("message"), message, qos=0)  # announcements heal what is lost
         if self.holds:
             self.connection.subscribe(self.topics.all("frame"), self._on_frame)
 
