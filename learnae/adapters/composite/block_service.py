@@ -16,7 +16,7 @@ from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.basics.bounded_dict import BoundedDict
 from learnae.basics.error_log import ErrorLog
 from learnae.basics.overriding import override
-from learnae.errors import LimitError, PeerError, StateError, StrangerError, TransportError
+from learnae.errors import BlockMissingError, LimitError, PeerError, StateError, StrangerError, TransportError
 from learnae.ipld.cid import MAX_BLOCK_BYTES, Cid
 from learnae.ports import BlockStore, Exchange, check_named, name_block
 from learnae.system.backoff import Backoff
@@ -96,7 +96,11 @@ class BlockService(BlockStore):
         if (guest := self._lobby.take(cid)) is not None:
             with self._wake:
                 self._trials[cid] = guest.by, len(guest.data), time.monotonic()
-            self._keep(cid, guest.data, guest.link)
+            try:
+                self._keep(cid, guest.data, guest.link)
+            except StateError as error:
+                self._lobby.put(cid, guest.data, guest.by, guest.link)
+                raise BlockMissingError(f"block {cid}: {error.problem}", error.remedy) from error
             return guest.data
         return self.local.get(cid)
 
@@ -129,7 +133,7 @@ class BlockService(BlockStore):
                 self._lobby.take(cid)
                 self._turns.forget(cid)
                 origin, size, came = self._trials.pop(cid, (OWN, 0, now))
-                if size and now - came < _TRIAL_SECONDS:
+                if size and not unused_for and now - came < _TRIAL_SECONDS:
                     self._turns.book(origin, size)
                 if cid in self._busy:
                     self._busy[cid] = False

@@ -284,6 +284,24 @@ def test_wrong_bytes_are_refused_counted_and_others_answer(machine, links, broke
     assert not reader.local.has(cid)  # whoever fetches puts it there
 
 
+def test_claims_of_four_liars_silence_no_holder(machine, links, broker):
+    holders, reader = [machine() for _ in range(4)], machine()
+    cids = [holder.local.put(RAW, b"true %d" % number) for number in range(3) for holder in holders]
+    for number in range(4):
+        liar, lies = links.open(plain(broker)), Topics("learnae/1", str(SWARM), f"{number}-liar")
+
+        def lie(_: object, liar=liar, lies=lies) -> None:
+            liar.publish(lies.own("have"), dagcbor.encode(list(dict.fromkeys(cids))), qos=0)
+
+        liar.subscribe(lies.of(reader.name, "want"), lie)
+        wait_for_subscriptions(liar)
+    for number, cid in enumerate(dict.fromkeys(cids)):
+        assert reader.exchange.fetch(cid) == b"true %d" % number
+    for number in range(4):
+        reader.exchange._claims.hear(Cid.of(RAW, b"new"), f"{number}-liar")
+    assert reader.exchange._claims.latest(Cid.of(RAW, b"new")) < 0, "none of them is believed any more"
+
+
 @pytest.mark.parametrize("what", ["garbage", "forged", "unnamed", "foreign swarm", "huge want", "no claim", "far cid"])
 def test_hostile_topics_change_nothing(machine, links, broker, what):
     reader, author, mallory = machine(holds=True), machine(), links.open(plain(broker))
