@@ -263,12 +263,12 @@ def test_invented_entries_do_not_make_a_peer_deaf() -> None:
 
 
 def test_what_is_asked_for_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    side, asked = Side(wanted=100), []
-    monkeypatch.setattr(side.store, "want", lambda cids: asked.append(len(cids)))
+    side, asked = Side(wanted=100), list[Cid]()
+    monkeypatch.setattr(side.store, "want", lambda cids, *_: asked.extend(cids))
     for start in range(0, 512, 64):
         side.announce_all(*invented(*range(start, start + 64)), announcer=str(start))
     side.replicator.hear()
-    assert asked == [100]
+    assert 50 <= len(asked) <= 100
 
 
 def test_an_announcement_is_read_up_to_the_limit() -> None:

@@ -81,11 +81,12 @@ class Intake:
         try:
             data, *others = unpack(received.payload, MOST_CHAIN)
             check_named(cid, data)
-            if len(data) > wish.most:
-                raise LimitError(f"block {cid} has {len(data)} bytes", f"at most {wish.most} are taken")
         except LearnaeError:
             self.claims.distrust(cid, peer)
             raise
+        if len(data) > wish.most:
+            wish.arrived.set()  # no other bytes have that name
+            raise LimitError(f"block {cid} has {len(data)} bytes", f"at most {wish.most} are taken")
         wish.arriving.set()
         try:
             self._take_chain(Block.read(cid, data), others, peer)

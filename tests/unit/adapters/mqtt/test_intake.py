@@ -143,7 +143,9 @@ def test_a_block_that_is_larger_than_what_is_waited_for_is_refused(setting):
     wish = setting.wishes.enter(cid, print, most=Limits().message_bytes)
     with pytest.raises(LimitError, match="at most 65536 are taken"):
         setting.hear(liar, f"block/{cid}", pack([garbage]))
-    assert not wish.arrived.is_set()
+    assert wish.arrived.is_set(), "no other bytes have that name"
+    assert wish.data is None
+    assert list(setting.store.cids()) == []
 
 
 def test_wrong_bytes_are_refused_and_their_sender_distrusted(setting):
