@@ -42,12 +42,16 @@ _RATE = 500  # a second
 _LIARS = 4
 _MEGABYTE = 1 << 20
 _CPU, _ROOM, _DELAY = 5.0, 16.0, 5.0  # % of a core, MiB of memory and disk together, seconds
-_ATTACKS = ("heads", "one head", "garbage", "messages", "wants", "invented wants", "claims")
+_ATTACKS = (
+    "heads", "one head", "garbage", "small garbage", "messages", "large messages", "wants", "invented wants", "claims",
+)  # fmt: skip
 _NAMES = {
     "heads": "announcements of 64 invented heads",
     "one head": "announcements of an invented head",
-    "garbage": "announcements of blocks of garbage, which are answered",
+    "garbage": "announcements of 1 MiB of garbage, which is sent",
+    "small garbage": "announcements of 60 kB of garbage, which are sent",
     "messages": "pushed messages whose parent no peer has",
+    "large messages": "pushed messages of 60 kB whose parent no peer has",
     "wants": "wants of 64 true names",
     "invented wants": "wants of invented names",
     "claims": f"{_LIARS} who claim every answer and send none",

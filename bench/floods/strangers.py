@@ -22,9 +22,9 @@ from learnae.protocol.announcements import PREFIX_BYTES, Announcement, Entry
 from learnae.protocol.identity import Identity, peer_name
 from learnae.protocol.messages import compose
 
-_MESSAGE_BYTES = 400  # of a message's body: as much as an update says
+_MESSAGE_BYTES, _LARGE_BYTES = 400, 60_000  # of a message's body: as much as an update says; as much as it may
 _ENTRIES, _NAMES = 64, 64  # in one announcement, and in one want
-_PREPARED = 2000  # messages that are signed before the flood begins
+_PREPARED, _PLANTED = 2000, 256  # messages that are signed, blocks that are made before the flood begins
 
 
 @dataclass(eq=False)
@@ -47,26 +47,28 @@ class Stranger:
         """Return the name of a block that no peer has."""
         return Cid.of(DAG_CBOR, self._random.randbytes(16))
 
-    def planted(self) -> Cid:
-        """Return the name of a block of 1 MiB that only this stranger has, which is nothing."""
+    def planted(self, size: int) -> Cid:
+        """Return the name of a block of so many bytes that only this stranger has, which is nothing."""
         head = self._random.randbytes(16)
-        data = head * (MAX_BLOCK_BYTES // len(head))
+        data = head * (size // len(head))
         cid = Cid.of(DAG_CBOR, data)
         self.garbage[cid] = data
-        if len(self.garbage) > _ENTRIES:
-            del self.garbage[next(iter(self.garbage))]
         return cid
+
+    def any_of(self, names: list[Cid]) -> Cid:
+        """Return one of them."""
+        return self._random.choice(names)
 
     def announce(self, name: Callable[[], Cid], entries: int = _ENTRIES) -> None:
         """Name heads of authors that there are not."""
         said = [Entry(self._random.randbytes(PREFIX_BYTES), 7, name(), None) for _ in range(entries)]
         self.publish("heads", Announcement(tuple(said)).to_bytes(), retain=True)
 
-    def prepare(self) -> None:
-        """Sign messages that continue what no peer has."""
+    def prepare(self, size: int) -> None:
+        """Sign messages of so many bytes and some more that continue what no peer has."""
         now = time.time_ns() // 1_000_000
-        for number in range(_PREPARED):
-            body = {"kind": "note", "text": self._random.randbytes(_MESSAGE_BYTES)}
+        for number in range(_PREPARED if size < _LARGE_BYTES else _PREPARED // 10):
+            body = {"kind": "note", "text": self._random.randbytes(size)}
             made = compose(self.identity, self.swarm, 1 + number, (self.invented(),), now, body)
             self._messages.append(made.data)
 
@@ -124,13 +126,14 @@ class Stranger:
         self.named = [*dict.fromkeys((*self.named, *cids))][-1024:]
 
 
-def _garbage(stranger: Stranger) -> Callable[[], None]:
+def _garbage(stranger: Stranger, size: int) -> Callable[[], None]:
     stranger.answer()
-    return lambda: stranger.announce(stranger.planted, 8)
+    names = [stranger.planted(size) for _ in range(_PLANTED)]
+    return lambda: stranger.announce(lambda: stranger.any_of(names), 8)
 
 
-def _pushes(stranger: Stranger) -> Callable[[], None]:
-    stranger.prepare()
+def _pushes(stranger: Stranger, size: int) -> Callable[[], None]:
+    stranger.prepare(size)
     return stranger.push
 
 
@@ -147,8 +150,10 @@ def _liar(stranger: Stranger) -> Callable[[], None]:
 KINDS: dict[str, Callable[[Stranger], Callable[[], None]]] = {
     "heads": lambda stranger: lambda: stranger.announce(stranger.invented),
     "one head": lambda stranger: lambda: stranger.announce(stranger.invented, 1),
-    "garbage": _garbage,
-    "messages": _pushes,
+    "garbage": lambda stranger: _garbage(stranger, MAX_BLOCK_BYTES),
+    "small garbage": lambda stranger: _garbage(stranger, _LARGE_BYTES),
+    "messages": lambda stranger: _pushes(stranger, _MESSAGE_BYTES),
+    "large messages": lambda stranger: _pushes(stranger, _LARGE_BYTES),
     "wants": _wants,
     "invented wants": lambda stranger: lambda: stranger.ask(lambda: [stranger.invented() for _ in range(8)]),
     "claims": _liar,
