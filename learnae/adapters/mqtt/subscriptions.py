@@ -53,7 +53,7 @@ class Subscriptions:
         self._counts = counts
         self._handlers: dict[str, list[Handler]] = {}
         self._qos: dict[str, int] = {}
-        self.come = 0  # messages; its reader sets it back
+        self.come = self.come_bytes = 0  # messages, and what they carried; their reader sets them back
         self._unconfirmed: dict[int, str] = {}  # filters by paho's number
 
     def add(self, topic_filter: str, handler: Handler, qos: int) -> None:
@@ -102,6 +102,7 @@ class Subscriptions:
     def _dispatcher(self, topic_filter: str) -> Callable[[Client, Any, MQTTMessage], None]:
         def dispatch(_client: Client, _data: Any, message: MQTTMessage) -> None:
             self.come += 1
+            self.come_bytes += len(message.payload)
             content_type = getattr(message.properties, "ContentType", "")
             received = Received(message.topic, bytes(message.payload), content_type, bool(message.retain))
             _log.debug("heard %.200s: %d bytes", received.topic, len(received.payload))
