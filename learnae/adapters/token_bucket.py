@@ -55,6 +55,9 @@ class Spending:
     >>> spend = Spending(burst=8, rate=0)
     >>> spend(3, b"ann"), spend(3, b"ann"), spend(3, b"bob"), spend(3), spend.taken(), spend.taken()
     (True, False, True, False, 6, 0)
+    >>> purse = Spending(burst=4, rate=0)
+    >>> [Spending(burst=8, rate=0, purse=purse)(3, b"ann") for way in ("mqtt", "http")]
+    [True, False]
     """
 
     def __init__(
