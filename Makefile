@@ -23,8 +23,8 @@ NIGHTLY ?= tests/unit/firmware_bridge/serial_link/test_serial_frames.py \
 	tests/packaging/test_extras.py tests/system/cli/test_wrong_calls.py tests/system/cli/test_bare_machine.py \
 	tests/unit/membership/test_interleavings.py tests/unit/membership/test_roster_twin.py \
 	tests/system/cli/test_long_and_old_swarms.py tests/system/cli/test_bench_smoke.py \
-	tests/system/swarm/test_old_backup.py tests/system/swarm/test_simulation.py \
-	tests/system/mqtt/test_dashboards.py tests/unit/firmware_bridge/senml/test_other_reader.py
+	tests/system/swarm/test_old_backup.py tests/system/swarm/test_simulation.py tests/system/swarm/test_random_seeds.py \
+	tests/fuzz tests/system/mqtt/test_dashboards.py tests/unit/firmware_bridge/senml/test_other_reader.py
 
 # also where an earlier try ended half-way, as on a Debian without python3-venv
 MAKE_VENV = $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV) || \
@@ -33,7 +33,7 @@ MAKE_VENV = $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv 
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: demo test check fix lint tests test-one nightly mutants lowest newest lock acceptance bench clean help
+.PHONY: demo test check fix lint tests test-one nightly fuzz mutants lowest newest lock acceptance bench clean help
 
 demo: $(VENV)/.demo  ## the main job: eight peers, one model, nobody's data moves
 	$(BIN)/python -m demo
@@ -61,6 +61,13 @@ test-one: $(STAMP)  ## make test-one T=tests/unit/protocol/test_tangle.py, or T=
 
 nightly: $(STAMP)  ## what takes too long for every change: a million frames, all combinations of layers, hundreds of kills
 	LEARNAE_NIGHTLY=1 $(BIN)/python -m pytest $(NIGHTLY)
+
+# which decoders (all) and how: make fuzz DECODERS='message "csv"' FUZZ='--count 100000 --seconds 60 --seed 7'
+DECODERS ?=
+FUZZ ?=
+
+fuzz: $(STAMP)  ## a million hostile inputs for each decoder of bytes from outside: hours
+	PYTHONPATH=.:tests:tests/rigs $(BIN)/python -m fuzz.runner $(FUZZ) $(DECODERS)
 
 mutants: $(STAMP)  ## how many of 400 seeded faults in protocol/, weights/ and ipld/ the tests find: half an hour
 	$(BIN)/$(PIP) cosmic-ray==8.7.0 coverage==7.17.5

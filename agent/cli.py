@@ -20,9 +20,11 @@ from agent.labels import write_label
 from agent.learning.calibration import calibration_rows
 from agent.learning.engine_choice import why_no_training
 from agent.learning.inference import read_results
+from agent.learning.resources import Board
 from agent.sources.section import REPLAY
 from agent.wiring import ROLE, build, build_intake, label_names, probe_sources, write_inference
 from learnae.basics import strict_json
+from learnae.basics.memory import groups_of
 from learnae.cli.arguments import count
 from learnae.config.loading import load_config
 from learnae.errors import ConfigurationError
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from learnae.runtime.observer import Estimate
 
 _PROBE_SECONDS = 3.0  # for one source to deliver something
+_PERSONAL_HELP = "the model that serves this machine alone: nothing protects the rows in it"
 _FIRST_STEPS = """\
 first steps:
   learnae join --role agent manifest.cbor   a peer on this board
@@ -88,6 +91,7 @@ def _add_own(command: argparse.ArgumentParser, verb: str) -> None:
         command.add_argument("--int8", action="store_true", help="in int8, calibrated with own rows: about a quarter")
         command.add_argument("--swarm", metavar="S", help="id, name or directory; not needed if one is configured")
         command.add_argument("--version", metavar="V", help="one that this agent has kept: best, v1, ...")
+        command.add_argument("--personal", dest="version", action="store_const", const="personal", help=_PERSONAL_HELP)
         command.add_argument("--weights-only", action="store_true", help="with --int8: nothing of own rows goes in")
     elif verb == "label":
         command.add_argument("label", nargs="?", default="", metavar="CLASS", help="none: they are unlabelled again")
@@ -116,7 +120,7 @@ def _check(options: argparse.Namespace) -> int:
     report = {
         "swarm": str(manifest.swarm),
         "model": f"{manifest.model.count} parameters",
-        "only_summaries": why_no_training(manifest, config.train.engine),
+        "only_summaries": why_no_training(manifest, config.train.engine, config.resources, Board(groups=groups_of())),
         "samples_now": collector.samples,
         "training_rows_now": len(dataset.train),
         "holdout_rows_now": len(dataset.holdout),
@@ -185,7 +189,8 @@ def _said(result: Inference) -> str:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from learnae.runtime.observer import published_spent  # noqa: PLC0415 - an agent that runs has no use for these
+    from learnae.peer.learning.versions import PERSONAL  # noqa: PLC0415 - an agent that runs has no use for these
+    from learnae.runtime.observer import published_spent  # noqa: PLC0415
     from learnae.swarm.model_card import card, shown_by, with_card  # noqa: PLC0415
 
     check_target(options.file, [".tflite"])
@@ -199,10 +204,9 @@ def _export(options: argparse.Namespace) -> int:
     rows = calibration_rows(config, manifest, directory) if calibrated else None
     program = write_inference(manifest.definition, estimate.vector, options.int8, rows)
     loss = len(program) - len(write_inference(manifest.definition, estimate.vector, False)) if options.int8 else 0
-    spent = published_spent(swarm.directory)
-    data = with_card(program, manifest, spent)
+    facts: dict[str, Any] = card(manifest, published_spent(swarm.directory), options.version == PERSONAL)
+    data = with_card(program, facts)
     write_atomic(options.file, data)
-    facts: dict[str, Any] = card(manifest, spent)
     if not options.json:
         facts = {**{name: facts[name] for name in ("swarm", "input", "output")}, "card": shown_by(options.file)}
     report = {

@@ -120,7 +120,7 @@ class GivenLabel:
                 label, seconds = self._take_away()
         except FileNotFoundError:
             return
-        except (OSError, ValueError, TypeError, KeyError, RecursionError, NotWrittenError) as error:
+        except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError, NotWrittenError) as error:
             _log.warning("%s is no label: %s; it is ignored", self._path, error)
             return
         self._number = self._names.number(label)

@@ -1,5 +1,6 @@
 """The agent's composition root: the only place here that names concrete adapters."""
 
+import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -15,10 +16,9 @@ from agent.ingestion.reader import ReaderLimits, SourceReader
 from agent.ingestion.recorder import Holdout, Recorder
 from agent.labels import GivenLabel, LabelNames
 from agent.learning.collector import Collector, SummaryMode, features_of
-from agent.learning.engine_choice import choose_learner, engine_of, too_small, why_no_training
+from agent.learning.engine_choice import choose_learner, engine_of, why_no_training
 from agent.learning.governor import Governor
 from agent.learning.inference import Inferrer, ResultFile
-from agent.learning.memory import groups_of
 from agent.learning.resources import Board, GovernedLearner
 from agent.learning.schedule import AgentSchedule, Intake, Oracle, tick_pause
 from agent.learning.threshold import Threshold
@@ -26,14 +26,17 @@ from agent.sources.factory import opener
 from agent.sources.live import Open
 from agent.sources.replay import ReplaySource
 from agent.sources.section import BRIDGE, LIVE, POLLED, REPLAY, SourceSection
+from learnae.basics.memory import groups_of
 from learnae.errors import ConfigurationError
 from learnae.models.dataset import Dataset
 from learnae.models.definition import ModelDefinition
 from learnae.peer.learning.guard import suspicion_of
+from learnae.peer.learning.personal import personal_of
 from learnae.peer.learning.training import ENDLESS
 from learnae.peer.peer import Options
 from learnae.peer.publishing_policy import PublishPolicy
 from learnae.runtime.admission.application import once_in
+from learnae.runtime.costs import FOLLOWED, followed
 from learnae.runtime.linked_peer import build_peer
 from learnae.runtime.links.connect import connect
 from learnae.runtime.peer_service import PeerService, Worker
@@ -54,9 +57,9 @@ from learnae.system.installation import how_to_install
 from learnae.weights.codecs import Vector
 
 ROLE = "agent"
-FOLLOW = 8  # replicas that a board has memory for
 _LOCAL_SECONDS = 1.0  # between two updates where all peers are on this machine
 _ROWS = 100_000  # of features, kept in memory; the oldest go
+_ROWS_BYTES = 256 << 20  # of them, however long one is
 _NEVER_LATER = ReaderLimits(enough=ReaderLimits().queue)  # only a bridge remembers what it was not asked
 _PROBE_LOOK = 0.02  # seconds between two looks at a source that is tried out
 
@@ -73,7 +76,8 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
     check_consent(manifest, config.privacy)
     is_private = training_privacy(manifest, config.privacy) is not None
     policy = policy_of(config, is_private)
-    dataset = Dataset(manifest.model, manifest.objective, _ROWS, manifest.is_autoencoder)
+    most = max(1, min(_ROWS, _ROWS_BYTES // (4 * math.prod(manifest.model.input_shape))))
+    dataset = Dataset(manifest.model, manifest.objective, most, manifest.is_autoencoder)
     summary_mode, layout = SummaryMode(), layout_of(manifest)
     statistics = Statistics(layout, most_rows(manifest)) if layout else None
     # first: a name that is taken is refused before any data is read
@@ -81,7 +85,7 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
     intake = build_intake(config, manifest, dataset, workspace.directory, summary_mode, workspace.name, statistics)
     intake.begin()
     governor, board = Governor(config.resources, tick_pause(policy)), Board(groups=groups_of())
-    if reason := why_no_training(manifest, config.train.engine) or too_small(config.resources, board):
+    if reason := why_no_training(manifest, config.train.engine, config.resources, board):
         summary_mode.begin(reason)
     learner, predictor = choose_learner(summary_mode, manifest, dataset, config.train.engine, config.privacy.clip)
     private = as_agreed(learner, dataset, manifest, config.privacy, workspace.directory)
@@ -126,7 +130,7 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
             "connections": workspace.store.states() | links.status(),
         }
 
-    follow = config.peer.follow or FOLLOW
+    follow = config.peer.follow or followed(manifest, FOLLOWED[ROLE], board.memory())
     options = Options(
         config.peer.name or ROLE,
         ROLE,
@@ -144,6 +148,7 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
         recall=private.recall,
         suspicion=suspicion_of(manifest, dataset),
         floors=release_floor(config.privacy, dataset),
+        personal=personal_of(manifest, dataset, workspace.store, config.train.personal),
     )
     governed = GovernedLearner(private.learner, governor, manifest.training.steps)
     linked = build_peer(workspace, governed, options, links)

@@ -23,11 +23,15 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a small version of everything, to see that it runs")
     parser.add_argument("--out", type=Path, default=Path("build/bench"), help="where RACE.json is written")
     parser.add_argument("--rows", type=int, default=0, metavar="N", help="learners: an epoch of N rows, on a CPU too")
+    parser.add_argument("--seconds", type=float, default=0.0, metavar="S", help="chaos: one run of each kind, so long")
     parser.add_argument(
-        "--part", default="", metavar="NAME", help="age, members, privacy: only the part NAME, a file of that folder"
+        "--part",
+        default="",
+        metavar="NAME",
+        help="races that are folders: only the part NAME, a file of it",
     )
     options = parser.parse_args()
-    race = Race(options.race, options.quick, rows=options.rows, part=options.part)
+    race = Race(options.race, options.quick, rows=options.rows, part=options.part, seconds=options.seconds)
     importlib.import_module(f"bench.{options.race}").run(race)
     race.finish(options.out)
 

@@ -55,13 +55,14 @@ class Race:
     """Collects what one run measures. ``quick`` asks for a small version that only shows that it runs.
 
     ``rows`` asks a race over rows for another number of them; 0 for its own. ``part`` asks a race of several parts for
-    one of them.
+    one of them, ``seconds`` one of long runs for shorter ones.
     """
 
     name: str
     quick: bool
     rows: int = 0
     part: str = ""
+    seconds: float = 0.0
 
     def __post_init__(self) -> None:
         self.checks: list[Check] = []

@@ -17,6 +17,7 @@
     │   │   ├── MembershipError         a record that breaks the protocol, or that its author may not write
     │   │   └── LimitError              larger, deeper or more frequent than allowed
     │   ├── FrameError              weights that cannot be decoded or must not be used
+    │   │   └── BrokenFrameError        weights that no peer can decode: its author is banned here
     │   └── SealError               sealed bytes that do not open, or a message in the form of another swarm
     │       └── UnknownEpochError       sealed under a secret that is not here, perhaps not yet
     ├── TransportError          a block, daemon or broker is not there now: try again
@@ -103,6 +104,10 @@ class MaskError(MessageError):
 
 class FrameError(PeerError):
     """Published weights cannot be decoded or must not be used."""
+
+
+class BrokenFrameError(FrameError):
+    """Published weights are none by themselves: their author has signed what no peer can decode."""
 
 
 class TrapError(PeerError):

@@ -1,5 +1,6 @@
 """The trainer's composition root: the only place here that names concrete adapters."""
 
+import logging
 import math
 from collections.abc import Callable
 from functools import partial
@@ -7,17 +8,20 @@ from typing import Any
 
 import numpy as np
 
+from learnae.basics.memory import memory_left
 from learnae.basics.overriding import override
 from learnae.errors import ConfigurationError
 from learnae.models.dataset import Dataset
 from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.peer.learning.guard import suspicion_of
+from learnae.peer.learning.personal import personal_of
 from learnae.peer.learning.training import ENDLESS
 from learnae.peer.peer import Options, Peer, Tick
 from learnae.peer.publishing_policy import PublishPolicy
 from learnae.ports import Learner
 from learnae.privacy.clipping import NormClip
 from learnae.runtime.admission.application import once_in
+from learnae.runtime.costs import FOLLOWED, check_trainable, followed
 from learnae.runtime.linked_peer import build_peer
 from learnae.runtime.links.connect import connect
 from learnae.runtime.peer_service import PeerService, Schedule, Worker
@@ -36,7 +40,8 @@ from trainer_node.engines import JAX, choose_engine, warn_of_an_unseen_gpu
 from trainer_node.learning.jax_learner import JaxLearner
 from trainer_node.learning.paced_learner import SLICE_SECONDS, PacedLearner
 
-FOLLOW = 64  # replicas that a workstation has memory for
+_log = logging.getLogger(__name__)
+
 _LOCAL_SECONDS = 0.75  # between two updates where all peers are on this machine
 _IDLE_SECONDS = 1.0  # until the next tick of a peer that has nothing to train
 
@@ -99,6 +104,9 @@ def _build(
 ) -> PeerService:
     swarm = find_swarm(config.swarm.id)
     check_consent(swarm.manifest, config.privacy)
+    left = memory_left()
+    if warning := check_trainable(swarm.manifest, left):
+        _log.warning("%s", warning)
     # first: a name that is taken is refused before any data is read
     workspace = Workspace(swarm, config.peer.directory(ROLE), config.peer.history)
     dataset = load(config, swarm.manifest)
@@ -114,7 +122,7 @@ def _build(
     options = Options(
         config.peer.name or ROLE,
         ROLE,
-        config.peer.follow or FOLLOW,
+        config.peer.follow or followed(swarm.manifest, FOLLOWED[ROLE], left),
         steps=local_steps(config.train, swarm.manifest, len(dataset.train)),
         publish=policy_of(config, private.is_private),
         patience=config.train.stop_when,
@@ -132,6 +140,7 @@ def _build(
         },
         suspicion=suspicion_of(swarm.manifest, dataset),
         floors=release_floor(config.privacy, dataset),
+        personal=personal_of(swarm.manifest, dataset, workspace.store, config.train.personal),
         summaries=releasing,
         lessons=lessons,
         addend=addend_of(swarm.manifest, dataset, releasing),

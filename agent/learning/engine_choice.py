@@ -18,6 +18,7 @@ from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.models.reference.numpy_model import predict
 from learnae.ports import Learner
 from learnae.privacy.clipping import NormClip
+from learnae.runtime.costs import check_room, why_no_step
 from learnae.swarm.manifest import Manifest
 from learnae.system.installation import how_to_install
 
@@ -27,19 +28,16 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-def why_no_training(manifest: Manifest, engine: str) -> str:
-    """Return why this agent sends summaries and does not train; empty if nothing keeps it from training."""
+def why_no_training(manifest: Manifest, engine: str, resources: ResourcesSection, board: Board) -> str:
+    """Return why this agent sends summaries and does not train; empty if nothing keeps it from training.
+
+    Raises ConfigurationError if the board has no memory for a member.
+    """
+    memory = board.memory()
+    check_room(manifest, memory)
     if engine == NONE:
         return 'train.engine is "none"'
-    return manifest.only_keras
-
-
-def too_small(resources: ResourcesSection, board: Board) -> str:
-    """Return why this board has no room for training; empty if it has."""
-    memory = board.memory()
-    if memory is None or memory >= resources.memory:
-        return ""
-    return f"{memory:.0f} MiB of memory are available, and resources.memory is {resources.memory}"
+    return manifest.only_keras or why_no_step(manifest, memory, resources.memory)
 
 
 def build_learner(

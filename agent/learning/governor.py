@@ -9,6 +9,7 @@ from typing import Any
 from agent.config import ResourcesSection
 
 _MAX_TRAIN_SECONDS = 10.0  # that one call of the learner may take: the watchdog waits for it
+_LEAST_SECONDS = 1e-9  # that a step takes, by a coarse clock
 _MAX_SLOWDOWN = 64.0  # times slower than configured: then the heat is not the agent's
 _HYSTERESIS = 3.0  # °C below the limit before the agent takes up speed again
 _BURSTS_PER_DAY = 24  # so large a part of a day's bytes may be spent at once
@@ -63,14 +64,19 @@ class Governor:
         return self._available >= 0
 
     def steps(self, wanted: int) -> int:
-        """Return how many of ``wanted`` optimiser steps are taken now."""
+        """Return how many of ``wanted`` optimiser steps are taken now: one, until it is known how long they take."""
         if self._begun is not None and self._is_short_of_memory(self._begun):
             self._skipped += 1
             return 0
-        most = wanted / self._slower
-        if self._step_seconds:
-            most = min(most, _MAX_TRAIN_SECONDS / self._step_seconds)
-        return max(1, min(wanted, int(most)))
+        if not self.has_measured:
+            return min(wanted, 1)
+        most = min(wanted / self._slower, _MAX_TRAIN_SECONDS / self._step_seconds)
+        return min(wanted, max(1, int(most)))
+
+    @property
+    def has_measured(self) -> bool:
+        """Return True once it is known how long a step takes."""
+        return self._step_seconds > 0
 
     def _is_short_of_memory(self, usage: Usage) -> bool:
         return usage.memory is not None and usage.memory < self._limits.memory
@@ -85,7 +91,7 @@ class Governor:
     def trained(self, steps: int, seconds: float) -> None:
         """Note that the learner took ``steps`` steps in ``seconds``."""
         if steps:
-            self._step_seconds = seconds / steps
+            self._step_seconds = max(seconds / steps, _LEAST_SECONDS)
 
     def end(self, usage: Usage) -> None:
         """Note that a tick has ended, and decide when the next one may begin."""

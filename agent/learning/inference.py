@@ -46,8 +46,8 @@ class Inferrer:
         self.count = self.not_finite = 0
         self.last: Inference | None = None
 
-    def infer(self, estimate: Vector, windows: Sequence[Judged]) -> list[Inference]:
-        """Return one result for each window whose row is finite, in their order."""
+    def infer(self, estimate: Vector, windows: Sequence[Judged], is_shown: bool = True) -> list[Inference]:
+        """Return one result for each window whose row is finite, in their order; the status has the last one shown."""
         windows = [window for window in windows if np.isfinite(window.row).all()]
         if not windows or self._predict is None:
             return []
@@ -62,8 +62,9 @@ class Inferrer:
             for window, (label, score) in zip(windows, self._read(output, rows), strict=True)
             if math.isfinite(score)
         ]
-        self.not_finite += len(windows) - len(results)
-        if results:
+        if is_shown:
+            self.not_finite += len(windows) - len(results)
+        if results and is_shown:
             self.count += len(results)
             self.last = results[-1]
         return results
@@ -142,6 +143,6 @@ def _result(line: bytes) -> Inference | None:
             bool(fields.get("dated", True)),
             str(fields.get("forecast", "")),
         )
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return None
     return found if math.isfinite(found.time) and math.isfinite(found.score) else None

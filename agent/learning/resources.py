@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agent.learning.governor import Governor, Usage
-from agent.learning.memory import Group, available
+from learnae.basics.memory import Group, available
 from learnae.basics.overriding import override
 from learnae.models.wrapped_learner import WrappedLearner
 from learnae.ports import Learner, Trained
@@ -51,8 +51,20 @@ class GovernedLearner(WrappedLearner):
 
     @override
     def train(self, steps: int) -> Trained:
-        """Take up to ``steps`` steps, as many as the governor allows, perhaps none."""
-        allowed = self._governor.steps(min(steps, self._most))
+        """Take up to ``steps`` steps, as many as the governor allows, perhaps none; the first one ever is measured."""
+        wanted = min(steps, self._most)
+        if self._governor.has_measured:
+            return self._take(wanted)
+        first = self._take(wanted)
+        if not first.steps or first.steps == wanted:
+            return first
+        rest = self._take(wanted - first.steps)
+        taken = first.steps + rest.steps
+        loss = (first.loss * first.steps + rest.loss * rest.steps) / taken
+        return Trained(taken, rest.rows or first.rows, loss)
+
+    def _take(self, wanted: int) -> Trained:
+        allowed = self._governor.steps(wanted)
         begun = time.monotonic()
         trained = self.inner.train(allowed) if allowed else Trained(0, 0, 0.0)
         self._governor.trained(trained.steps, time.monotonic() - begun)

@@ -76,7 +76,7 @@ class Intake:
 
 @dataclass(frozen=True, slots=True)
 class Oracle:
-    """Judges the newest windows with the swarm's model, and shows the results."""
+    """Judges the newest windows: for this machine with its personal model, for others with the swarm's."""
 
     inferrer: Inferrer
     results: ResultFile
@@ -90,9 +90,9 @@ class Oracle:
         if not (peer.steps > 0 or peer.following.replicas):
             return
         if windows := newest():
-            found = self.inferrer.infer(peer.estimate(), windows)
-            self.results.append(found)
-            self.monitor.infer(found)
+            common, own = peer.estimate(), peer.own_estimate()
+            self.monitor.infer(found := self.inferrer.infer(common, windows))
+            self.results.append(found if own is common else self.inferrer.infer(own, windows, is_shown=False))
 
 
 def tick_pause(policy: PublishPolicy) -> float:

@@ -15,10 +15,11 @@ from agent.tflite.training.optimisers import VARIABLES, rate_of
 from learnae.basics.overriding import override
 from learnae.errors import ConfigurationError, StateError
 from learnae.models.batch_learner import BatchLearner, ClippedSum, Predictor, sum_parts
+from learnae.privacy.noise.grid import ADDITIONS
 from learnae.system.installation import how_to_install
 from learnae.weights.codecs import Vector
 
-_SUMMED = 64  # rows of which gradients are summed at a time; the last ones are filled up
+_SUMMED = ADDITIONS  # rows of which gradients are summed at a time; the last ones are filled up
 _MOST = 3e38  # of float32: as good as no bound
 
 
@@ -37,6 +38,7 @@ class TfliteLearner(BatchLearner):
         self._steps = 0
         clip = self.clips_rows
         self._program = _Program(program.compile_program(self.model, self.loss, self.optimiser, clip), self.batch)
+        self._loaded: Vector | None = None  # what the program holds, if it is known here
         self._evaluator: _Program | None = None
         self._summer: _Program | None = None
         self.load(np.zeros(self.model.count, np.float32))
@@ -44,14 +46,18 @@ class TfliteLearner(BatchLearner):
 
     @override
     def weights(self) -> Vector:
-        return np.asarray(self._program.call(program.WEIGHTS)["weights"])
+        if self._loaded is None:
+            self._loaded = np.asarray(self._program.call(program.WEIGHTS)["weights"])
+        return self._loaded.copy()
 
     @override
     def load(self, weights: Vector) -> None:
-        self._program.call(program.LOAD, weights=np.ascontiguousarray(weights, np.float32))
+        self._loaded = np.array(weights, np.float32)
+        self._program.call(program.LOAD, weights=self._loaded)
 
     @override
     def step(self, rows: NDArray[Any], targets: NDArray[Any]) -> float:
+        self._loaded = None
         self._steps += 1
         rate = rate_of(self.optimiser, self._steps)
         if not self.clips_rows:
@@ -73,14 +79,15 @@ class TfliteLearner(BatchLearner):
     @override
     def clipped_sum(self, rows: NDArray[Any], targets: NDArray[Any], bound: float) -> ClippedSum:
         self.model.check_row_gradients()
-        summer = self._summer or _Program(program.compile_sum(self.model, self.loss), _SUMMED)
+        size = self.model.rows_at_once(_SUMMED)
+        summer = self._summer or _Program(program.compile_sum(self.model, self.loss), size)
         self._summer = summer
         summer.call(program.LOAD, weights=self.weights())
-        return sum_parts(summer.clipped_sum, self.model.count, rows, targets, bound, _SUMMED)
+        return sum_parts(summer.clipped_sum, self.model.count, rows, targets, bound, size)
 
     def predict(self, weights: Vector, rows: NDArray[Any]) -> NDArray[Any]:
         """Return the output (n, *outputs) of the model of these weights for ``rows`` (n, *input_shape)."""
-        predictor, size = self.predictor(weights), self.evaluation_batch
+        predictor, size = self.predictor(weights), self.rows_at_once
         return np.concatenate([predictor(rows[start : start + size]) for start in range(0, len(rows), size)])
 
     @override
@@ -90,7 +97,7 @@ class TfliteLearner(BatchLearner):
         evaluator.call(program.LOAD, weights=np.ascontiguousarray(weights, np.float32))
 
         def predict(part: NDArray[Any]) -> NDArray[Any]:
-            filled = _filled(part.astype(np.float32, copy=False), self.evaluation_batch)
+            filled = _filled(part.astype(np.float32, copy=False), self.rows_at_once)
             return np.asarray(evaluator.call(program.INFER, rows=filled)["output"][: len(part)])
 
         return predict
@@ -118,6 +125,8 @@ class TfliteLearner(BatchLearner):
 
 def _filled(part: NDArray[Any], size: int) -> NDArray[Any]:
     """Fill ``part`` (n, ...) up with zeros to ``size`` rows."""
+    if len(part) == size:
+        return part
     filled = np.zeros((size, *part.shape[1:]), part.dtype)
     filled[: len(part)] = part
     return filled

@@ -1,9 +1,15 @@
-"""Liars in a swarm: what each kind costs the others, with each rule of merging."""
+"""Liars in a swarm: what each kind costs the others, with each rule of merging, and what un-merging brings back."""
 
-from bench.attacks import table
+from collections.abc import Callable
+
+from bench.attacks import table, uneven, unmerge
 from bench.harness import Race
+
+PARTS: dict[str, Callable[[Race], None]] = {"table": table.run, "uneven": uneven.run, "unmerge": unmerge.run}
 
 
 def run(race: Race) -> None:
-    """Run all parts."""
-    table.run(race)
+    """Run all parts, or the one that ``race.part`` asks for."""
+    for name, part in PARTS.items():
+        if race.part in ("", name):
+            part(race)

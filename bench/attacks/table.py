@@ -28,52 +28,74 @@ _BARS = {
     "stale": (2.0, 2.5), "mimic": (2.0, 3.0), "a-little-is-enough": (2.0, 4.5), "bias": (2.0, 3.0),
     "inner-product": (2.5, 5.5), "amplified": (4.0, 6.0),
 }  # fmt: skip
-_MOST_LOST = 1.2  # points, without any liar
+_ADAPTIVE = (LABEL_FLIP, "sign-flip", "amplified")
+_ADAPTIVE_BAR = 3.0  # points, likewise, of liars that lie as much as judges let through
+_ROUNDS, _LONG = 60, 120  # 1,560 and 3,120 steps
+_MOST_LOST = {_ROUNDS: 1.2, _LONG: 0.5}  # points, without any liar
 
 
 def run(race: Race) -> None:
     """Compare the judged swarm with the one without the liars, and the plain mean with both, for each kind of lie."""
     seeds = 1 if race.quick else _SEEDS
     kinds = list(_BARS)[:2] if race.quick else list(_BARS)
-    tasks = [(HONEST, 0, rule, False, seed) for rule in (MEAN, JUDGED) for seed in range(seeds)]
-    tasks += [(HONEST, liars, MEAN, True, seed) for liars in _LIARS for seed in range(seeds)]
+    tasks = [
+        (HONEST, 0, rule, False, seed, False, rounds)
+        for rounds in _MOST_LOST
+        for rule in (MEAN, JUDGED)
+        for seed in range(seeds)
+    ]
+    tasks += [(HONEST, liars, MEAN, True, seed, False, _ROUNDS) for liars in _LIARS for seed in range(seeds)]
     tasks += [
-        (kind, liars, rule, False, seed)
+        (kind, liars, rule, False, seed, False, _ROUNDS)
         for kind in kinds
         for liars in _LIARS
         for rule in (JUDGED, MEAN)
         for seed in range(seeds)
     ]
+    adaptive = _ADAPTIVE[:1] if race.quick else _ADAPTIVE
+    tasks += [
+        (kind, liars, JUDGED, False, seed, True, _ROUNDS)
+        for kind in adaptive
+        for liars in _LIARS
+        for seed in range(seeds)
+    ]
     found = in_processes(race, "swarms of eight, some of whom lie", measure, tasks)
 
-    def worst(kind: str, liars: int, rule: str, absent: bool = False) -> float:
-        return 100 * float(np.mean([found[kind, liars, rule, absent, seed][0] for seed in range(seeds)]))
+    def worst(
+        kind: str, liars: int, rule: str, absent: bool = False, adaptive: bool = False, rounds: int = _ROUNDS
+    ) -> float:
+        keys = [(kind, liars, rule, absent, seed, adaptive, rounds) for seed in range(seeds)]
+        return 100 * float(np.mean([found[key] for key in keys]))
 
-    plain = worst(HONEST, 0, MEAN)
-    race.figure("worst of eight, no liar, plain mean", plain, "%")
-    race.check(
-        "behind the plain mean without a liar", plain - worst(HONEST, 0, JUDGED, False), _MOST_LOST, AT_MOST, "points"
-    )
-    for liars, index in ((1, 0), (3, 1)):
+    for rounds, bar in _MOST_LOST.items():
+        plain, steps = worst(HONEST, 0, MEAN, rounds=rounds), 26 * rounds
+        race.figure(f"worst of eight, no liar, plain mean, {steps:,} steps", plain, "%")
+        lost = plain - worst(HONEST, 0, JUDGED, rounds=rounds)
+        race.check(f"behind the plain mean without a liar, {steps:,} steps", lost, bar, AT_MOST, "points")
+    for index, liars in enumerate(_LIARS):
         absent = worst(HONEST, liars, MEAN, True)
         race.figure(f"worst honest, {liars} of 8 absent", absent, "%")
         for kind in kinds:
-            behind = absent - worst(kind, liars, JUDGED, False)
+            behind = absent - worst(kind, liars, JUDGED)
             race.check(f"behind absent, {kind}, {liars} of 8", behind, _BARS[kind][index], AT_MOST, "points")
             race.figure(
-                f"behind absent with the plain mean, {kind}, {liars} of 8",
-                absent - worst(kind, liars, MEAN, False),
-                "points",
+                f"behind absent with the plain mean, {kind}, {liars} of 8", absent - worst(kind, liars, MEAN), "points"
             )
+        for kind in adaptive:
+            behind = absent - worst(kind, liars, JUDGED, adaptive=True)
+            race.check(f"behind absent, adaptive {kind}, {liars} of 8", behind, _ADAPTIVE_BAR, AT_MOST, "points")
 
 
-def measure(kind: str, liars: int, rule: str, absent: bool, seed: int) -> tuple[float, float]:
-    """Return worst and mean accuracy of the honest peers of one run."""
+def measure(kind: str, liars: int, rule: str, absent: bool, seed: int, adaptive: bool, rounds: int) -> float:
+    """Return the accuracy of the worst honest peer of one run."""
     manifest, people, test = _wrist()
     outcome: Outcome = run_trial(
-        Trial(manifest, people, test, _proxy, attack=kind, liars=liars, rule=rule, absent=absent, seed=seed)
-    )
-    return float(outcome.accuracies.min()), float(outcome.accuracies.mean())
+        Trial(
+            manifest, people, test, _proxy,
+            attack=kind, liars=liars, rule=rule, absent=absent, seed=seed, adaptive=adaptive, rounds=rounds,
+        )
+    )  # fmt: skip
+    return float(outcome.accuracies.min())
 
 
 @cache
@@ -90,9 +112,12 @@ def _wrist() -> tuple[Manifest, list[Rows], Rows]:
 
 
 def _proxy(shown: Sequence[Rows], rng: np.random.Generator) -> Rows:
+    return proxy_of(_wrist()[0], shown, rng)
+
+
+def proxy_of(manifest: Manifest, shown: Sequence[Rows], rng: np.random.Generator) -> Rows:
     """Draw rows from summaries with the noise that peers add by default."""
-    manifest, said = preset("wrist", 1), {}
-    layout = layout_of(manifest)
+    said, layout = {}, layout_of(manifest)
     assert layout is not None
     for index, rows in enumerate(shown):
         data = Dataset(manifest.model, manifest.objective)

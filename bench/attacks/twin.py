@@ -16,7 +16,8 @@ from learnae.models.definition import ModelDefinition
 from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.models.reference.numpy_model import predict
 from learnae.peer.learning.jury import capped_loss
-from learnae.simulation.attacks import HONEST, Knowledge, forge
+from learnae.privacy.clipping import NormClip
+from learnae.simulation.attacks import HONEST, Knowledge, adapt, flipped, forge
 from learnae.swarm.manifest import Manifest
 from learnae.weights.codecs import Vector
 from learnae.weights.judging import Judge, JudgingPolicy
@@ -44,7 +45,8 @@ class Trial:
     """One run: ``people`` train, the last ``liars`` of them lie as ``attack`` says; ``rule`` is mean or judged.
 
     ``proxy`` draws the rows that replicas are judged on, from what people's rows are summarised as. ``absent`` leaves
-    the liars and their data away: what honest peers would reach then.
+    the liars and their data away: what honest peers would reach then. Each hears ``hears`` others, drawn anew in each
+    round; 0 for all. Liars that are ``adaptive`` lie as much as a judge lets through.
     """
 
     manifest: Manifest
@@ -57,6 +59,8 @@ class Trial:
     rounds: int = 60
     seed: int = _SEED
     absent: bool = False
+    hears: int = 0
+    adaptive: bool = False
     policy: JudgingPolicy = field(default_factory=JudgingPolicy)
 
 
@@ -92,15 +96,19 @@ def run(trial: Trial) -> Outcome:
             learner.train(manifest.training.steps)
         own = [learner.weights() for learner in learners]
         honest = [vector for index, vector in enumerate(own) if index not in lying]
-        said = [
-            _said(trial, index in lying, Knowledge(vector, honest, base, old, rng)) for index, vector in enumerate(own)
-        ]
+        said = list(own)
+        for index in lying:
+            lie = _said(trial, Knowledge(own[index], honest, base, old, rng))
+            said[index] = adapt(lie, honest, judges[index].loss_of, len(lying)) if trial.adaptive else lie
         votes = [Vote(vector, len(rows.rows), now, False) for vector, rows in zip(said, people, strict=True)]
         if number == _OLD:
             old = np.mean(honest, axis=0).astype(np.float32)
         merged = []
         for index, learner in enumerate(learners):
-            others = {bytes([other]): vote for other, vote in enumerate(votes) if other != index}
+            near = [other for other in range(len(people)) if other != index]
+            if trial.hears:
+                near = sorted(rng.choice(near, trial.hears, replace=False).tolist())
+            others = {bytes([other]): votes[other] for other in near}
             mine = Vote(own[index], len(people[index].rows), now, False)
             kept = list(others)
             if trial.rule == JUDGED and index not in lying:
@@ -121,8 +129,8 @@ def run(trial: Trial) -> Outcome:
     return Outcome(np.array(accuracies), shares[False], shares[True])
 
 
-def _said(trial: Trial, lies: bool, known: Knowledge) -> Vector:
-    return forge(HONEST if trial.attack == LABEL_FLIP or not lies else trial.attack, known)
+def _said(trial: Trial, known: Knowledge) -> Vector:
+    return forge(HONEST if trial.attack == LABEL_FLIP else trial.attack, known)
 
 
 def _learner(manifest: Manifest, rows: Rows, rng: np.random.Generator) -> NumpyLearner:
@@ -130,7 +138,7 @@ def _learner(manifest: Manifest, rows: Rows, rng: np.random.Generator) -> NumpyL
     data.add(rows.rows, rows.classes)
     own = np.random.default_rng(rng.integers(2**63))
     learner = NumpyLearner(
-        manifest.definition, manifest.objective, manifest.optimiser, data, manifest.training.batch, own
+        manifest.definition, manifest.objective, manifest.optimiser, data, manifest.training.batch, own, NormClip()
     )
     learner.load(manifest.definition.initial(manifest.seed))
     return learner
@@ -147,7 +155,7 @@ def _judge(model: ModelDefinition, trial: Trial, shown: Sequence[Rows], rng: np.
 
 
 def _flipped(rows: Rows, classes: int) -> Rows:
-    return Rows(rows.rows, (rows.classes + max(1, classes // 2)) % classes)
+    return Rows(rows.rows, flipped(rows.classes, classes).astype(np.int64))
 
 
 def _accuracy(model: ModelDefinition, weights: Vector, test: Rows) -> float:

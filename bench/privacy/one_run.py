@@ -6,6 +6,7 @@ that they were there, and of those that do least that they were not. So many rig
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +49,7 @@ def run(race: Race) -> None:
 
 def lower_bound(claim: TrainingPrivacy, canaries: int, seed: int, share: float = 1.0, partitions: int = 1) -> float:
     """Return the epsilon that a run certainly has, with a ``share`` of the noise that ``claim`` demands."""
-    rng = np.random.default_rng(seed)
+    claim, rng = replace(claim, partitions=partitions), np.random.default_rng(seed)
     taken = rng.random(canaries) < 0.5
     model = ModelDefinition.from_config(dense_config(canaries, (), 2, "softmax"))
     loss = Loss.for_model("sparse_categorical_crossentropy", model)
@@ -59,7 +60,7 @@ def lower_bound(claim: TrainingPrivacy, canaries: int, seed: int, share: float =
     data.add(rows, np.zeros(len(chosen), np.int64))
     inner = NumpyLearner(model, loss, OptimiserPolicy(), data, 32, rng)
     slow = OptimiserPolicy("sgd", learning_rate=1e-5)  # so that canaries stay as wrong as they are
-    learner = PrivateLearner(inner, data, claim, slow, partitions=partitions, normals=scaled(seeded(seed), share))
+    learner = PrivateLearner(inner, data, claim, slow, normals=scaled(seeded(seed), share))
     while learner.train(claim.releases * partitions).steps:
         pass
     column = model.split(learner.weights())[0][0]

@@ -22,10 +22,13 @@ from learnae.cli.commands.look.peers import peers
 from learnae.cli.commands.look.summary import summary
 from learnae.cli.commands.look.versions import versions
 from learnae.cli.commands.look.watch import watch
+from learnae.cli.commands.members.bans import ban, unban, unmerge
 from learnae.cli.commands.members.invites import invite, uninvite
 from learnae.cli.commands.members.key import key
 from learnae.cli.commands.members.members import members
 from learnae.cli.commands.members.votes import admit, revoke
+from learnae.cli.commands.simulate.simulate import add_arguments as add_simulation_arguments
+from learnae.cli.commands.simulate.simulate import simulate
 from learnae.cli.commands.swarm.create import create
 from learnae.cli.commands.swarm.definition import MEMBERSHIPS, SETTINGS, USUAL_MEMBERSHIP
 from learnae.cli.commands.swarm.features import add_parser as add_features_arguments
@@ -91,6 +94,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_looking(verbs)
     _add_keeping(verbs)
     _add_moving(verbs)
+    command = verbs.add_parser("simulate", help="a whole swarm in this process, in virtual time")
+    add_simulation_arguments(command)
+    _finish(command, simulate)
     command = verbs.add_parser("doctor", help="what is installed and reachable, and what to do about the rest")
     _finish(command, doctor)
     return parser
@@ -241,6 +247,21 @@ def _add_members(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command = verbs.add_parser("admit", help="vote for a peer that wants to come in, or back")
     command.add_argument("peer", metavar="PEER", help=who)
     _finish(_with_swarm(command), admit)
+    _add_bans(verbs, who)
+
+
+def _add_bans(verbs: argparse._SubParsersAction[argparse.ArgumentParser], who: str) -> None:
+    command = verbs.add_parser("ban", help="merge nothing of a peer on this machine from now on")
+    command.add_argument("peer", metavar="PEER", help=who)
+    command.add_argument("--why", default="", metavar="TEXT", help="for those who ask later: learnae peers shows it")
+    _finish(_with_swarm(command), ban)
+    command = verbs.add_parser("unban", help="merge what that peer publishes again")
+    command.add_argument("peer", metavar="PEER", help=who)
+    _finish(_with_swarm(command), unban)
+    command = verbs.add_parser("unmerge", help="ban a peer, and go back to the last model before it was merged")
+    command.add_argument("peer", metavar="PEER", help=who)
+    command.add_argument("--why", default="", metavar="TEXT", help="as with ban")
+    _finish(_with_swarm(command), unmerge)
 
 
 def _add_looking(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -298,6 +319,8 @@ def _add_keeping(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command.add_argument("file", type=place, help="its name's end says the format; how to use the model is in it")
     command.add_argument("--peer", help="the estimate of this peer of this machine, not of the whole swarm")
     command.add_argument("--version", metavar="V", help="one that this peer has kept: best, v1, ... (learnae versions)")
+    own = "the model that serves this machine alone: nothing protects the rows in it"
+    command.add_argument("--personal", dest="version", action="store_const", const="personal", help=own)
     _finish(_with_swarm(command), export)
     command = verbs.add_parser("rollback", help="let a stopped peer go on from a version that it has kept")
     command.add_argument("version", metavar="VERSION", help="best, v1, ... (learnae versions)")

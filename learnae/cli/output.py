@@ -233,7 +233,8 @@ def privacy_note(manifest: Manifest) -> dict[str, str]:
     if policy is None:
         return {"privacy": "no differential privacy: updates are clipped, not noisy, unless a peer's [privacy] says so"}
     unit, of = policy.protects, f"epsilon {policy.epsilon:g} at delta {policy.delta:g}"
-    leaves = f"a row takes part in {counted(policy.releases, 'noisy step')}, then it leaves"
+    turns = f", one in {policy.partitions}" if policy.partitions > 1 else ""
+    leaves = f"a row takes part in {counted(policy.releases, 'noisy step')}{turns}, then it leaves"
     features = manifest.features
     apart = ""
     if features:

@@ -9,6 +9,7 @@ from learnae.errors import ConfigurationError
 LABEL, SCORE, HIDDEN = "label", "score", "off"
 Shown = Annotated[str, (LABEL, SCORE, HIDDEN)]
 _MOST = 10**9
+_MOST_PARTITIONS = 100  # as in a manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,8 @@ class PrivacySection:
     row's gradient. ``exact_frames``, ``raw_windows`` and ``foreign_start`` accept what is refused without them: frames
     of float32 or float16, raw windows in a first Dense layer, and starting weights that another chose. ``inference``
     says what others see of it: the label, also its score, or nothing (off). With an ``epsilon`` this peer's updates are
-    differentially private at ``delta``, or stricter if the manifest is; 0 leaves that to the manifest.
+    differentially private at ``delta``, or stricter if the manifest is; 0 leaves that to the manifest. A noisy step is
+    then on one of ``partitions`` of the rows, in turn; 0 for as many as the manifest says.
     """
 
     rows: int = 100
@@ -33,6 +35,7 @@ class PrivacySection:
     inference: Shown = LABEL
     epsilon: float = 0.0
     delta: float = 1e-5
+    partitions: int = 0
 
     def __post_init__(self) -> None:
         for key in ("rows", "draws"):
@@ -45,3 +48,8 @@ class PrivacySection:
             )
         if not 1e-12 <= self.delta <= 0.01:
             raise ConfigurationError(f"privacy.delta is {self.delta}", "use a number from 1e-12 to 0.01")
+        if not 0 <= self.partitions <= _MOST_PARTITIONS:
+            raise ConfigurationError(
+                f"privacy.partitions is {self.partitions}",
+                f"use a number from 1 (each step is on all rows) to {_MOST_PARTITIONS}, 0 as the manifest",
+            )

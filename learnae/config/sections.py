@@ -51,9 +51,13 @@ class SwarmSection:
 
 @dataclass(frozen=True, slots=True)
 class TrainSection:
-    """``[train]``: a peer settles after so many own updates without a gain, ``stop_when``; 0 for never."""
+    """``[train]``: a peer settles after so many own updates without a gain, ``stop_when``; 0 for never.
+
+    A ``personal`` model is kept beside the common one, for this machine alone.
+    """
 
     stop_when: int = 500
+    personal: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.stop_when <= 1_000_000:

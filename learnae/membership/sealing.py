@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hmac
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from struct import Struct
@@ -138,11 +138,12 @@ def _aead() -> type[ChaCha20Poly1305]:
 class Seals:
     """The form that messages and frames of one swarm have. In one that is not sealed all passes as it is.
 
-    Without ``secrets`` nothing is read in a sealed one, and nothing is said.
+    Without ``secrets`` nothing is read in a sealed one, and nothing is said. ``random`` returns so many random bytes.
     """
 
     is_sealed: bool = False
     secrets: Secrets = NO_SECRETS
+    random: Callable[[int], bytes] = os.urandom
 
     @property
     def may_speak(self) -> bool:
@@ -176,7 +177,7 @@ class Seals:
         if current is None:
             raise SealError("there is no key epoch to seal under", "this peer can speak once a member has let it in")
         name, secret = current
-        return seal(secret, name, author, seq, index, plain)
+        return seal(secret, name, author, seq, index, plain, self.random(SALT_BYTES))
 
     def check_form(self, message: Message) -> None:
         """Raise SealError for an open body, but evidence, in a sealed swarm, and the reverse."""

@@ -36,7 +36,7 @@ class ClippedSum:
 class BatchLearner(Learner):
     """Trains on a Dataset that may grow between calls, on random batches of its training rows."""
 
-    evaluation_batch: ClassVar[int]  # rows: bounds the memory of an evaluation
+    evaluation_batch: ClassVar[int]  # rows, at most
 
     model: ModelDefinition
     loss: Loss
@@ -57,8 +57,9 @@ class BatchLearner(Learner):
         """Sum the gradients of ``rows`` (n, *input_shape) at the own weights, each at most ``bound`` long.
 
         Gradients are of each row's own loss, without dropout, and in float32: a norm is that of the gradient so
-        computed, to some 1e-6 of itself. The sum over batches is in float64. Nothing is trained. Raises ModelError
-        for a model in which rows have none of their own.
+        computed, to some 1e-6 of itself. Of up to CHUNK_ROWS rows each goes through ADDITIONS roundings at most
+        (learnae.privacy.noise.grid); the sum over more is in float64. Nothing is trained. Raises ModelError for a model
+        in which rows have none of their own.
         """
         raise NotImplementedError
 
@@ -74,8 +75,13 @@ class BatchLearner(Learner):
         return self.clip.is_on and self.model.has_row_gradients
 
     def predictor(self, weights: Vector) -> Predictor:
-        """Return the model of these weights as a function of at most ``evaluation_batch`` rows."""
+        """Return the model of these weights as a function of at most ``rows_at_once`` rows."""
         raise NotImplementedError
+
+    @property
+    def rows_at_once(self) -> int:
+        """Return how many rows are evaluated together: ``evaluation_batch``, fewer where each needs much memory."""
+        return self.model.rows_at_once(self.evaluation_batch)
 
     @property
     @override
@@ -112,7 +118,7 @@ class BatchLearner(Learner):
         held_out = self.data.holdout
         if not len(held_out):
             return None
-        return measure(self.loss, self.predictor(weights), held_out.rows, held_out.targets, self.evaluation_batch)
+        return measure(self.loss, self.predictor(weights), held_out.rows, held_out.targets, self.rows_at_once)
 
 
 def measure(loss: Loss, predict: Predictor, rows: Array, targets: Array, batch: int) -> Metrics | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,16 +26,30 @@ from learnae.weights.codecs import Vector
 from learnae.weights.merge import Moments
 
 MAX_LAYERS = 256
+_MOST_VALUES = 1 << 24  # of all rows that are computed together without need: 64 MiB of float32
 
 
 @dataclass(frozen=True, slots=True)
 class ModelDefinition:
-    """A checked model: ``input_shape`` and ``output_shape`` without the batch axis."""
+    """A checked model: ``input_shape`` and ``output_shape`` without the batch axis.
+
+    A training step holds ``row_values`` of each of its rows, whose way forward takes ``row_products`` multiplications.
+    """
 
     input_shape: Shape
     output_shape: Shape
     layers: tuple[Layer, ...]
     count: int
+    row_values: int = field(init=False)
+    row_products: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        shape, values, products = self.input_shape, math.prod(self.input_shape), 0
+        for layer in self.layers:
+            cost = layer.cost(shape)
+            shape, values, products = cost.shape, values + cost.values, products + cost.products
+        object.__setattr__(self, "row_values", values)
+        object.__setattr__(self, "row_products", products)
 
     @classmethod
     def from_config(cls, config: object) -> ModelDefinition:
@@ -92,6 +106,10 @@ class ModelDefinition:
     def has_row_gradients(self) -> bool:
         """Return True unless a layer mixes a batch's rows in training, so that no row has a gradient of its own."""
         return not any(layer.mixes_rows for layer in self.layers)
+
+    def rows_at_once(self, most: int) -> int:
+        """Return how many rows, at most ``most``, pass through the layers together: what they hold is bounded."""
+        return max(1, min(most, _MOST_VALUES // self.row_values))
 
     def check_row_gradients(self) -> None:
         """Raise ModelError unless ``has_row_gradients``."""

@@ -125,7 +125,8 @@ def _has_options(nodes: object) -> bool:
     """Return True if a layer is called with more than a tensor: a second output of its source, or options."""
     node = nodes[0] if isinstance(nodes, (list, tuple)) else nodes
     if isinstance(node, Mapping):  # Keras 3
-        options = {name: value for name, value in (node.get("kwargs") or {}).items() if value not in (None, False)}
-        return bool(options) or len(list(_tensors(node.get("args")))) != 1
+        given = node.get("kwargs") or {}
+        has_any = not isinstance(given, Mapping) or any(value not in (None, False) for value in given.values())
+        return has_any or len(list(_tensors(node.get("args")))) != 1
     parts = node if isinstance(node, (list, tuple)) else ()
     return any(isinstance(part, (list, tuple)) and len(part) > 3 and bool(part[3]) for part in parts)

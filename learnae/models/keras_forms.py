@@ -63,8 +63,9 @@ Config = dict[str, Any]
 def in_own_form(given: object) -> Config:
     """Return the configuration of a model, in whatever form a version of Keras wrote it; raises ModelError."""
     parsed = _parsed(given)
+    _check_depth(parsed)
     model = _model(parsed, "the model", 0)
-    if str(parsed.get("keras_version", "3"))[0] in "12":
+    if str(parsed.get("keras_version", "3")).startswith(("1", "2")):
         for index, layer in enumerate(model["config"]["layers"]):
             _check_functions(layer["config"], f"layer {index} ({layer['class_name']})")
     if model["class_name"] == "Sequential":
@@ -76,6 +77,17 @@ def in_own_form(given: object) -> Config:
     layers = [{name: layer[name] for name in ("module", "class_name", "config")} for layer in found]
     named = {"name": inner["name"]} if "name" in inner else {}
     return {"module": "keras", "class_name": "Sequential", "config": {**named, "layers": layers}}
+
+
+def _check_depth(given: object) -> None:
+    """Raise ModelError for what nests deeper than this and that Keras writes: errors could not even show it."""
+    values = [given]
+    for _ in range(2 * _MAX_DEPTH):
+        inner = [value for value in values if isinstance(value, (Mapping, list, tuple))]
+        if not inner:
+            return
+        values = [each for value in inner for each in (value.values() if isinstance(value, Mapping) else value)]
+    raise ModelError("the model's configuration nests too deep", f"at most {2 * _MAX_DEPTH} levels are read")
 
 
 def _check_functions(options: object, thing: str) -> None:

@@ -67,10 +67,11 @@ class Loss:
             error = np.abs(prediction - target)
             near = np.minimum(error, HUBER_DELTA)
             return float(np.mean(near * near / 2 + HUBER_DELTA * (error - near)))
-        clipped = np.clip(prediction, _EPSILON, 1 - _EPSILON)
         if self.name == "binary_crossentropy":
+            clipped = np.clip(prediction, _EPSILON, 1 - _EPSILON)
             return float(-np.mean(target * np.log(clipped) + (1 - target) * np.log(1 - clipped)))
-        return float(-np.mean(np.log(clipped[np.arange(len(target)), target])))
+        clipped = np.clip(prediction[np.arange(len(target)), target], _EPSILON, 1 - _EPSILON)
+        return float(-np.mean(np.log(clipped)))
 
     def gradient(self, prediction: Array, target: Array) -> Array:
         """Return the gradient (n, *outputs) of the mean loss with respect to the final activation's input."""

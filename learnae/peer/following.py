@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from learnae.basics.bounded_dict import BoundedDict
 from learnae.basics.error_log import ErrorLog
-from learnae.errors import BlockMissingError, FrameError, PeerError, SealError
+from learnae.errors import BlockMissingError, BrokenFrameError, FrameError, PeerError, SealError, UnknownEpochError
 from learnae.ipld.cid import Cid
 from learnae.membership.sealing import Seals
 from learnae.ports import BlockStore
@@ -19,11 +19,13 @@ from learnae.protocol.bodies import KEY, Update
 from learnae.protocol.identity import peer_name
 from learnae.protocol.messages import Message
 from learnae.protocol.tangle import Node, Tangle
-from learnae.weights.frames import block_count, decode_frame
+from learnae.weights.frames import check_shape, decode_frame
 from learnae.weights.merge import Vote
 
 _LIVE_HALF_LIVES = 10  # an update this old weighs a thousandth in the merge
 _MAX_CHAIN = 1024  # deltas behind a keyframe: the manifest allows no more
+_MAX_TAUGHT = 4096  # authors remembered as followed at some time
+_MAX_OFFENCES = 256  # authors: more would be the keys of one machine
 _MAX_BROKEN = 1024  # updates remembered as broken: a forgotten one is found broken again
 
 
@@ -39,9 +41,13 @@ class News:
 
 @dataclass(frozen=True, slots=True)
 class Replica(Vote):
-    """What an author's weights are believed to be, at its update ``cid``; a vote in the merge."""
+    """What an author's weights are believed to be, at its update ``cid``; a vote in the merge.
+
+    ``began`` is the time (Unix ms) of the keyframe that it stands on.
+    """
 
     cid: Cid
+    began: int = 0
 
 
 @dataclass(eq=False)
@@ -50,7 +56,8 @@ class Following:
 
     ``news`` holds the newest update of every author, the peer's own (``me``) too: it tells who is live.
     At most ``most`` others are followed; ``count`` values has the model; ``half_life`` (ms) is the merge's; ``fits``
-    tells whether an author keeps to the role in which it was let in.
+    tells whether an author is to be heard. ``offences`` says of authors who have signed what no peer can decode what
+    it was: they are live no more.
     """
 
     tangle: Tangle
@@ -69,6 +76,8 @@ class Following:
         self.replicas: dict[bytes, Replica] = {}
         self.news: dict[bytes, News] = {}
         self.redraws = 0
+        self.offences = BoundedDict[bytes, str](_MAX_OFFENCES)
+        self.ever = BoundedDict[bytes, None](_MAX_TAUGHT)  # who has been followed
         self._followed: dict[bytes, None] = {}
         self._next_redraw: int | None = None
         self._successors: dict[bytes, News] = {}  # by followed author: the keyframe that takes its place
@@ -92,7 +101,7 @@ class Following:
                 continue
             if successor:
                 del self._followed[author], self.replicas[author], self._successors[author]
-                self._followed[successor] = None
+                self._followed[successor] = self.ever[successor] = None
                 self.redraws += 1
                 self._next_redraw = None  # one that costs a whole chain can wait
             self.replicas[successor or author] = replica
@@ -104,7 +113,10 @@ class Following:
         oldest = min(now, max((news.time for news in self.news.values()), default=now))
         oldest -= _LIVE_HALF_LIVES * self.half_life
         fresh = [a for a, news in self.news.items() if news.time >= oldest or news.update.settled]
-        return [author for author in fresh if not self.tangle.is_banned(author) and self.fits(author)]
+        return [author for author in fresh if not self._is_out(author) and self.fits(author)]
+
+    def _is_out(self, author: bytes) -> bool:
+        return author in self.offences or self.tangle.is_banned(author)
 
     def others(self, now: int) -> list[bytes]:
         """Return the live authors without the peer itself."""
@@ -130,13 +142,14 @@ class Following:
         room = self.most - len(keep)
         keep += others if len(others) <= room else self.rng.sample(others, room)
         self._followed = dict.fromkeys(keep)
+        self.ever.update(self._followed)
         self._successors = {a: news for a, news in self._successors.items() if a in self._followed}
         self.replicas = {author: self.replicas[author] for author in keep if author in self.replicas}
 
     def _successor_of(self, author: bytes, now: int) -> bytes | None:
         """Return the author whose keyframe is to be fetched in place of this one's next delta, if any."""
         chosen = self._successors.get(author)
-        if chosen is not None and self.news.get(chosen.author) is chosen and not self.tangle.is_banned(chosen.author):
+        if chosen is not None and self.news.get(chosen.author) is chosen and not self._is_out(chosen.author):
             return chosen.author
         self._successors.pop(author, None)
         replica = self.replicas.get(author)
@@ -181,6 +194,8 @@ class Following:
             except BlockMissingError:  # deleted since
                 break
             except (FrameError, SealError) as error:
+                if isinstance(error, (BrokenFrameError, SealError)) and not isinstance(error, UnknownEpochError):
+                    self._note_offence(node, error)
                 self._fail(cid, error)
                 break
             except PeerError as error:  # damaged on the own disk: a good copy may come
@@ -202,8 +217,11 @@ class Following:
                 return []
             if node.frame is None or len(chain) >= _MAX_CHAIN:
                 raise FrameError(f"update {step.short} stands on something that is no frame chain")
-            if node.frame.count != self.count or len(node.blocks) != block_count(self.count):
-                raise FrameError(f"a frame of {node.frame.count} values", f"this swarm's model has {self.count}")
+            try:
+                check_shape(node.frame, len(node.blocks), self.count)
+            except BrokenFrameError as error:
+                self._note_offence(node, error)
+                raise
             chain.append((step, node))
             step = node.frame.base
         return chain[::-1]
@@ -233,7 +251,12 @@ class Following:
         blocks = [self.seals.opened_block(node.author, node.seq, index, part) for index, part in parts]
         vector = None if replica is None or node.frame.kind == KEY else replica.vector
         decoded = decode_frame(node.frame, blocks, vector, self.count)
-        return Replica(decoded, newest.samples, node.time, newest.settled, cid)
+        began = node.time if vector is None or replica is None else replica.began
+        return Replica(decoded, newest.samples, node.time, newest.settled, cid, began)
+
+    def _note_offence(self, node: Node, error: PeerError) -> None:
+        if node.author not in (self.me, *self.offences):
+            self.offences[node.author] = f"message {node.cid.short}: {error.problem}"
 
     def _fail(self, cid: Cid, error: PeerError) -> None:
         self.errors.count(error)

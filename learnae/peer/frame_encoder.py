@@ -72,6 +72,11 @@ class FrameEncoder:
         """Let the next frame stand alone: others hold a replica that this peer does not know."""
         self._update, self.own_vote = None, None
 
+    def go_back(self, weights: Vector) -> None:
+        """Vote for ``weights`` (n,) in place of what others hold, until the next frame, which stands alone."""
+        self._update = None
+        self.own_vote = replace(self.own_vote, vector=weights) if self.own_vote else None
+
     def give_up(self) -> None:
         """Let the next frame be a keyframe: the one that ``encode`` gave last was not published."""
         self._update = None

@@ -29,6 +29,7 @@ class OwnChain:
         self._errors = errors
         self._deadline: int | None = None  # uptime; while others claim to know more
         self._is_shown = True  # ``last``, or the disk has taken it as state and not yet as a block
+        self._without_frame: Cid | None = None  # the message whose frame was lost
 
     def put_frame(self, blocks: Sequence[bytes], *, checkpoint: bool) -> tuple[Cid, ...]:
         """Store the blocks of the frame that the next message announces; raises NotWrittenError."""
@@ -82,17 +83,20 @@ class OwnChain:
 
     @property
     def needs_checkpoint(self) -> bool:
-        """Return True if others cannot attach anything but a checkpoint: what comes before it is lost or disowned."""
-        return self.last is None or self.last.cid not in self._tangle
+        """Return True if only a checkpoint is of use to others: what comes before it is lost or disowned."""
+        return self.last is None or self.last.cid not in self._tangle or self.last.cid == self._without_frame
 
     def resume(self, data: bytes, body: bytes) -> Outcome:
         """Go on after the saved message ``data``; shows it again, as the crash may have come first.
 
-        If it is sealed, ``body`` is what it says; empty if that was not known.
+        If it is sealed, ``body`` is what it says; empty if that was not known. Its frame may be lost: a power cut takes
+        the last blocks, and nothing else has them.
         """
         self.last = self.read(data, body)
         if self.last.author != self.author:
             raise StateError("the saved state belongs to another key", "move it away, or bring its key back")
+        if not all(map(self._replication.store.has, self.last.blocks)):
+            self._without_frame = self.last.cid
         try:
             return self._replication.add_own(self.last)
         except FutureError as error:  # the clock was set back: hear first, then go on where it was

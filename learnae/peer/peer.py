@@ -1,8 +1,9 @@
 """The peer: it hears at each tick; a cycle of ticks is merge, train, publish. Speaks only to ports; knows no role."""
 
 import logging
+import os
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from learnae.peer.learning.merging import Merging
 from learnae.peer.learning.settling import Settled, Settling
 from learnae.peer.learning.training import ENDLESS, PRIVATE_STEPS, Training
 from learnae.peer.learning.trajectory import Trajectory
+from learnae.peer.members.accusing import Accuser
 from learnae.peer.members.records_here import open_gate
 from learnae.peer.own_chain import OwnChain
 from learnae.peer.publisher import Publisher
@@ -47,6 +49,7 @@ from learnae.swarm.manifest import OPEN, Manifest
 from learnae.weights.codecs import Vector
 
 if TYPE_CHECKING:
+    from learnae.peer.learning.personal import Personal
     from learnae.peer.masking.sums import MaskedSums, Source
     from learnae.peer.members.steward import Steward
 
@@ -84,7 +87,7 @@ class Options:
     nothing. ``addend`` gives at a time (Unix ms) what it adds to masked sums, where the manifest has these. One that
     ``is_archive`` fetches and keeps everything. ``floors`` say which updates are held back; ``update_clip`` bounds each
     as a whole, where learners cannot clip rows. ``suspicion`` says what is wrong with weights that are to be trained on
-    (Guard).
+    (Guard). ``personal`` is the model that serves this machine alone; None for the common one.
     """
 
     name: str
@@ -105,6 +108,7 @@ class Options:
     update_clip: UpdateClip | None = None
     floors: ReleaseFloor = field(default_factory=ReleaseFloor)
     suspicion: Suspicion = lambda *_: ""
+    personal: "Personal | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +144,7 @@ class Peer:
     settling: Settling
     founding: Founding
     archive: Archive | None
+    accuser: Accuser
     steward: "Steward | None"  # None in an open swarm
     sums: "MaskedSums | None" = None  # where summaries are masked
 
@@ -150,6 +155,7 @@ class Peer:
         self._has_start = False
         self.is_private = self.options.privacy() is not None
         self._shown: int | None = None  # uptime of the last announcement
+        self.unmerged: dict[str, Any] = {}
         self._held_back = ""  # why no update was published though one was due
 
     def start(self, is_back: bool, is_first: bool = False) -> None:
@@ -206,6 +212,8 @@ class Peer:
         self._show(bool(heard or self.training.taken == 0))
         self.forgetting.forget(self.own.last.cid if self.own.last else None)
         self.view.forget_absent(self.tangle)
+        if self.options.personal and self.steps:
+            self.options.personal.advance(self.estimate())
         return Tick(heard, merged, trained, published or summarised)
 
     def hear(self) -> int:
@@ -217,7 +225,7 @@ class Peer:
             self.sums.take(outcome.attached, self.ports.clock.now())
         elif self.options.lessons and self.view.has_new_summaries:
             self.view.has_new_summaries = False
-            self.options.lessons.note(self.view.summaries)
+            self.options.lessons.note(self.view.believed())
         if self.archive:
             self.archive.collect(outcome.attached, self.ports.clock.uptime())
         self.following.advance(self.ports.clock.now())
@@ -250,10 +258,33 @@ class Peer:
         """Return the consensus estimate (count,): what is used, shown and exported as the swarm's model."""
         return self.merging.estimate
 
+    def own_estimate(self) -> Vector:
+        """Return the weights (count,) that serve this machine best: the consensus estimate, or the personal model."""
+        personal = self.options.personal
+        return personal.vector(self.estimate()) if personal else self.estimate()
+
     def save(self) -> None:
         """Save weights and optimiser too, as before a planned stop; raises NotWrittenError."""
         if self.own.last is not None:
             self.publisher.save(self.own.last)
+
+    def leave_out(self, authors: Iterable[bytes]) -> None:
+        """Merge nothing of these authors, and of no others, from now on; their messages are passed on all the same."""
+        self.view.leave_out(frozenset(authors).difference([self.author]))
+
+    def go_back(self, vector: Vector, held: frozenset[bytes]) -> None:
+        """Go on from weights (count,) of earlier, which those of ``held`` authors have gone into.
+
+        The optimiser begins anew; steps, and what they have cost, stay counted. The next update is a checkpoint. Raises
+        NotWrittenError.
+        """
+        now = self.ports.clock.now()
+        self.merging.go_back(vector, held, now)
+        self.frames.go_back(vector)
+        self.training.taken = 0
+        self.settling.wake()
+        self.training.evaluate(self.merging.estimate)
+        self.save()
 
     # -- before the first message
 
@@ -410,14 +441,11 @@ class Peer:
             self.publisher.introduce()
 
     def _accuse(self) -> None:
-        """Publish evidence against each equivocating author; once, but for one that forks again when it is excused."""
-        for author in [author for author in self.view.to_accuse if self.own.may_speak()]:
-            if self.own.needs_checkpoint:  # nothing else would be attached
+        """Publish evidence where it is this peer's turn."""
+        for evidence in self.accuser.due(self.following.live(self.ports.clock.now()), self.view.summaries):
+            if self.own.needs_checkpoint or not self.own.may_speak():  # nothing else would be attached
                 return
-            said = self.view.accused.get(author, [])
-            if not said or (self.tangle.is_banned(author) and not any(map(self.tangle.bans, said))):
-                self.publisher.accuse(self.view.to_accuse[author])
-            del self.view.to_accuse[author]  # not before: the disk may have taken nothing
+            self.publisher.accuse(evidence)
 
     def _sum(self) -> None:
         """Say what is due of masked sums; none of it is a checkpoint."""
@@ -492,8 +520,9 @@ class Peer:
         ``privacy`` what of differential privacy is spent (bodies.PrivacySpent), None without any; ``unmeasured`` why
         there is neither accuracy nor loss, and until when; ``held_back`` why no update is published (ReleaseFloor);
         ``membership`` is open, or whether this peer may speak, and what it waits for;
-        ``sums``, where summaries are masked, where it stands with these; ``muted``, where replicas are judged, which
-        peers' are not merged now, and why.
+        ``sums``, where summaries are masked, where it stands with these; ``muted`` whose weights are not merged now,
+        and why; ``unmerged`` when and how this peer has gone back from what a banned one taught; ``personal`` is of the
+        model for this machine alone (Personal), and shown here alone.
         """
         metrics, now, facts = self.training.metrics, self.ports.clock.now(), self.options.facts()
         spent = self.options.privacy()
@@ -526,7 +555,9 @@ class Peer:
             "banned": self.own.has_forked,
             "membership": self.steward.standing if self.steward else OPEN,
             **({"sums": self.sums.status()} if self.sums else {}),
-            **({"muted": self.merging.jury.status()} if self.merging.jury else {}),
+            **({"muted": muted} if (muted := self.merging.muted()) or self.merging.jury else {}),
+            **({"unmerged": self.unmerged} if self.unmerged else {}),
+            **({"personal": self.options.personal.status()} if self.options.personal else {}),
             "problems": self.errors.counts,
             "last_problems": self.errors.last,
             **facts,
@@ -572,6 +603,7 @@ def compose_peer(
     is_first: bool = False,
     gate: Gate | None = None,
     secrets: Secrets | None = None,
+    entropy: Callable[[int], bytes] = os.urandom,
 ) -> Peer:
     """Make a peer and its parts, and let it go on from its saved state; raises StateError.
 
@@ -579,7 +611,7 @@ def compose_peer(
     ``is_back`` says that this key has spoken here before, also if nothing is left of its state (CatchUp); ``is_first``,
     that no other peer of the swarm can have spoken. ``gate`` is shared with the links; without one, it is made of the
     records in the store. ``secrets`` are those that a sealed swarm's messages are read and sealed with; by default,
-    those that records tell this peer.
+    those that records tell this peer. ``entropy`` returns so many unpredictable bytes.
 
     A peer alone, in memory, publishes its name and an update, once it has heard for some seconds that it is alone:
 
@@ -607,10 +639,10 @@ def compose_peer(
     errors, traffic, clock, author = errors or ErrorLog(), traffic or Traffic(), ports.clock, identity.author
     rng, is_archive = random.Random(options.seed), options.is_archive
     gate = gate if gate is not None else open_gate(manifest, ports.store, errors)
-    steward = _steward(identity, gate, ports, errors)
-    sums = _sums(identity.author, manifest, options, errors)
+    steward = _steward(identity, gate, ports, errors, entropy)
+    sums = _sums(identity.author, manifest, options, errors, entropy)
     secrets = secrets or (steward.keyring if steward else NO_SECRETS)
-    tangle, seals = Tangle(manifest.limits, rng, author), Seals(manifest.is_sealed, secrets)
+    tangle, seals = Tangle(manifest.limits, rng, author), Seals(manifest.is_sealed, secrets, entropy)
     replication = Replicator(
         manifest.swarm, tangle, ports.store, ports.gossip, clock, errors, opener,
         is_archive=is_archive, gate=gate, seals=seals,
@@ -647,7 +679,7 @@ def compose_peer(
         manifest, ports, options, errors, traffic, replication, following, own, catching_up,
         frames, merging, training, view, publisher, forgetting,
         Cadence(options.publish), Settling(0 if is_private else options.patience), Founding(clock, ports.gossip),
-        archive, steward, sums,
+        archive, Accuser(tangle, following, clock), steward, sums,
     )  # fmt: skip
     peer.start(is_back, is_first)
     return peer
@@ -661,19 +693,23 @@ def _steps(manifest: Manifest, options: Options) -> int:
     return once if manifest.privacy.training else min(once, PRIVATE_STEPS)
 
 
-def _steward(identity: Identity, gate: Gate, ports: Ports, errors: ErrorLog) -> "Steward | None":
+def _steward(
+    identity: Identity, gate: Gate, ports: Ports, errors: ErrorLog, entropy: Callable[[int], bytes]
+) -> "Steward | None":
     if gate.ledger is None:
         return None
     from learnae.peer.members.steward import Steward  # noqa: PLC0415 - ciphers, for which open swarms have no use
 
-    return Steward(identity, gate, gate.ledger, ports.store, ports.clock, errors)
+    return Steward(identity, gate, gate.ledger, ports.store, ports.clock, errors, entropy)
 
 
-def _sums(author: bytes, manifest: Manifest, options: Options, errors: ErrorLog) -> "MaskedSums | None":
+def _sums(
+    author: bytes, manifest: Manifest, options: Options, errors: ErrorLog, entropy: Callable[[int], bytes]
+) -> "MaskedSums | None":
     layout = layout_of(manifest)
     if manifest.privacy.summary.sharing != MASKED or layout is None:
         return None
     from learnae.peer.masking.sums import MaskedSums  # noqa: PLC0415 - ciphers, for which other swarms have no use
 
     values, horizon = layout.groups * layout.size, manifest.limits.horizon
-    return MaskedSums(author, manifest.swarm, values, horizon, options.addend, errors)
+    return MaskedSums(author, manifest.swarm, values, horizon, options.addend, errors, entropy)

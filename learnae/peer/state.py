@@ -14,6 +14,7 @@ from learnae.errors import LearnaeError, StateError
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import Cid
 from learnae.ipld.fields import Fields
+from learnae.peer.learning.versions import pack_authors, unpack_authors
 from learnae.system.npz import DamagedArchiveError, open_sealed, sealed_archive
 from learnae.weights.codecs import Vector
 
@@ -31,7 +32,8 @@ class PeerState:
     ``message`` is the last signed message (its block's bytes), ``body`` what it says (dag-cbor) where it is sealed. On
     the last ``update`` the next delta stands; ``replica`` (count,) is what others have decoded at it, ``samples`` and
     ``time`` (Unix milliseconds) are its weight in a merge. FrameEncoder counts what came since the last keyframe.
-    ``sums`` is where it stands with masked sums (Standing), empty where there are none.
+    ``sums`` is where it stands with masked sums (Standing), empty where there are none; ``held`` are the authors whose
+    weights have gone into its own.
     """
 
     swarm: Cid
@@ -52,6 +54,7 @@ class PeerState:
     learner: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     body: bytes = b""
     sums: bytes = b""
+    held: frozenset[bytes] = frozenset()
 
     def to_bytes(self) -> bytes:
         """Return the sha2-256 of the rest, then an uncompressed .npz: a dag-cbor header and the arrays."""
@@ -61,6 +64,7 @@ class PeerState:
             "message": self.message,
             "body": self.body,
             "sums": self.sums,
+            "held": pack_authors(self.held),
             "update": self.update,
             **{name: getattr(self, name) for name in _COUNTS},
         }
@@ -107,6 +111,7 @@ class PeerState:
             weights=arrays["weights"].astype(np.float32),
             replica=arrays["replica"].astype(np.float32) if "replica" in arrays else None,
             estimate=arrays["estimate"].astype(np.float32),
+            held=unpack_authors(fields.value("held")),
             learner={name[len(_MEMBER) :]: array for name, array in arrays.items() if name.startswith(_MEMBER)},
             **messages,
             **counts,

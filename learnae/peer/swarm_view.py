@@ -1,4 +1,4 @@
-"""What attached messages say: names of peers, proofs of equivocation, and what this peer itself has published."""
+"""What attached messages say: names of peers, their summaries, and what this peer itself has published."""
 
 from learnae.basics.error_log import ErrorLog
 from learnae.basics.peer_names import look_alike, told_apart
@@ -17,20 +17,17 @@ from learnae.protocol.tangle import Outcome, Tangle
 class SwarmView:
     """Takes in attached messages in the name of the peer ``me``.
 
-    ``names`` holds each author's last profile, ``to_accuse`` proof against those who have equivocated, ``accused`` what
-    this peer has said against them already;
-    ``checkpointed`` is when this peer published its last checkpoint, Unix milliseconds, ``checkpoint`` that message's
-    seq, ``summary`` the message with its last summary; ``epoch`` names the key epoch of what it said last of itself,
-    empty in an open swarm. ``summaries`` holds the last of each other author: a checkpoint if that does not train.
-    ``released`` is how many noisy releases what it has published counts, 0 without differential privacy.
+    ``names`` holds each author's last profile; ``checkpointed`` is when this peer published its last checkpoint, Unix
+    milliseconds, ``checkpoint`` that message's seq, ``summary`` the message with its last summary; ``epoch`` names the
+    key epoch of what it said last of itself, empty in an open swarm. ``summaries`` holds the last of each other author:
+    a checkpoint if that does not train. ``released`` is how many noisy releases what it has published counts, 0 without
+    differential privacy. What those teach who are ``left_out``, as people or a proof say, is not taken in.
     """
 
     def __init__(
         self, me: bytes, following: Following, training: Training, traffic: Traffic, errors: ErrorLog, gate: Gate
     ) -> None:
         self.names: dict[bytes, Profile] = {}
-        self.to_accuse: dict[bytes, Evidence] = {}
-        self.accused: dict[bytes, list[Evidence]] = {}
         self.checkpointed = 0
         self.checkpoint = -1
         self.summary: Message | None = None
@@ -38,6 +35,7 @@ class SwarmView:
         self.has_new_summaries = False
         self.epoch = b""
         self.released = 0
+        self.left_out: frozenset[bytes] = frozenset()
         self._seq = -1  # of what ``epoch`` is about
         self._me = me
         self._following = following
@@ -58,14 +56,22 @@ class SwarmView:
                 self.note_own(message)
             else:
                 self._note_other(message)
-        for equivocation in outcome.equivocations:
-            if equivocation.author != self._me:  # that is declared instead
-                self.to_accuse.setdefault(equivocation.author, equivocation)
 
     def fits(self, author: bytes) -> bool:
-        """Return True if an author works in the role in which it was let in, as far as it has said."""
+        """Return True if an author is not left out, and works in the role in which it was let in, as far as it said."""
         profile = self.names.get(author)
+        if author in self.left_out:
+            return False
         return profile is None or self._gate.fits(author, profile.role)
+
+    def leave_out(self, authors: frozenset[bytes]) -> None:
+        """Leave out exactly these authors from now on."""
+        self.has_new_summaries |= not self.left_out.symmetric_difference(authors).isdisjoint(self.summaries)
+        self.left_out = authors
+
+    def believed(self) -> dict[bytes, Message]:
+        """Return the summaries of those who are not left out."""
+        return {author: said for author, said in self.summaries.items() if author not in self.left_out}
 
     def _check_role(self, author: bytes, profile: Profile) -> None:
         if not self._gate.fits(author, profile.role):
@@ -101,8 +107,6 @@ class SwarmView:
             traffic.bytes_in = max(traffic.bytes_in, body.bytes_in)
             if body.privacy:
                 self.released = max(self.released, body.privacy.releases)
-        if isinstance(body, Evidence):
-            self.accused.setdefault(body.author, []).append(body)
         if isinstance(body, Summary) and (self.summary is None or message.seq > self.summary.seq):
             self.summary = message
 

@@ -41,6 +41,20 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class Turns:
+    """Says in which releases rows (n,) take part: each in one of ``parts`` in turn, from its birth to its end."""
+
+    parts: int
+    part: Numbers
+    births: Numbers
+    ends: Numbers  # numbers of the first releases that rows cannot pay for, due or not
+
+    def taking_part(self, release: int) -> NDArray[np.bool_]:
+        """Return which rows (n,) are due in ``release`` and can pay for it."""
+        return (self.part == release % self.parts) & (self.births <= release) & (release < self.ends)
+
+
+@dataclass(frozen=True, slots=True)
 class Ledger:
     """Counts what the releases before number ``releases`` cost, of which ``spans``, oldest first, say the price.
 
@@ -62,16 +76,14 @@ class Ledger:
             total += due * span.price.cost
         return total
 
-    def may_take_part(self, digests: Digests, births: Numbers, release: int) -> NDArray[np.bool_]:
-        """Return which rows (n,) are due in ``release`` and can pay for it at the newest price."""
-        parts = self.spans[-1].price.parts
-        due = (part_of(digests, parts) == release % parts) & (births <= release)
-        return due & self.can_pay(digests, births, release)
-
-    def can_pay(self, digests: Digests, births: Numbers, release: int) -> NDArray[np.bool_]:
-        """Return which rows (n,) could pay for ``release`` at the newest price, due or not: ever fewer."""
-        price = self.spans[-1].price
-        return self.spent(digests, births, release) + price.cost <= price.limit * (1 + _ROUNDING)
+    def turns(self, digests: Digests, births: Numbers) -> Turns:
+        """Return the releases that rows (n,) take part in, as long as the price stays: computed once."""
+        newest, price = self.spans[-1], self.spans[-1].price
+        left = price.limit * (1 + _ROUNDING) - self.spent(digests, births, newest.first)
+        times = np.floor(left / price.cost).astype(np.int64)  # that a row can still pay
+        part, begins = part_of(digests, price.parts), np.maximum(births, newest.first)
+        last = begins + (part - begins) % price.parts + (times - 1) * price.parts
+        return Turns(price.parts, part, births, np.where(times > 0, last + 1, 0))
 
     @property
     def most_spent(self) -> float:

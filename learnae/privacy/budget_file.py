@@ -12,9 +12,9 @@ and not taken. A row is kept for ever: one that has left and comes again is know
 from __future__ import annotations
 
 import logging
-import secrets
+import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from hashlib import blake2b
 from pathlib import Path
@@ -59,10 +59,12 @@ _ASK = 500  # rows in one statement
 class RowBudget:
     """What rows have paid, in the file at ``path``, or in memory without one; releases cost ``price`` from now on.
 
-    Raises StateError if the file is damaged, another user's or of another program; NotWrittenError.
+    ``entropy`` returns so many unpredictable bytes. Raises StateError if the file is damaged, another user's or of
+    another program; NotWrittenError.
     """
 
-    def __init__(self, path: Path | None, price: Price) -> None:
+    def __init__(self, path: Path | None, price: Price, entropy: Callable[[int], bytes] = os.urandom) -> None:
+        self._entropy = entropy
         self._name = "the budget of rows" if path is None else str(path)
         if path is not None:
             create_once(path, b"", 0o600)
@@ -153,7 +155,7 @@ class RowBudget:
             raise StateError(f"{self._name} is no budget of this version", "use the learnae that wrote it")
         for statement in _SCHEMA.split(";"):
             self._database.execute(statement)
-        facts = [("key", secrets.token_bytes(32)), ("releases", 0)]
+        facts = [("key", self._entropy(32)), ("releases", 0)]
         self._database.executemany("INSERT INTO facts VALUES (?, ?)", facts)
 
     def _read(self) -> Ledger:

@@ -30,8 +30,9 @@ def shares_of(norms: NDArray[np.float64], bound: float) -> NDArray[np.float64]:
 class NormClip:
     """Bounds the L2 norm of each row's gradient by what is usual; without ``is_on`` by nothing.
 
-    What is usual follows the ninth decile of the norms seen; a row may have so many ``times`` that. Rows that the model
-    has learnt have hardly a gradient: a bound near the median would stop the others from being learnt (adr 95).
+    What is usual follows the ninth decile of the norms seen; a row may have so many ``times`` that, and ``most``. Rows
+    that the model has learnt have hardly a gradient: a bound near the median would stop the others from being learnt
+    (adr 95).
 
     >>> clip = NormClip()
     >>> clip.bound
@@ -43,12 +44,13 @@ class NormClip:
 
     is_on: bool = True
     times: float = 4.0
+    most: float = math.inf
     _usual: float = field(default=math.inf, init=False)
 
     @property
     def bound(self) -> float:
         """Return the greatest norm of a row's gradient; infinite without a bound, and before any norm is known."""
-        return self.times * self._usual if self.is_on else math.inf
+        return min(self.most, self.times * self._usual) if self.is_on else math.inf
 
     def note(self, norms: NDArray[np.floating]) -> None:
         """Take in the norms (n,) of some rows' gradients, as they were before they were clipped."""

@@ -16,6 +16,7 @@ EACH, MASKED = SHARINGS = ("each", "masked")
 PLAIN = "none"  # what the manifest of a swarm with this version's defaults says
 _MOST_EPSILON = 100.0  # beyond it the accountant leaves float64
 _MOST_RELEASES = 1_000_000
+_MOST_PARTITIONS = 100
 _MOST_SUMMARIES = 1000  # of one member
 
 
@@ -24,7 +25,8 @@ class TrainingPrivacy:
     """Updates are (``epsilon``, ``delta``)-differentially private for one row more or less.
 
     A row takes part in ``releases`` noisy steps, then it leaves; its gradient's L2 norm is at most ``clip``.
-    ``protects`` says what the figures are for: one window, or one reading, which overlapping windows share.
+    ``protects`` says what the figures are for: one window, or one reading, which overlapping windows share. A step is
+    on one of ``partitions`` of the rows, in turn: for boards on which a step on all rows takes too long.
 
     >>> TrainingPrivacy(epsilon=4.0).releases
     80
@@ -35,6 +37,7 @@ class TrainingPrivacy:
     releases: int = 80
     clip: float = 1.5
     protects: str = WINDOW
+    partitions: int = 1
 
     @classmethod
     def from_fields(cls, fields: Fields) -> TrainingPrivacy:
@@ -45,6 +48,7 @@ class TrainingPrivacy:
             releases=fields.integer("releases", 1, _MOST_RELEASES),
             clip=fields.number("clip", 1e-6, 1e6),
             protects=fields.choice("protects", UNITS),
+            partitions=fields.integer("partitions", 1, _MOST_PARTITIONS),
         )
 
 

@@ -21,6 +21,7 @@ class EvidenceBook:
         self._limits = limits
         self._signed = signed
         self._kept: dict[bytes, dict[Cid, Evidence]] = {}  # by reporter
+        self._true: dict[Evidence, int] = {}  # what is kept and has been shown to be true: with the seq that it proves
         self._trials = BoundedDict[Evidence, list[Signed | None]](limits.wanted)  # what is known of both witnesses
 
     def __iter__(self) -> Iterator[Cid]:
@@ -58,6 +59,18 @@ class EvidenceBook:
         self._kept.setdefault(message.author, {})[message.cid] = message.body
         return message.body
 
+    def believe(self, evidence: Evidence, seq: int) -> None:
+        """Note that evidence which is kept proves that its author has used ``seq`` twice."""
+        self._true[evidence] = seq
+
+    def is_full(self, reporter: bytes) -> bool:
+        """Return True if nothing more of ``reporter`` would be kept."""
+        return len(self._kept.get(reporter, ())) >= self._limits.evidence
+
+    def proves(self, author: bytes, least: int) -> bool:
+        """Return True if evidence that is kept, and true, convicts ``author`` at a seq from ``least`` on."""
+        return any(seq >= least for evidence, seq in self._true.items() if evidence.author == author)
+
     def open(self, evidence: Evidence) -> None:
         """Begin a trial, unless there is one already."""
         if evidence not in self._trials:
@@ -74,12 +87,16 @@ class EvidenceBook:
         for evidence, (first, second) in list(self._trials.items()):
             if first is not None and second is not None:
                 del self._trials[evidence]
-                yield evidence, first[1] if first == second and first[0] == evidence.author else None
+                seq = first[1] if first == second and first[0] == evidence.author else None
+                if seq is not None:
+                    self.believe(evidence, seq)
+                yield evidence, seq
 
     def forget(self, author: bytes) -> Iterable[Cid]:
         """Keep nothing that ``author`` has reported, and try it no more; return the messages that were kept."""
         gone = self._kept.pop(author, {})
         reported = {evidence for own in self._kept.values() for evidence in own.values()}
+        self._true = {evidence: seq for evidence, seq in self._true.items() if evidence in reported}
         for trial in self.trials():
             if trial.author == author or trial not in reported:
                 del self._trials[trial]

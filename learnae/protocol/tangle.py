@@ -148,12 +148,18 @@ class Tangle:
         chain = self._chains.get(author)
         return chain is not None and chain.is_banned
 
-    def bans(self, evidence: Evidence) -> bool:
-        """Return True if the evidence proves a fork that its author has not declared."""
-        chain, names = self._chains.get(evidence.author), set(evidence.names)
-        return chain is not None and any(
-            seq >= chain.forked and names == set(known.names) for seq, known in chain.conflicts.items()
-        )
+    def unreported(self) -> Iterator[Evidence]:
+        """Return what proves that an author is banned, where no evidence is kept that would tell others."""
+        if self._evidence.is_full(self.me):
+            return
+        for author in self.banned():
+            chain = self._chains[author]
+            if author != self.me and not self._evidence.proves(author, chain.forked):
+                yield chain.conflicts[max(chain.conflicts)]
+
+    def banned(self) -> list[bytes]:
+        """Return the authors who have equivocated, and have not declared it."""
+        return [author for author, chain in self._chains.items() if chain.is_banned]
 
     def forked(self, author: bytes) -> int:
         """Return the seq below which the author has declared a fork; 0 without one."""
@@ -399,7 +405,10 @@ class Tangle:
         evidence = self._evidence.keep(message)
         if evidence is not None:
             chain = self._chains.get(evidence.author)
-            if chain is None or evidence not in chain.conflicts.values():
+            seqs = [seq for seq, known in chain.conflicts.items() if known == evidence] if chain else []
+            if seqs:
+                self._evidence.believe(evidence, seqs[0])
+            else:
                 self._evidence.open(evidence)
         for judged, seq in self._evidence.judge():
             self._gone.update(dict.fromkeys(judged.names))

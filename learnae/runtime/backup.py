@@ -4,7 +4,7 @@
 
     peers/<name>/key.pem  peers/<name>/state  peers/<name>/summaries  peers/<name>/privacy.sqlite
     peers/<name>/versions/<version>
-    swarms/<id>/manifest.cbor  swarms/<id>/owner.key  swarms/<id>/blocks/<cid>
+    swarms/<id>/manifest.cbor  swarms/<id>/owner.key  swarms/<id>/bans/<peer>  swarms/<id>/blocks/<cid>
 
 Nothing else of a home is in it: no readings, no results, no log. What is restored is looked at as if a stranger had
 sent it.
@@ -21,6 +21,7 @@ from pathlib import Path
 from shlex import quote
 from typing import IO, cast
 
+from learnae.adapters.local.bans import BAN_BYTES, Ban, Bans
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.errors import BlockMissingError, ConfigurationError, EncodingError, LearnaeError, PeerError, StateError
 from learnae.ipld.cid import MAX_BLOCK_BYTES, Cid
@@ -28,7 +29,7 @@ from learnae.peer.state import PeerState
 from learnae.ports import check_named
 from learnae.privacy.budget_file import FILE as BUDGET
 from learnae.privacy.budget_file import check_snapshot, snapshot
-from learnae.protocol.identity import Identity
+from learnae.protocol.identity import Identity, author_of_name, peer_name
 from learnae.protocol.limits import Limits
 from learnae.protocol.messages import open_message
 from learnae.runtime.homes import half_done
@@ -38,6 +39,7 @@ from learnae.swarm.manifest import MAX_BYTES as MANIFEST_BYTES
 from learnae.swarm.manifest import Manifest
 from learnae.system.atomic_files import TEMPORARY, open_regular, writing
 from learnae.system.paths import (
+    BANS,
     KEY_FILE,
     MANIFEST_FILE,
     OWNER_FILE,
@@ -58,6 +60,7 @@ _PEER = re.compile(
     rf"peers/([^/]+)/({re.escape(KEY_FILE)}|{STATE_FILE}|{SUMMARIES_FILE}|{re.escape(BUDGET)}|{VERSIONS}/(?:best|v[0-9]{{1,12}}))"
 )
 _OWNER = re.compile(rf"swarms/([a-z0-9]+)/{re.escape(OWNER_FILE)}")
+_BAN = re.compile(rf"swarms/([a-z0-9]+)/{BANS}/([a-z0-9]+)")
 _BLOCK = re.compile(rf"swarms/([a-z0-9]+)/(?:{re.escape(MANIFEST_FILE)}|blocks/([a-z0-9]+))")
 _ANOTHER = "take another backup"
 _NOT_ONE = "give a file that learnae backup has written"
@@ -111,6 +114,9 @@ def _add_swarm(tar: tarfile.TarFile, swarm: Path) -> None:
     data, name = manifest.to_bytes(), f"swarms/{manifest.swarm}"
     _add(tar, f"{name}/{MANIFEST_FILE}", len(data), io.BytesIO(data))
     _add_file(tar, swarm / OWNER_FILE, f"{name}/{OWNER_FILE}")
+    for author, ban in Bans(swarm).read().items():
+        content = ban.to_bytes()
+        _add(tar, f"{name}/{BANS}/{peer_name(author)}", len(content), io.BytesIO(content))
     with closing(LocalBlockStore(swarm, read_only=True)) as store:
         for cid in store.cids():
             try:
@@ -191,9 +197,9 @@ def _take_all(tar: tarfile.TarFile, staged: Path, file: Path) -> list[str]:
     """Put the peers of a backup below ``staged``, and its swarms and their blocks where they belong."""
     names: list[str] = []
     for entry in tar:
-        peer, block, owner = (form.fullmatch(entry.name) for form in (_PEER, _BLOCK, _OWNER))
+        peer, block, owner, ban = (form.fullmatch(entry.name) for form in (_PEER, _BLOCK, _OWNER, _BAN))
         content = tar.extractfile(entry) if entry.isreg() and not entry.issparse() else None
-        if content is None or not (peer or block or owner):
+        if content is None or not (peer or block or owner or ban):
             raise ConfigurationError(f"{file} holds {entry.name[:80]!r}, which no backup has", _NOT_ONE)
         if peer:
             name = peer_directory(peer[1]).name
@@ -206,6 +212,8 @@ def _take_all(tar: tarfile.TarFile, staged: Path, file: Path) -> list[str]:
             _take_block(content, entry, block[1], block[2])
         elif owner:
             _take_owner(content, entry, owner[1], staged / OWNER_FILE)
+        elif ban:
+            _take_ban(content, entry, ban[1], ban[2])
     return names
 
 
@@ -235,6 +243,18 @@ def _take_owner(content: IO[bytes], entry: tarfile.TarInfo, swarm: str, staged: 
     if policy is None or owner.author not in [founder.key for founder in policy.founders]:
         raise StateError(f"{entry.name} is not the key of who made that swarm", _ANOTHER)
     owner.save(directory / OWNER_FILE)
+
+
+def _take_ban(content: IO[bytes], entry: tarfile.TarInfo, swarm: str, peer: str) -> None:
+    """Keep a ban; one of the same peer that is here already stays."""
+    _check_size(entry, BAN_BYTES)
+    bans = Bans(_swarm_of(entry, swarm))
+    try:
+        author, ban = author_of_name(peer), Ban.from_bytes(content.read())
+    except LearnaeError as error:
+        raise StateError(f"{entry.name[:80]} is damaged: {error.problem}", _ANOTHER) from error
+    if author not in bans.read():
+        bans.put(author, ban)
 
 
 def _swarm_of(entry: tarfile.TarInfo, swarm: str) -> Path:

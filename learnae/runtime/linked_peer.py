@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from learnae.adapters.composite.gossip import LOCAL, Gossips
 from learnae.adapters.composite.metered import MeteredStore
 from learnae.adapters.composite.monitor import Monitors
+from learnae.adapters.local.bans import Bans
 from learnae.adapters.local.clock import SystemClock
 from learnae.adapters.local.gossip import LocalGossip
 from learnae.adapters.local.state_store import LocalStateStore
@@ -20,7 +21,8 @@ from learnae.ports import Clock, Learner, Monitor, Traffic
 from learnae.protocol.limits import MINUTE
 from learnae.runtime.keys_here import owner_key
 from learnae.runtime.link_set import LinkSet
-from learnae.runtime.private.shown import PrivateMonitor
+from learnae.runtime.private.shown import CommonMonitor, PrivateMonitor
+from learnae.runtime.unmerging import Unmerging
 from learnae.runtime.version_store import VersionKeeper
 from learnae.runtime.workspace import Workspace
 from learnae.system.paths import STATE_FILE, STATUS_FILE, last_status
@@ -40,6 +42,7 @@ class LinkedPeer:
     links: LinkSet
     monitor: Monitor
     versions: VersionKeeper
+    unmerging: Unmerging
     doorkeepers: tuple[Doorkeeper, ...] = ()
 
     def serve(self) -> None:
@@ -77,7 +80,7 @@ def build_peer(workspace: Workspace, learner: Learner, options: Options, links: 
     options = replace(options, is_archive=workspace.is_archive)
     local = LocalGossip(workspace.swarm.directory, workspace.name, workspace.errors)
     gossip = Gossips({LOCAL: local, **links.gossips}, workspace.errors)
-    remote = links.monitors if options.privacy() is None else map(PrivateMonitor, links.monitors)
+    remote = map(CommonMonitor if options.privacy() is None else PrivateMonitor, links.monitors)
     monitor = Monitors([StatusFile(workspace.directory / STATUS_FILE), *remote])
     store = MeteredStore(workspace.store, traffic, manifest.start)
     state = LocalStateStore(workspace.directory / STATE_FILE)
@@ -94,7 +97,8 @@ def build_peer(workspace: Workspace, learner: Learner, options: Options, links: 
     if links.exchanges and not manifest.is_sealed:  # a peer that knows the swarm's id can get its definition, too
         workspace.store.put(DAG_CBOR, manifest.to_bytes())
     keeper = VersionKeeper(workspace.directory, peer)
-    return LinkedPeer(peer, workspace, links, monitor, keeper, _doorkeepers(workspace, links, ports.clock))
+    unmerging = Unmerging(peer, Bans(workspace.swarm.directory), keeper)
+    return LinkedPeer(peer, workspace, links, monitor, keeper, unmerging, _doorkeepers(workspace, links, ports.clock))
 
 
 def _is_first(workspace: Workspace, clock: Clock) -> bool:

@@ -2,13 +2,14 @@
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from learnae import text
+from learnae.adapters.local.bans import Bans
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.clock import SystemClock
 from learnae.adapters.local.gossip import LocalGossip
@@ -92,6 +93,7 @@ class Observer:
     """Reads a swarm's directory; writes nothing. Of a sealed one it sees what the keys of this home open."""
 
     def __init__(self, directory: Path) -> None:
+        self.directory = directory
         self.manifest = open_manifest(directory)
         self.swarm = self.manifest.swarm
         # deletes nothing: what is too old for a newcomer may be all that a peer of this machine has left
@@ -107,8 +109,10 @@ class Observer:
         )
         count, half_life = self.manifest.model.count, self.manifest.merge.half_life
         self._following = Following(
-            self.tangle, self._store, errors, rng, b"", count, _ALL_PEERS, half_life, seals=self._seals
-        )
+            self.tangle, self._store, errors, rng, b"", count, _ALL_PEERS, half_life, seals=self._seals,
+            fits=lambda author: author not in self._banned,
+        )  # fmt: skip
+        self._banned: Collection[bytes] = ()
         self._profiles: dict[bytes, Profile] = {}
         self._summaries: dict[bytes, Message] = {}
 
@@ -176,8 +180,11 @@ class Observer:
         return [known for known in heard.sums.values() if known.is_open]
 
     def estimate(self) -> Estimate:
-        """Compute the consensus estimate of all peers that published last; raises ConfigurationError without any."""
-        now = self._clock.now()
+        """Compute the consensus estimate of all peers that published last and are not banned on this machine.
+
+        Raises ConfigurationError without any.
+        """
+        now, self._banned = self._clock.now(), Bans(self.directory).read()
         self._following.advance(now)
         votes = list(self._following.replicas.values())
         if not votes:

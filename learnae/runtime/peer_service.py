@@ -76,6 +76,7 @@ class PeerService(Worker):
         return max(0.0, min(self._due - self._monotonic(), _LISTEN_SECONDS))
 
     def _tick(self) -> None:
+        self._linked.unmerging.act()
         done = self._schedule.tick()
         if done and done.published:
             self._linked.versions.offer()

@@ -3,14 +3,15 @@
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
 from learnae.adapters.local.lock import Lock
 from learnae.adapters.local.state_store import LocalStateStore
 from learnae.errors import ConfigurationError, NotWrittenError, StateError
-from learnae.peer.learning.versions import BEST, Version, VersionPolicy, is_better, number_of
+from learnae.ipld.cid import Cid
+from learnae.peer.learning.versions import BEST, PERSONAL, Version, VersionPolicy, holds, is_better, number_of
 from learnae.peer.peer import Peer
 from learnae.peer.state import PeerState
 from learnae.protocol.identity import peer_name
@@ -40,6 +41,7 @@ class VersionKeeper:
         self._kept = monotonic()  # a version for every stretch of work, not for every start
         self._improved = float("-inf")
         self._is_kept = True  # the newest estimate
+        self._own: object = None  # the last personal model that was kept
 
     def offer(self) -> None:
         """Look at the consensus estimate after an own update, and keep it if it is the best, or if it is time."""
@@ -50,6 +52,10 @@ class VersionKeeper:
             self._best = self._keep(BEST)
         if 1000 * (now - self._kept) >= self._policy.spacing:
             self.keep_last()
+        personal = self._peer.options.personal
+        if personal and personal.choice is not self._own:
+            self._own = personal.choice
+            self._keep(PERSONAL)
 
     def keep_last(self) -> None:
         """Keep the newest estimate, as before a planned stop, and delete the oldest beyond the number."""
@@ -61,6 +67,19 @@ class VersionKeeper:
         if self._keep(name):
             for old in self._policy.superfluous([*names, name]):
                 (self._directory / old).unlink(missing_ok=True)
+
+    def last_without(self, authors: Collection[bytes]) -> tuple[str, Version] | None:
+        """Return the newest version, and its name, that nothing of ``authors`` has gone into; None if there is none."""
+        peer = self._peer
+        return last_version_without(self._directory.parent, authors, peer.swarm, peer.estimate().shape)
+
+    def forget_best(self, authors: Collection[bytes]) -> None:
+        """Let the next estimate be the best, if something of ``authors`` has gone into this one."""
+        if self._best and any(holds(self._best.held, author) for author in authors):
+            self._best = None
+
+    def _fits(self, version: Version) -> bool:
+        return version.swarm == self._peer.swarm and version.vector.shape == self._peer.estimate().shape
 
     def _is_best(self) -> bool:
         found, best = self._peer.training.metrics, self._best
@@ -74,8 +93,8 @@ class VersionKeeper:
     def _keep(self, name: str) -> Version | None:
         peer = self._peer
         merged = {peer_name(author): replica.cid for author, replica in peer.following.replicas.items()}
-        vector, metrics = peer.estimate().copy(), peer.training.metrics
-        version = Version(peer.swarm, peer.ports.clock.now(), peer.steps, metrics, merged, vector)
+        vector, metrics = (peer.own_estimate() if name == PERSONAL else peer.estimate()).copy(), peer.training.metrics
+        version = Version(peer.swarm, peer.ports.clock.now(), peer.steps, metrics, merged, vector, peer.merging.held)
         try:
             with writing(self._directory):
                 self._directory.mkdir(exist_ok=True, mode=0o700)
@@ -94,7 +113,27 @@ class VersionKeeper:
         except StateError as error:
             _log.warning("%s", error)
             return None
-        return best if best.swarm == self._peer.swarm and best.vector.shape == self._peer.estimate().shape else None
+        return best if self._fits(best) else None
+
+
+def last_version_without(
+    directory: Path, authors: Collection[bytes], swarm: Cid, shape: tuple[int, ...]
+) -> tuple[str, Version] | None:
+    """Return the newest version of the peer in ``directory`` that nothing of ``authors`` has gone into, and its name.
+
+    None if there is none of this ``swarm`` and ``shape``; damaged ones are passed over, and logged.
+    """
+    found = []
+    for name in version_names(directory):
+        try:
+            version = read_version(directory, name)
+        except (ConfigurationError, StateError) as error:
+            _log.warning("%s", error)
+            continue
+        is_clean = not any(holds(version.held, author) for author in authors)
+        if is_clean and (version.swarm, version.vector.shape) == (swarm, shape):
+            found.append((name, version))
+    return max(found, key=lambda entry: entry[1].time, default=None)
 
 
 def version_names(directory: Path) -> list[str]:
@@ -107,10 +146,10 @@ def version_names(directory: Path) -> list[str]:
 def read_version(directory: Path, name: str) -> Version:
     """Read the version ``name`` of the peer in ``directory``; raises ConfigurationError without, StateError if damaged.
 
-    Any other name than those that ``version_names`` gives is none.
+    Any other name than PERSONAL and those that ``version_names`` gives is none.
     """
     path = directory / VERSIONS / name
-    if name != BEST and not number_of(name):
+    if name not in (BEST, PERSONAL) and not number_of(name):
         raise ConfigurationError(f"{name!r} is no version", "see learnae versions")
     try:
         return Version.from_bytes(read_regular(path, _MOST_BYTES))
@@ -130,6 +169,8 @@ def roll_back(directory: Path, name: str) -> Version:
     """
     if not os.path.isdir(directory):
         raise ConfigurationError(f"no peer at {directory}", "see learnae versions")
+    if name == PERSONAL:
+        raise ConfigurationError("a personal model goes to no other peer", "take another version")
     lock = Lock(directory / LOCK_FILE)
     try:
         version = read_version(directory, name)
@@ -141,7 +182,9 @@ def roll_back(directory: Path, name: str) -> Version:
             raise ConfigurationError(f"version {name} is of another swarm", "take one of this swarm")
         vector = version.vector
         replica = None if state.replica is None else vector
-        back = replace(state, weights=vector, estimate=vector, replica=replica, update=None, learner={})
+        back = replace(
+            state, weights=vector, estimate=vector, replica=replica, update=None, learner={}, held=version.held
+        )
         LocalStateStore(directory / STATE_FILE).save(back.to_bytes())
         return version
     finally:

@@ -6,6 +6,7 @@ or a regression's values; what says nothing, and -1, is unknown.
 """
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learnae.basics.light_numpy import median, unique
+from learnae.basics.memory import memory_left
 from learnae.errors import DataError
 from learnae.ports import Samples
 from learnae.samples.time_column import USUAL_COLUMNS, Columns, check_rate, seconds_of, time_column
@@ -31,7 +33,9 @@ from learnae.text import counted, shown
 _log = logging.getLogger(__name__)
 
 _PAUSE_SECONDS = 10.0  # between two of the shipped recordings, so that no window spans both
-MAX_FILE_BYTES = 4 << 30
+MAX_SIGNAL_BYTES = 4 << 30
+_MIB = 1 << 20
+_MOST_SHARE = 0.25  # of the memory that is free: samples are there several times while they are read
 _CENTURY = 946_684_800.0  # seconds from 1970 to 2000
 _MAX_CLASSES = 1 << 31  # labels are stored in 32 bits
 _SIGNAL, _LABEL = "signal", "label"
@@ -125,8 +129,15 @@ def recording_of_table(
     wanted += [*others, *([(time, times)] if time else [])]
     if left_out := [name for name in table.names if name not in (*dict(wanted), columns.label)]:
         _log.info("%s: columns that are left out: %s", path, shown(left_out))
-    signal, rest, places = [], [], []
+    signal, rest, places, left = [], [], [], memory_left()
+    most, size = math.inf if left is None else left * _MIB * _MOST_SHARE, 0
     for piece in table.pieces(wanted):
+        size += piece.values.nbytes + piece.numbers.nbytes
+        if size > most:  # of a packed file nothing tells before how large it is
+            raise DataError(
+                f"{path} has more than {size >> 20} MiB of samples, and {left:,.0f} MiB of memory are free",
+                "give it in parts, or use a machine with more memory",
+            )
         with np.errstate(over="ignore"):  # becomes infinite, and its window is skipped and counted
             signal.append(piece.values[:, : len(channels)].astype(np.float32))
         rest.append(piece.values[:, len(channels) :])
@@ -153,8 +164,8 @@ def recording_of_arrays(
     shape, kind = headers[_SIGNAL].shape, headers[_SIGNAL].dtype.kind
     if len(shape) != 2 or shape[1] != channels or kind not in "fiu":
         raise DataError(f"{path}: signal is {headers[_SIGNAL].dtype} {shape}", f"it must be numbers (n, {channels})")
-    if (size := path.stat().st_size) > MAX_FILE_BYTES:
-        raise DataError(f"{path} has {size} bytes", f"at most {MAX_FILE_BYTES} are read")
+    if (size := math.prod(shape) * headers[_SIGNAL].dtype.itemsize) > MAX_SIGNAL_BYTES:
+        raise DataError(f"{path}: signal has {size} bytes", f"at most {MAX_SIGNAL_BYTES} are read")
     count = shape[0]
     name_of_label = columns.label if columns.label in headers else _LABEL
     beside = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -41,10 +41,14 @@ class VirtualClock(Clock):
 
 @dataclass(frozen=True, slots=True)
 class Weather:
-    """How the network behaves: one-way ``delay`` (least, most) in ms, ``loss`` as a share of packets."""
+    """How the network behaves: one-way ``delay`` (least, most) in ms; ``loss``, and ``doubles``, as shares of packets.
+
+    Where delays differ, packets overtake each other.
+    """
 
     delay: tuple[int, int] = (10, 100)
     loss: float = 0.0
+    doubles: float = 0.0
 
 
 class Network:
@@ -88,7 +92,6 @@ class Network:
         source.bytes_out += size
         if not self.reaches(source.index, target.index) or self.rng.random() < self.weather.loss:
             return
-        arrival = self.clock.time + self.rng.randint(*self.weather.delay)
 
         def arrive() -> None:
             if self.reaches(source.index, target.index):
@@ -96,7 +99,9 @@ class Network:
                 self.trace.update(f"{self.clock.time} {source.index} {target.index} {size} {note}\n".encode())
                 deliver()
 
-        self.at(arrival, arrive)
+        copies = 2 if self.weather.doubles and self.rng.random() < self.weather.doubles else 1
+        for _ in range(copies):
+            self.at(self.clock.time + self.rng.randint(*self.weather.delay), arrive)
 
     def holder(self, asker: int, cid: Cid) -> Host | None:
         """Return any reachable host with the block, as a provider record would tell; None without one."""
@@ -114,7 +119,7 @@ class Host:
     def __init__(self, network: Network, index: int) -> None:
         self.network = network
         self.index = index
-        self.blocks: dict[Cid, bytes] = {}
+        self.blocks: MutableMapping[Cid, bytes] = {}
         self.inbox: list[Heard] = []
         self.bytes_out = 0
         self.bytes_in = 0

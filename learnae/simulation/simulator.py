@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 
 from learnae.adapters.composite.metered import MeteredStore
+from learnae.errors import EquivocationError
 from learnae.ipld.cid import Cid
 from learnae.membership.sealing import Secrets
 from learnae.models.dataset import Dataset
@@ -22,7 +23,7 @@ from learnae.peer.peer import Options, Peer, Ports, compose_peer
 from learnae.peer.publishing_policy import PublishPolicy
 from learnae.peer.summaries.lessons import Lessons
 from learnae.peer.summaries.releasing import Releasing
-from learnae.ports import Learner, Traffic
+from learnae.ports import BlockStore, Clock, Learner, StateStore, Traffic
 from learnae.privacy.clipping import NormClip
 from learnae.privacy.floors import Floors, ReleaseFloor
 from learnae.privacy.spent import PrivacySpent
@@ -83,9 +84,34 @@ class Member:
         self._index = index
         self._data = data
         self.identity = identity_of(simulation.setting.seed, index)
+        self.clock = self.own_clock(simulation.clock)
         self._state, self._summaries = MemoryStateStore(), MemoryStateStore()
+        self._entropy = random.Random(f"{simulation.setting.seed}/{index}/entropy")
         self.host = simulation.network.host()
         self.peer = self.boot()
+
+    def own_clock(self, clock: Clock) -> Clock:
+        """Return what this machine reads in place of the right ``clock``."""
+        return clock
+
+    def disk(self) -> tuple[BlockStore, StateStore]:
+        """Return what is kept while the machine is down."""
+        return MemoryBlockStore(self.host), self._state
+
+    def turn(self, is_training: bool) -> None:
+        """Take part; what is new is published only if all that ``is_training``."""
+        if is_training:
+            try:
+                self.peer.tick()
+            except EquivocationError:  # its program ends
+                self._simulation.crash(self._index)
+        else:
+            self.peer.hear()
+            self.peer.replication.announce()
+
+    def listen(self) -> None:
+        """Listen between two turns."""
+        self.peer.listen()
 
     def boot(self) -> Peer:
         """Make the peer from what is on the disk, at first or after a crash."""
@@ -93,8 +119,9 @@ class Member:
         seed = simulation.setting.seed * 1_000_003 + self._index
         learner = simulation.learner(manifest, self._data, np.random.default_rng(seed))
         traffic, gossip = Traffic(), MemoryGossip(self.host, simulation.setting.fanout)
-        store = MeteredStore(MemoryBlockStore(self.host), traffic, manifest.start)
-        ports = Ports(store, gossip, learner, self._state, SilentMonitor(), simulation.clock)
+        blocks, state = self.disk()
+        store = MeteredStore(blocks, traffic, manifest.start)
+        ports = Ports(store, gossip, learner, state, SilentMonitor(), self.clock)
         setting = simulation.setting
         options = Options(
             f"peer-{self._index}",
@@ -121,7 +148,10 @@ class Member:
         if isinstance(learner, PrivateLearner):
             options = replace(options, privacy=partial(_spent, learner), recall=learner.recall)
         secrets, opener = simulation.secrets(self._index), simulation.opener
-        peer = compose_peer(self.identity, manifest, ports, options, traffic=traffic, opener=opener, secrets=secrets)
+        peer = compose_peer(
+            self.identity, manifest, ports, options, traffic=traffic, opener=opener, secrets=secrets,
+            entropy=self._entropy.randbytes,
+        )  # fmt: skip
         self.host.previous_of = peer.tangle.previous_of
         return peer
 
@@ -129,8 +159,8 @@ class Member:
 class Simulation:
     """Peers that train in virtual time; everything that happens follows from ``setting.seed``.
 
-    In a sealed swarm ``secrets`` gives what the member of a number has, None for what records tell it; salts and new
-    secrets there follow from nothing. ``addends`` gives what the member of a number adds to masked sums.
+    In a sealed swarm ``secrets`` gives what the member of a number has, None for what records tell it. ``addends``
+    gives what the member of a number adds to masked sums. ``make`` makes each machine.
     """
 
     def __init__(
@@ -141,6 +171,7 @@ class Simulation:
         learner: LearnerFactory = numpy_learner,
         secrets: Callable[[int], Secrets | None] = lambda _: None,
         addends: Callable[[int], Source | None] = lambda _: None,
+        make: Callable[[Simulation, int, Dataset], Member] = Member,
     ) -> None:
         self.manifest = manifest
         self.learner = learner
@@ -151,7 +182,7 @@ class Simulation:
         self.network = Network(self.clock, random.Random(setting.seed), setting.weather)
         self.opener = MessageOpener(_OPENED)
         self._training = True
-        self.members = [Member(self, index, data) for index, data in enumerate(datasets)]
+        self.members = [make(self, index, data) for index, data in enumerate(datasets)]
         for member in self.members:
             self.schedule(member)
             if setting.listen:
@@ -199,11 +230,7 @@ class Simulation:
 
     def _turn(self, member: Member) -> None:
         if member.host.index not in self.network.down:
-            if self._training:
-                member.peer.tick()
-            else:
-                member.peer.hear()
-                member.peer.replication.announce()
+            member.turn(self._training)
         self.schedule(member)
 
     def listen(self, member: Member) -> None:
@@ -211,7 +238,7 @@ class Simulation:
 
         def turn() -> None:
             if member.host.index not in self.network.down:
-                member.peer.listen()
+                member.listen()
             self.listen(member)
 
         self.network.at(self.clock.time + self.setting.listen + self.network.rng.randint(0, 20), turn)

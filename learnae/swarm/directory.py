@@ -4,6 +4,7 @@
 
     HOME/swarms/<id>/
         manifest.cbor  blocks.sqlite  heads/
+        bans/<peer>     who is left out on this machine, see adapters.local.bans
         owner.key       of a swarm that was made here and is not open: its founder's
     HOME/created/<id>   is there if the swarm was made in this home
 """

@@ -33,6 +33,8 @@ MAX_COLUMNS = 1 << 14  # names of usual length fill a manifest
 CLASSIFICATION, REGRESSION, FORECAST, AUTOENCODER = "classification", "regression", "forecast", "autoencoder"
 OPEN = "open"  # who reaches the swarm is a member
 _MAX_BLOCKS = 1024  # of the largest model's weights
+_SKEWS_IN_HORIZON = 4
+_HALF_LIVES_IN_HORIZON = 10
 _YEAR = 366 * 24 * HOUR
 _MAX_DECAY = 0.999999  # at 1, Adam divides by zero, and a momentum never ends
 _LEAST = 1e-30  # above zero also in float32: at zero nothing is learnt, nothing merged, and Adam divides by zero
@@ -98,6 +100,7 @@ class Manifest:
         object.__setattr__(self, "model", model)
         object.__setattr__(self, "only_keras", reason)
         self._check_start()
+        self._check_times()
         if self.merge.rule == JUDGED:
             self._check_judged()
         if self.membership is None and self.privacy.summary.sharing == MASKED:
@@ -114,6 +117,31 @@ class Manifest:
             )
         if self.features and self.features.ahead:
             self._check_forecast(self.features)
+
+    def _check_times(self) -> None:
+        """Raise ManifestError for times that undo one another, such as clocks that differ by more than is remembered.
+
+        All are milliseconds.
+        """
+        limits, half_life = self.limits, self.merge.half_life
+        if limits.skew * _SKEWS_IN_HORIZON >= limits.horizon:
+            raise ManifestError(
+                f"limits.skew is {limits.skew} and limits.horizon {limits.horizon}",
+                f"let skew be less than a quarter of the horizon: below {-(-limits.horizon // _SKEWS_IN_HORIZON)}, "
+                f"or a horizon above {_SKEWS_IN_HORIZON * limits.skew}",
+            )
+        if half_life < limits.interval:
+            raise ManifestError(
+                f"merge.half_life is {half_life} and limits.interval {limits.interval}",
+                "weights would be old before their author may speak again: let the interval be at most the half-life",
+            )
+        if limits.horizon < _HALF_LIVES_IN_HORIZON * half_life:
+            raise ManifestError(
+                f"limits.horizon is {limits.horizon} and merge.half_life {half_life}",
+                f"peers would be forgotten whose weights still count: let the horizon be at least "
+                f"{_HALF_LIVES_IN_HORIZON * half_life}, or the half-life at most "
+                f"{limits.horizon // _HALF_LIVES_IN_HORIZON}",
+            )
 
     def _check_judged(self) -> None:
         summary = self.privacy.summary

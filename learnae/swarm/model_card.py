@@ -4,7 +4,7 @@ import io
 import json
 import shlex
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,17 @@ from learnae.swarm.manifest import AUTOENCODER, CLASSIFICATION, FORECAST, Manife
 from learnae.text import shown
 
 _STATISTICS = "all means, then standard deviations, minima, maxima, mean absolute steps"
+_PERSONAL = "tuned with one machine's own rows, which nothing protects: those who get it can learn of them"
 CARD_FILE = "learnae.json"  # in the archive that a .keras file is, and that a .tflite file has at its end
 
 
-def card(manifest: Manifest, spent: Collection[PrivacySpent | None] = ()) -> dict[str, Any]:
+def card(manifest: Manifest, spent: Collection[PrivacySpent | None] = (), is_personal: bool = False) -> dict[str, Any]:
     """Return the card; ``input`` and ``output`` tell how a row is made of raw data, and what the model says of it.
 
-    ``spent`` holds what each peer whose updates are known says of differential privacy, None of one without.
+    ``spent`` holds what each peer whose updates are known says of differential privacy, None of one without. A
+    personal model is one that a peer has tuned with own rows, unprotected.
     """
+    privacy = {"updates": manifest.privacy.to_fields(), "spent": _spent(spent)}
     return {
         "swarm": str(manifest.swarm),
         "name": manifest.name,
@@ -32,7 +35,7 @@ def card(manifest: Manifest, spent: Collection[PrivacySpent | None] = ()) -> dic
         "classes": list(manifest.classes),
         "columns": list(manifest.columns),
         "features": manifest.features.to_fields() if manifest.features else None,
-        "privacy": {"updates": manifest.privacy.to_fields(), "spent": _spent(spent)},
+        "privacy": {**privacy, "personal": _PERSONAL} if is_personal else privacy,
     }
 
 
@@ -50,8 +53,8 @@ def _spent(all_spent: Collection[PrivacySpent | None]) -> dict[str, Any] | None:
     return {**worst.to_fields(), "peers": len(known), "without": len(all_spent) - len(known)}
 
 
-def with_card(data: bytes, manifest: Manifest, spent: Collection[PrivacySpent | None] = ()) -> bytes:
-    """Return ``data`` with the card as CARD_FILE.
+def with_card(data: bytes, facts: Mapping[str, Any]) -> bytes:
+    """Return ``data`` with the card ``facts`` as CARD_FILE.
 
     In a .keras file it is one more member. A .tflite file gets an archive at its end, as TFLite's files with
     metadata have it (https://ai.google.dev/edge/litert/models/metadata): a runtime ignores both.
@@ -59,7 +62,7 @@ def with_card(data: bytes, manifest: Manifest, spent: Collection[PrivacySpent | 
     file = io.BytesIO(data)
     with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
         member = zipfile.ZipInfo(CARD_FILE)  # of no date: the same model is the same file
-        archive.writestr(member, json.dumps(card(manifest, spent), indent=1, ensure_ascii=False), zipfile.ZIP_DEFLATED)
+        archive.writestr(member, json.dumps(facts, indent=1, ensure_ascii=False), zipfile.ZIP_DEFLATED)
     return file.getvalue()
 
 

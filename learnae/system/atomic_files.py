@@ -7,6 +7,7 @@ import stat
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +18,60 @@ TEMPORARY = ".tmp-"  # prefix of files that a killed process may leave behind
 _LEFTOVER_SECONDS = 3600  # no write takes this long
 
 
+class Disk:
+    """The calls with which files reach a disk, each as the operating system has it; raise OSError.
+
+    A simulated disk has others, that lose at a power cut what no ``sync`` has waited for.
+    """
+
+    def create(self, path: Path, mode: int) -> int:
+        """Return a descriptor of a new file."""
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+
+    def write(self, descriptor: int, data: bytes) -> None:
+        """Write all of ``data``."""
+        left = memoryview(data)
+        while left:
+            left = left[os.write(descriptor, left) :]
+
+    def sync(self, descriptor: int) -> None:
+        """Wait until what was written is on the disk."""
+        os.fsync(descriptor)
+
+    def replace(self, source: Path, target: Path) -> None:
+        """Rename a file; one that was at ``target`` is gone."""
+        os.replace(source, target)
+
+    def link(self, source: Path, target: Path) -> None:
+        """Give a file a second name; raises FileExistsError."""
+        os.link(source, target)
+
+    def unlink(self, path: Path) -> None:
+        """Delete a name."""
+        os.unlink(path)
+
+    def sync_directory(self, directory: Path) -> None:
+        """Wait until the names in a directory are on the disk."""
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+_disk = ContextVar("disk", default=Disk())  # noqa: B039 - it has no state
+
+
+@contextmanager
+def writing_to(disk: Disk) -> Iterator[None]:
+    """Let all that is written here go to ``disk`` within: a simulated one."""
+    before = _disk.set(disk)
+    try:
+        yield
+    finally:
+        _disk.reset(before)
+
+
 def write_atomic(path: Path, data: bytes, mode: int = 0o644, durable: bool = True) -> None:
     """Replace ``path`` by ``data`` through a temporary file and a rename; raises NotWrittenError.
 
@@ -24,9 +79,15 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o644, durable: bool = Tru
     """
     with writing(path):
         temporary = _write_temporary(path, data, mode, durable)
-        os.replace(temporary, path)
+        _disk.get().replace(temporary, path)
         if durable:
-            _sync_directory(path.parent)
+            _disk.get().sync_directory(path.parent)
+
+
+def wait_for(path: Path) -> None:
+    """Wait until the file that is at ``path``, written atomically, is on the disk; raises NotWrittenError."""
+    with writing(path):
+        _disk.get().sync_directory(path.parent)
 
 
 def check_target(path: Path, suffixes: Iterable[str], hint: str = "") -> None:
@@ -39,16 +100,17 @@ def check_target(path: Path, suffixes: Iterable[str], hint: str = "") -> None:
 
 def create_once(path: Path, data: bytes, mode: int = 0o644) -> bool:
     """Create ``path`` with ``data``; return False if another process has: its file stays. Raises NotWrittenError."""
+    disk = _disk.get()
     with writing(path):
         make_directory(path.parent)
         temporary = _write_temporary(path, data, mode, durable=True)
         try:
-            os.link(temporary, path)
+            disk.link(temporary, path)
         except FileExistsError:
             return False
         finally:
-            temporary.unlink()
-        _sync_directory(path.parent)
+            disk.unlink(temporary)
+        disk.sync_directory(path.parent)
     return True
 
 
@@ -121,27 +183,21 @@ def read_regular(path: str | Path, limit: int) -> bytes:
 
 def _write_temporary(path: Path, data: bytes, mode: int, durable: bool) -> Path:
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    disk = _disk.get()
+    descriptor = disk.create(temporary, mode)
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        try:
             if not mode & 0o077:
                 os.fchmod(descriptor, mode)  # the umask may have left less
-            file.write(data)
-            file.flush()
+            disk.write(descriptor, data)
             if durable:
-                os.fsync(file.fileno())
+                disk.sync(descriptor)
+        finally:
+            os.close(descriptor)
     except OSError:
-        temporary.unlink()  # a full disk must not fill up with partial files
+        disk.unlink(temporary)  # a full disk must not fill up with partial files
         raise
     return temporary
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def tidy(directory: Path) -> None:

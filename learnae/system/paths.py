@@ -23,6 +23,7 @@ ARCHIVE_FILE = "archive"  # in a swarm's directory: its blocks are kept for ever
 OWNER_FILE = "owner.key"  # in a swarm's directory: who made it here
 KEY_FILE, STATE_FILE, STATUS_FILE, LOCK_FILE, LOG_FILE = "key.pem", "state", "status.json", "lock", "log"
 VERSIONS = "versions"
+BANS = "bans"  # in a swarm's directory: a file for each peer that is left out on this machine
 SUMMARIES_FILE = "summaries"  # what the peer has released of its rows, see peer.summaries.releasing
 MANIFEST_FILE = "manifest.cbor"  # in a swarm's directory
 _NAME_BYTES = 192  # of a peer: other file names are made of it

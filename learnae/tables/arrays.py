@@ -1,6 +1,7 @@
 """NumPy's files: arrays of plain numbers, whole or streamed out of the archive; nothing is ever unpickled."""
 
 import math
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from learnae.basics.memory import memory_left
 from learnae.errors import DataError
 from learnae.system.npz import DAMAGE
 from learnae.system.paths import home
@@ -19,7 +21,11 @@ from learnae.system.private_files import make_directory
 from learnae.tables.opening import check_readable
 
 _MEMBER = ".npy"
+_MIB = 1 << 20
 _COPY_BYTES = 1 << 20  # at a time
+_MOST_ARRAYS = 1024
+_MOST_ROW_BYTES = 1 << 27  # as many values as a layer may have, in float64
+_LEAST_FREE_BYTES = 1 << 28  # of a disk, beside what is written to it
 MEMORY_BYTES = 1 << 24  # of an array in Fortran's order, read whole: nothing beside the interpreter
 
 
@@ -41,13 +47,22 @@ class Arrays:
         self._is_archive = not path.name.lower().endswith(_MEMBER)
         self.headers: dict[str, Header] = {}
         with self._errors():
-            for name in self._names():
+            names = self._names()
+            if len(names) > _MOST_ARRAYS:
+                raise ValueError(f"it has {len(names)} arrays, of which at most {_MOST_ARRAYS} are read")
+            for name in names:
                 with self._opened(name) as file:
                     self.headers[name] = _read_header(file, name)
 
     def read(self, name: str) -> NDArray[Any]:
-        """Return a whole array."""
-        shape = self.headers[name].shape
+        """Return a whole array; of a size that memory has room for: a packed file tells little of it."""
+        shape, left = self.headers[name].shape, memory_left()
+        size = math.prod(shape) * self.headers[name].dtype.itemsize
+        if left is not None and size > left * _MIB / 2:
+            raise DataError(
+                f"{self.path}: {name} has {size:,} bytes, and {left:,.0f} MiB of memory are free",
+                "give a smaller file, or a machine with more memory",
+            )
         parts = list(self.pieces(name, max(shape[0], 1))) if shape else []
         if not parts:
             return np.empty(shape, self.headers[name].dtype)
@@ -62,6 +77,9 @@ class Arrays:
         with self._errors(), self._opened(name) as file:
             header = _read_header(file, name)
             length, rest = header.shape[0], header.shape[1:]
+            row = math.prod(rest) * header.dtype.itemsize
+            if row > _MOST_ROW_BYTES:
+                raise ValueError(f"a row of {name} has {row:,} bytes, of which at most {_MOST_ROW_BYTES:,} are read")
             if header.fortran and rest:
                 yield from _transposed(file, header, count, memory_bytes)
                 return
@@ -109,6 +127,8 @@ def _transposed(file: IO[bytes], header: Header, count: int, memory_bytes: int) 
     size = length * columns * item
     if size > memory_bytes:
         make_directory(home())
+        if size + _LEAST_FREE_BYTES > (free := shutil.disk_usage(home()).free):
+            raise ValueError(f"an array of {size:,} bytes goes through the disk, where {free:,} are free")
     with tempfile.SpooledTemporaryFile(memory_bytes, dir=str(home())) as copy:
         while piece := file.read(min(_COPY_BYTES, size - copy.tell())):
             copy.write(piece)
@@ -129,4 +149,6 @@ def _read_header(file: IO[bytes], name: str) -> Header:
     shape, fortran, dtype = read(file)
     if dtype.hasobject:
         raise ValueError(f"the array {name!r} holds pickled objects")
+    if any(length < 0 for length in shape):
+        raise ValueError(f"the array {name!r} has the shape {shape}")
     return Header(shape, fortran, dtype)

@@ -16,6 +16,9 @@ from learnae.tables.table import HEAD_ROWS, Floats, Kind, Piece, Table, Where
 from learnae.tables.times import Times
 
 _BATCH_BYTES = 1 << 20  # memory holds a batch several times: as pages, as Arrow's columns, as NumPy's
+_MOST_UNPACKED, _MOST_RATIO = 1 << 28, 1000  # bytes of a row group, and times the size of the file
+# what pyarrow raises beside its own errors where names or offsets are damaged
+_DAMAGE = (OSError, UnicodeDecodeError, SystemError, OverflowError, MemoryError)
 _INDEX = "__index_level_"  # how pandas calls an index without a name
 
 
@@ -35,7 +38,7 @@ class ArrowTable(Table):
             raise DataError(f"{path}: reading {kind} needs pyarrow", how_to_install("parquet")) from error
         with self._errors(), self._opened() as file:
             self._schema = file.schema_arrow if self._is_parquet else file.schema
-        names: list[str] = self._schema.names
+            names: list[str] = self._schema.names
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise DataError(f"{path} has several columns of one name: {', '.join(twice)}", "name every column once")
         self.index_names = [name for name in names if name.startswith(_INDEX)]
@@ -108,15 +111,28 @@ class ArrowTable(Table):
         """Yield batches of at most ``size`` rows, and how many rows there are."""
         with self._opened() as file:
             if self._is_parquet:
+                self._check_packing(file.metadata)
                 for batch in file.iter_batches(size, columns=names):
+                    batch.validate(full=True)
                     yield batch, file.metadata.num_rows
                 return
             for number in range(file.num_record_batches):
                 batch = file.get_batch(number).select(names)
+                batch.validate(full=True)  # else its offsets are used as they are, wherever they lead
                 for start in range(0, batch.num_rows, size):
                     part = batch.slice(start, size)
                     # of batches before and after this one, only the number is known
                     yield part, (start + batch.num_rows) * file.num_record_batches
+
+    def _check_packing(self, metadata: Any) -> None:
+        """Raise DataError for a row group that unpacks to very many times as much as the file has bytes."""
+        most = max(_MOST_UNPACKED, _MOST_RATIO * self.path.stat().st_size)
+        for number in range(metadata.num_row_groups):
+            if (size := metadata.row_group(number).total_byte_size) > most:
+                raise DataError(
+                    f"{self.path}: row group {number} unpacks to {size:,} bytes, and at most {most:,} are read",
+                    "write it in smaller row groups",
+                )
 
     @contextmanager
     def _opened(self) -> Iterator[Any]:
@@ -133,7 +149,7 @@ class ArrowTable(Table):
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, self._arrow.ArrowException) as error:
+        except (self._arrow.ArrowException, *_DAMAGE) as error:
             kind = "a Parquet file" if self._is_parquet else "an Arrow file (feather version 2, not a stream)"
             raise DataError(f"cannot read {self.path}: {error}", f"give {kind}") from error
 

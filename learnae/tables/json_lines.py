@@ -3,7 +3,6 @@
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ _log = logging.getLogger(__name__)
 
 _NAMING_ROWS = 1000  # whose keys are the columns
 _PIECE_ROWS = 2000
+_MOST_CHARACTERS = 1 << 23  # of lines that are in memory together, and one more
 
 Row = tuple[int, dict[str, object]]
 
@@ -36,7 +36,8 @@ class JsonLines(Table):
         self.path = path
         self.index_names: list[str] = []
         with opened(path) as (data, raw):
-            first = list(islice(self._rows(Lines(path, data, raw)), _NAMING_ROWS))
+            lines = Lines(path, data, raw)
+            first = _some(self._rows(lines), lines, _NAMING_ROWS)
         self._head = [row for _, row in first[:HEAD_ROWS]]
         self.names = list(dict.fromkeys(name for _, row in first for name in row))
         if not self.names:
@@ -52,7 +53,7 @@ class JsonLines(Table):
         with opened(self.path) as (data, raw):
             lines = Lines(self.path, data, raw)
             rows = self._rows(lines)
-            while piece := list(islice(rows, _PIECE_ROWS)):
+            while piece := _some(rows, lines, _PIECE_ROWS):
                 numbers = np.array([number for number, _ in piece], np.int64)
                 values = np.empty((len(piece), len(wanted)))
                 for column, (name, kind) in enumerate(wanted):
@@ -83,6 +84,17 @@ class JsonLines(Table):
             if not isinstance(row, dict):
                 raise DataError(f"{self.path}, line {lines.number}: {quoted(line.strip())}", "give an object a line")
             yield lines.number, row
+
+
+def _some(rows: Iterator[Row], lines: Lines, most: int) -> list[Row]:
+    """Return the next rows, at most ``most``, fewer of long lines: a value can be as long as one."""
+    found: list[Row] = []
+    begun = lines.characters
+    for row in rows:
+        found.append(row)
+        if len(found) == most or lines.characters - begun > _MOST_CHARACTERS:
+            break
+    return found
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ class Lines(Iterator[str]):
 
     def __init__(self, path: Path, data: IO[bytes], raw: IO[bytes], block_bytes: int = BLOCK_BYTES) -> None:
         self.number = 0
+        self.characters = 0  # of the lines that were given one by one
         self.is_cut = False
         self._path = path
         self._data = data
@@ -55,7 +56,9 @@ class Lines(Iterator[str]):
         if not self._lines and not self.fill():
             raise StopIteration
         self.number += 1
-        return self._lines.pop()
+        line = self._lines.pop()
+        self.characters += len(line)
+        return line
 
     def fill(self, wanted: int = 1) -> bool:
         """Read on until ``wanted`` lines wait, or the end comes; return whether any waits."""

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from learnae.errors import FrameError
+from learnae.errors import BrokenFrameError, FrameError
 from learnae.ipld.cid import Cid
 from learnae.protocol.bodies import DELTA, KEY, FrameHeader
 from learnae.weights.codecs import Data, Vector, codec_named
@@ -54,7 +54,7 @@ def encode_frame(weights: Vector, replica: Vector | None, base: Cid | None, poli
 
     Raises FrameError if the weights are not finite.
     """
-    _check_values(weights, "own weights", _DIVERGED)
+    _check_values(weights, FrameError, "own weights", _DIVERGED)
     if replica is None or base is None:
         header = FrameHeader(KEY, policy.keyframe, len(weights), None)
         difference = weights
@@ -71,7 +71,8 @@ def encode_frame(weights: Vector, replica: Vector | None, base: Cid | None, poli
 def decode_frame(header: FrameHeader, blocks: Sequence[Data], replica: Vector | None, count: int) -> Vector:
     """Return the author's new replica (count,); ``replica`` is the one at ``header.base``, unused by a keyframe.
 
-    Raises FrameError for a frame of another model, wrong sizes, or values that are no weights.
+    Raises FrameError for what cannot be decoded; BrokenFrameError where no peer can, on whatever it stands: for what
+    ``check_frame`` says, for values that are not finite, and for those of a keyframe that are no weights.
     """
     check_frame(header, [len(block) for block in blocks], count)
     codec = codec_named(header.codec)
@@ -79,22 +80,36 @@ def decode_frame(header: FrameHeader, blocks: Sequence[Data], replica: Vector | 
     for index, block in enumerate(blocks):
         part = result[index * VALUES_PER_BLOCK : (index + 1) * VALUES_PER_BLOCK]
         part[:] = codec.decode(block, len(part))
-    if header.kind == DELTA:
-        if replica is None:
-            raise FrameError("a delta without the replica that it stands on")
-        result += replica
-    _check_values(result, "a frame")
+    if not np.isfinite(result).all():
+        raise BrokenFrameError("a frame: not all values are finite")
+    if header.kind == KEY:
+        _check_values(result, BrokenFrameError, "a frame")
+        return result
+    if replica is None:
+        raise FrameError("a delta without the replica that it stands on")
+    result += replica
+    _check_values(result, FrameError, "a frame")
     return result
 
 
+def check_shape(header: FrameHeader, blocks: int, count: int) -> None:
+    """Raise BrokenFrameError unless ``blocks`` can hold ``count`` values; FrameError if the codec is not known here."""
+    codec_named(header.codec)
+    if header.count != count or blocks != block_count(count):
+        raise BrokenFrameError(
+            f"a frame of {header.count} values in {blocks} blocks", f"this swarm's model has {count} values"
+        )
+
+
 def check_frame(header: FrameHeader, sizes: Sequence[int], count: int) -> None:
-    """Raise FrameError unless blocks of these ``sizes`` can hold ``count`` values as ``header`` claims."""
-    if header.count != count:
-        raise FrameError(f"a frame of {header.count} values", f"this swarm's model has {count}")
+    """Raise as ``check_shape``, and unless blocks of these ``sizes`` can hold ``count`` values as ``header`` claims."""
+    check_shape(header, len(sizes), count)
     codec = codec_named(header.codec)
     wanted = [codec.size(min(VALUES_PER_BLOCK, count - start)) for start in range(0, count, VALUES_PER_BLOCK)]
     if list(sizes) != wanted:
-        raise FrameError(f"a {header.codec} frame in {len(sizes)} blocks of {sum(sizes)} bytes, not {sum(wanted)}")
+        raise BrokenFrameError(
+            f"a {header.codec} frame in {len(sizes)} blocks of {sum(sizes)} bytes, not {sum(wanted)}"
+        )
 
 
 def block_count(count: int) -> int:
@@ -102,8 +117,8 @@ def block_count(count: int) -> int:
     return -(-count // VALUES_PER_BLOCK)
 
 
-def _check_values(values: Vector, thing: str, remedy: str = "") -> None:
+def _check_values(values: Vector, blame: type[FrameError], thing: str, remedy: str = "") -> None:
     if not np.isfinite(values).all():
-        raise FrameError(f"{thing}: not all values are finite", remedy)
+        raise blame(f"{thing}: not all values are finite", remedy)
     if len(values) and max(-float(values.min()), float(values.max())) > MAX_MAGNITUDE:
-        raise FrameError(f"{thing}: a value is beyond {MAX_MAGNITUDE:g}", remedy)
+        raise blame(f"{thing}: a value is beyond {MAX_MAGNITUDE:g}", remedy)

@@ -18,15 +18,19 @@ from learnae.weights.merge import NO_MOMENTS, Moments, Vote, between, consensus,
 
 LossOf = Callable[[Vector], float]  # of weights (n,): the mean over the proxy set, each row's capped
 _COORDINATES = 512  # that movements are told by: each peer draws its own, and tells no other
-_PACE = 0.2  # of the moving average of suspicion
+_FEWEST = 3  # others: of two that differ it is not told which does harm
+_FEWEST_HARMFUL = 2  # one alone does little, and is mostly an honest peer that differs
+PACE = 0.2  # of the moving averages of harm and suspicion
 
 
 @dataclass(frozen=True, slots=True)
 class JudgingPolicy:
     """When a replica is muted: a loss beyond ``loss_ratio`` times the best and ``loss_slack``; a length beyond
     ``length_ratio`` times the own; a ``movement`` of less than that share of the own one, over the last ``updates``.
-    The mean takes in what does not raise its loss by more than ``tolerance``. A peer is suspect when an average over
-    time of "its loss is beyond ``suspect_ratio`` times the best" is beyond ``suspicion``.
+    So is one without which the loss of the mean of all has long been lower by more than ``harm``. The mean
+    takes in what does not raise its loss by more than ``tolerance``; all are merged if that is no worse by ``slack``.
+    A peer is suspect when an average over time of "its loss is beyond ``suspect_ratio`` times the best" is beyond
+    ``suspicion``.
     """
 
     loss_ratio: float = 2.0
@@ -34,7 +38,9 @@ class JudgingPolicy:
     length_ratio: float = 3.0
     movement: float = 0.15
     updates: int = 8
+    harm: float = 0.01
     tolerance: float = 0.015
+    slack: float = 0.03
     suspect_ratio: float = 3.0
     suspicion: float = 0.6
 
@@ -72,6 +78,7 @@ class Judge:
         self._losses: dict[bytes, tuple[Vote, float]] = {}
         self._newest: dict[bytes, Vector] = {}  # the last in each trail
         self._suspicion: dict[bytes, float] = {}
+        self._harm: dict[bytes, float] = {}
 
     @property
     def suspects(self) -> list[bytes]:
@@ -94,18 +101,17 @@ class Judge:
         best = min([own_loss, *losses.values()])
         self._note_suspicion(losses, best)
         muted = {author: why for author, vote in others.items() if (why := self._why_unlike(author, vote, own))}
-        everybody = [
-            (author, others[author]) for author in sorted(losses, key=losses.__getitem__) if author not in muted
-        ]
-        bad = {author: self._why_bad(loss, best) for author, loss in losses.items() if author not in muted}
-        good = [(author, vote) for author, vote in everybody if not bad[author]]
+        bad = {
+            author: why for author, loss in losses.items() if author not in muted and (why := self._why_bad(loss, best))
+        }
+        heard = [(author, vote) for author, vote in others.items() if author not in muted]
+        muted |= self._harmful(own, heard, half_life, now)
+        everybody = sorted((each for each in heard if each[0] not in muted), key=lambda each: losses[each[0]])
+        good = [each for each in everybody if each[0] not in bad]
         kept, raised, loss = self._add(own, own_loss, good, half_life, now)
-        if (
-            len(kept) < len(everybody)
-            and self._mean_loss(own, everybody, half_life, now) <= loss + self.policy.tolerance
-        ):
+        if len(kept) < len(everybody) and self._mean_loss(own, everybody, half_life, now) <= loss + self.policy.slack:
             return Judgement(tuple(author for author, _ in everybody), muted)  # honest peers differ, too
-        return Judgement(tuple(kept), {**muted, **{author: why for author, why in bad.items() if why}, **raised})
+        return Judgement(tuple(kept), {**muted, **bad, **raised})
 
     def _loss(self, author: bytes, vote: Vote) -> float:
         """Return the loss of a replica: computed once for each, and its place in the trail noted then."""
@@ -160,6 +166,24 @@ class Judge:
                 raised[author] = f"the mean's loss would rise from {loss:.3f} to {found:.3f}"
         return kept, raised, loss
 
+    def _harmful(self, own: Vote, others: Sequence[tuple[bytes, Vote]], half_life: int, now: int) -> dict[bytes, str]:
+        """Return those without which the mean of all has long been better, and by how much."""
+        if len(others) < _FEWEST:
+            return {}
+        votes = [own, *(vote for _, vote in others)]
+        mean = consensus(votes, half_life, now, self.moments)
+        loss, weights = self.loss_of(mean), vote_weights(votes, half_life, now)[1:]
+        for (author, vote), weight in zip(others, weights, strict=True):
+            if weight == 1:  # the others have no vote
+                continue
+            without = self.loss_of(between(mean, vote.vector, -weight / (1 - weight), self.moments))
+            before = self._harm.get(author, 0.0)
+            self._harm[author] = before + PACE * (loss - without - before)
+        found = [author for author, _ in others if self._harm.get(author, 0.0) > self.policy.harm]
+        if len(found) < _FEWEST_HARMFUL:
+            return {}
+        return {author: f"without it the mean of all has been better by {self._harm[author]:.3f}" for author in found}
+
     def _mean_loss(self, own: Vote, others: Sequence[tuple[bytes, Vote]], half_life: int, now: int) -> float:
         return self.loss_of(consensus([own, *(vote for _, vote in others)], half_life, now, self.moments))
 
@@ -170,10 +194,10 @@ class Judge:
             is_bad = not loss <= policy.suspect_ratio * best + policy.loss_slack
             is_bad |= movement is not None and movement < policy.movement
             before = self._suspicion.get(author, 0.0)
-            self._suspicion[author] = before + _PACE * (is_bad - before)
+            self._suspicion[author] = before + PACE * (is_bad - before)
 
     def _forget_all_but(self, others: Mapping[bytes, Vote]) -> None:
-        for kept in (self._trails, self._losses, self._newest, self._suspicion):
+        for kept in (self._trails, self._losses, self._newest, self._suspicion, self._harm):
             for author in [author for author in kept if author not in others]:
                 del kept[author]
 

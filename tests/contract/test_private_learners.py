@@ -12,7 +12,7 @@ from learnae.models.dataset import Dataset
 from learnae.models.optimisers import OptimiserPolicy
 from learnae.models.private.private_learner import PrivateLearner, SumsClipped
 from learnae.models.reference.numpy_learner import NumpyLearner
-from learnae.privacy.noise.grid import BITS, sensitivity, to_grid
+from learnae.privacy.noise.grid import BITS, CHUNK_ROWS, sensitivity, to_grid
 from learnae.privacy.policy import TrainingPrivacy
 
 POLICY = TrainingPrivacy(epsilon=8.0, clip=0.5)
@@ -76,15 +76,15 @@ def test_the_same_noise_gives_the_same_weights(
 
 
 def test_a_row_more_moves_the_sum_by_no_more_than_is_counted(make: Make) -> None:
-    """On the engines' own sums of 255 and 256 rows, the last of them as long as it may be."""
+    """On the engines' own sums of as many rows as a chunk may hold, the last of them as long as it may be."""
     job = task("dense-tanh", "sparse_categorical_crossentropy")
-    data = some_rows(job, 256)
+    data = some_rows(job, CHUNK_ROWS)
     learner = make(job, data)
     learner.load(job.model.initial(3))
     rows, targets, bound = data.train.rows * 100, data.train.targets, 0.5
     sums = [
         to_grid(learner.clipped_sum(rows[:count], targets[:count], bound).gradient, bound).astype(np.float64)
-        for count in (255, 256)
+        for count in (CHUNK_ROWS - 1, CHUNK_ROWS)
     ]
     moved = float(np.linalg.norm(sums[1] - sums[0]))
     assert 0.9 * 2**BITS < moved <= sensitivity(job.model.count)

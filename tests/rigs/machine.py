@@ -144,6 +144,10 @@ class Machine:
     def other(self, number: int = 1) -> Author:
         return Author(number, self.manifest.swarm)
 
+    def has_followed(self, author: Author) -> None:
+        """Let the peer have followed an author before."""
+        self.peer.following.ever[author.author] = None
+
 
 def announced(message: Message) -> Heard:
     """Announce one message, as a peer does that knows nothing else."""

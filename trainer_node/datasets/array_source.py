@@ -60,7 +60,8 @@ class ArraySource(Source):
         done = 0
         for rows, targets, held_out in self._pairs:
             header = headers[rows]
-            count = max(self._limits.chunk_bytes // max(math.prod(header.shape[1:]) * header.dtype.itemsize, 1), 1)
+            widest = max(math.prod(each.shape[1:]) * each.dtype.itemsize for each in (header, headers[targets]))
+            count = max(self._limits.chunk_bytes // max(widest, 1), 1)
             if header.fortran:
                 count = max(count, self._limits.array_rows)
             begun = 0

@@ -14,6 +14,7 @@ that keeps times cannot bring it along. So ``chmod`` costs one more reading.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -46,6 +47,7 @@ _log = logging.getLogger(__name__)
 
 _FORMAT = 3
 _COUNTS = "counts.json"
+_LEAST_FREE_BYTES = 1 << 28  # of the disk: a packed file may hold any number of rows
 _LEFTOVER_SECONDS = 86_400.0  # after which a directory that is not finished belongs to a killed process
 
 
@@ -165,6 +167,8 @@ def _write(directory: Path, dataset: Dataset, source: Source, split: Split) -> N
     with closing(raw), closing(train), closing(holdout):
         for chunk in _with_progress(source.path, source.chunks()):
             quality.add(chunk)
+            if (free := shutil.disk_usage(directory).free) < _LEAST_FREE_BYTES:
+                raise OSError(errno.ENOSPC, f"its rows would fill {directory}, where {free >> 20} MiB are free")
             rows, targets = dataset.usable(chunk.rows, chunk.targets)
             if chunk.held_out is None:
                 split.count(targets)

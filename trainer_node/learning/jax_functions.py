@@ -25,6 +25,9 @@ from trainer_node.learning.renormalisation import renormalise
 from trainer_node.learning.row_norms import Tap
 
 Arrays = list[Any]
+SUM_BLOCK = (
+    64  # rows: with the sums of CHUNK_ROWS / 64 blocks, fewer roundings than learnae.privacy.noise.grid.ADDITIONS
+)
 # the flat state of learnae.models.optimisers, and where Keras' optimisers keep the same
 _SLOTS: dict[str, dict[str, str]] = {
     "sgd": {},
@@ -58,6 +61,7 @@ class Functions:
         self.count = sum(int(np.prod(weight.shape)) for weight in self._model.weights)
         self.outline = outline_of(self._model)
         self.moments = moments_of(self._model)
+        self.row_values = sum(map(_values_of, self._model._flatten_layers(include_self=False)))
         self.device = self._jax.devices()[0]
         self.train = self._jax.jit(self._scan, donate_argnums=0)
         self.train_clipped = self._jax.jit(self._clipped_scan, donate_argnums=0)
@@ -126,10 +130,22 @@ class Functions:
     def _clipped_sum(self, carry: Carry, rows: Any, targets: Any, shares: Any, bound: Any) -> tuple[Arrays, Any, Any]:
         """Return the sum of the gradients of ``rows`` with ``shares`` (n,), their norms (n,), and the loss so summed.
 
-        No gradient is longer than ``bound``; dropout is inactive.
+        No gradient is longer than ``bound``; dropout is inactive. Full blocks of SUM_BLOCK rows are added one after
+        another, so that few roundings are of each.
         """
+        tree = self._jax.tree_util
+        blocks = len(rows) // SUM_BLOCK if len(rows) % SUM_BLOCK == 0 else 1
+        parts = tuple(each.reshape(blocks, -1, *each.shape[1:]) for each in (rows, targets, shares))
+
+        def add(total: tuple[Arrays, Any], part: tuple[Any, Any, Any]) -> tuple[Any, Any]:
+            block, goals, counted = part
+            gradient, norms, loss, _ = self._clipped(carry, block, goals, counted, bound, training=False)
+            return tree.tree_map(self._jax.numpy.add, total, (gradient, loss)), norms
+
+        none = tree.tree_map(self._jax.numpy.zeros_like, carry.trainable)
         with self._jax.default_matmul_precision("highest"):
-            return self._clipped(carry, rows, targets, shares, bound, training=False)[:3]
+            (gradient, loss), norms = self._jax.lax.scan(add, (none, 0.0), parts)
+        return gradient, norms.reshape(-1), loss
 
     def _clipped(
         self, carry: Carry, rows: Any, targets: Any, shares: Any, bound: Any, training: bool
@@ -238,3 +254,12 @@ def keras_optimiser(keras: Any, policy: OptimiserPolicy) -> Any:
         return keras.optimizers.Adam(policy.learning_rate, policy.beta_1, policy.beta_2, policy.epsilon)
     momentum = policy.momentum if policy.name == "momentum" else 0.0
     return keras.optimizers.SGD(policy.learning_rate, momentum)
+
+
+def _values_of(layer: Any) -> int:
+    """Return how many values a layer makes of one row; 0 where Keras does not know, as inside of wrappers."""
+    try:
+        shape = layer.output.shape[1:]
+    except (AttributeError, ValueError):
+        return 0
+    return int(np.prod(shape, dtype=np.int64)) if None not in shape else 0

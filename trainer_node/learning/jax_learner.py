@@ -12,27 +12,31 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from learnae.basics.memory import memory_left
 from learnae.basics.overriding import override
 from learnae.errors import ConfigurationError, ModelError
 from learnae.models.batch_learner import ClippedSum, sum_parts
 from learnae.models.dataset import Dataset
+from learnae.models.definition import ModelDefinition
 from learnae.models.losses import Loss, explained
 from learnae.models.optimisers import OptimiserPolicy
 from learnae.ports import Learner, Trained
 from learnae.privacy.clipping import NormClip
+from learnae.privacy.noise.grid import CHUNK_ROWS
 from learnae.protocol.bodies import Metrics
 from learnae.swarm.manifest import Manifest
 from learnae.weights.codecs import Vector
 from learnae.weights.merge import Moments
 from trainer_node.learning.batches import Batches, Indices
 from trainer_node.learning.device_rows import DeviceRows, Part
-from trainer_node.learning.jax_functions import Functions
+from trainer_node.learning.jax_functions import SUM_BLOCK, Functions
 
 Result = TypeVar("Result")
 
 _log = logging.getLogger(__name__)
 
-_SUMMED = 1024  # rows of which gradients are summed in one compiled call, at most
+_MIB = 1 << 20
+_EVALUATED = 8192  # rows that are predicted in one compiled call, at most
 _FULL = ("RESOURCE_EXHAUSTED", "Out of memory")  # in JAX's errors of a full memory; before 0.9 a CPU's: the second
 
 
@@ -58,7 +62,7 @@ class JaxLearner(Learner):
         batch: int,
         rng: np.random.Generator,
         precision: str = "float32",
-        evaluation_batch: int = 8192,
+        evaluation_batch: int = _EVALUATED,
         chunk_steps: int = 4096,
         clip: NormClip | None = None,
     ) -> None:
@@ -86,17 +90,28 @@ class JaxLearner(Learner):
         clip: NormClip | None = None,
     ) -> JaxLearner:
         """Return the learner of a swarm; raises ModelError if Keras sees another model than the swarm."""
+        at_once = manifest.model.rows_at_once(_EVALUATED) if isinstance(manifest.model, ModelDefinition) else _EVALUATED
         learner = cls(
             manifest.config, manifest.objective, manifest.optimiser, data, manifest.training.batch, rng, precision,
-            clip=clip,
+            at_once, clip=clip,
         )  # fmt: skip
         count, outline = learner._functions.count, learner._functions.outline
         if count != manifest.model.count:
             said = f"Keras counts {count} parameters, the swarm {manifest.model.count}"
             raise ModelError(said, "train with the NumPy engine")
+        learner._check_memory(manifest)
         if manifest.outline not in (None, outline):
             raise ModelError(f"Keras sees {outline}, the manifest says {manifest.outline}", "do not trust this swarm")
         return learner
+
+    def _check_memory(self, manifest: Manifest) -> None:
+        """Raise ConfigurationError if a step holds more than the memory that is free: a CPU would ask for it."""
+        left, held = memory_left(), 4 * self._batch * self._functions.row_values / _MIB
+        if left is not None and held > left and self._functions.device.platform == "cpu":
+            raise ConfigurationError(
+                f"a step of swarm {manifest.name!r} holds {held:,.0f} MiB, and {left:,.0f} MiB of memory are free",
+                "do not join it, or join on a machine with more memory",
+            )
 
     @property
     def device(self) -> str:
@@ -220,7 +235,9 @@ class JaxLearner(Learner):
         """Sum clipped gradients, as learnae.models.batch_learner.BatchLearner does; raises ModelError as that."""
         if self._functions.no_row_gradients:
             raise self._functions.no_row_gradients
-        size = min(_SUMMED, 1 << (len(rows) - 1).bit_length()) if len(rows) else 1
+        most = min(CHUNK_ROWS, self._evaluation_batch)
+        blocks, whole = min(most, len(rows)) / SUM_BLOCK, 1 << max(0, len(rows) - 1).bit_length()
+        size = SUM_BLOCK * math.ceil(blocks) if blocks > 1 else min(most, whole)
 
         def of_part(rows: NDArray[Any], targets: NDArray[Any], bound: float) -> ClippedSum:
             filled = [np.resize(each, (size, *each.shape[1:])) for each in (rows, targets)]

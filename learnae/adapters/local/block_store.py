@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -35,11 +35,19 @@ class LocalBlockStore(BlockStore):
 
     Raises DamagedError, StateError if the file is of another version, NotWrittenError if it cannot be used now. Bytes
     that are not what their name says are removed when they are found, and missing from then on. ``read_only`` changes
-    and makes nothing: it notes no use, and deletes nothing when it is asked to.
+    and makes nothing: it notes no use, and deletes nothing when it is asked to. ``now`` tells the
+    time (Unix ms) of a use.
     """
 
-    def __init__(self, directory: Path, read_only: bool = False, patience: float = _PATIENCE_SECONDS) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        read_only: bool = False,
+        patience: float = _PATIENCE_SECONDS,
+        now: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
         self._read_only = read_only
+        self._now = now
         self._database = BlockDatabase(directory / FILE, read_only, patience)
         if not read_only:
             create(self._database.path)
@@ -63,7 +71,7 @@ class LocalBlockStore(BlockStore):
             return
         with self._database.writing() as database:
             insert = "INSERT INTO blocks VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET used = max(used, excluded.used)"
-            database.execute(f"{insert}, data = excluded.data", (name, _now(), data))
+            database.execute(f"{insert}, data = excluded.data", (name, self._now(), data))
         _log.debug("kept block %s, %d bytes", cid, len(data))
 
     def keep_for_ever(self, cid: Cid) -> None:
@@ -105,7 +113,7 @@ class LocalBlockStore(BlockStore):
     @override
     def delete(self, cids: Iterable[Cid], unused_for: int = 0) -> None:
         if not self._read_only:
-            self.remove(cids, _now() - unused_for if unused_for else _FOR_EVER)
+            self.remove(cids, self._now() - unused_for if unused_for else _FOR_EVER)
 
     def remove(self, cids: Iterable[Cid], since: int) -> dict[Cid, int]:
         """Remove blocks that were not put or looked for ``since`` (Unix ms); return names and bytes of those removed.
@@ -166,11 +174,11 @@ class LocalBlockStore(BlockStore):
 
     def _note_use(self, name: bytes, used: int) -> bool:
         """Mark the block, last used then (Unix ms), as used now; return False if it has just been removed."""
-        if self._read_only or used == _FOR_EVER or abs(_now() - used) < _FRESH:
+        if self._read_only or used == _FOR_EVER or abs(self._now() - used) < _FRESH:
             return True
         try:
             with self._database.writing() as database:
-                return bool(database.execute("UPDATE blocks SET used = ? WHERE cid = ?", (_now(), name)).rowcount)
+                return bool(database.execute("UPDATE blocks SET used = ? WHERE cid = ?", (self._now(), name)).rowcount)
         except NotWrittenError:  # another user's file, or a disk that takes nothing: it is here
             return True
 
@@ -216,7 +224,3 @@ def _batches(cids: Iterable[Cid]) -> Iterator[list[Cid]]:
     left = iter(cids)
     while batch := list(islice(left, _BATCH)):
         yield batch
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000

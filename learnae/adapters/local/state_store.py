@@ -5,7 +5,7 @@ from pathlib import Path
 from learnae.basics.overriding import override
 from learnae.errors import StateError
 from learnae.ports import StateStore
-from learnae.system.atomic_files import tidy, write_atomic
+from learnae.system.atomic_files import tidy, wait_for, write_atomic
 
 
 class LocalStateStore(StateStore):
@@ -17,12 +17,18 @@ class LocalStateStore(StateStore):
 
     @override
     def load(self) -> bytes | None:
+        """Read the state, and wait until it is on the disk: a process may have been killed before it had waited.
+
+        What follows from it is shown to others, and must not be forgotten by a power cut. Raises NotWrittenError, too.
+        """
         try:
-            return self._path.read_bytes()
+            data = self._path.read_bytes()
         except FileNotFoundError:
             return None
         except OSError as error:
             raise StateError(f"cannot read {self._path}: {error}", "check its owner and permissions") from error
+        wait_for(self._path)
+        return data
 
     @override
     def save(self, data: bytes) -> None:

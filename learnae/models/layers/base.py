@@ -1,8 +1,8 @@
 """The base class of layers."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.random import Generator
@@ -12,6 +12,18 @@ Array = NDArray[Any]
 Arrays = Sequence[Array]
 Shape = tuple[int, ...]
 MAX_UNITS = 1 << 20  # of one axis
+_BLOCK = 120  # rows: with the sums of five blocks, fewer roundings than learnae.privacy.noise.grid.ADDITIONS
+
+
+class Cost(NamedTuple):
+    """What a layer makes of one row: its ``shape`` behind it, the ``values`` that a training step holds of it.
+
+    ``products`` are multiplications on the way forward; a training step has three times as many.
+    """
+
+    shape: Shape
+    values: int
+    products: int
 
 
 class Layer:
@@ -33,6 +45,10 @@ class Layer:
 
     def initialise(self, arrays: Arrays, rng: Generator) -> None:
         """Fill ``arrays``, which are zero, with their initial values."""
+
+    def cost(self, shape: Shape) -> Cost:
+        """Return what a row of this ``shape`` costs here: as many values again, unless a layer knows better."""
+        return Cost(shape, math.prod(shape), math.prod(shape))
 
     def forward(self, arrays: Arrays, value: Array, training: bool, rng: Generator | None) -> tuple[Array, Any]:
         """Return the output for ``value`` (n, *shape), and what the passes back need as ``memory``."""
@@ -61,6 +77,18 @@ def squares_of(value: Array) -> Array:
     """Return (n,): the squares of each row's values (n, ...), summed."""
     flat = value.reshape(len(value), -1)
     return np.asarray(np.einsum("ni,ni->n", flat, flat))
+
+
+def sum_of_blocks(of: Callable[..., Array], *rows: Array) -> Array:
+    """Return ``of(*rows)``, a sum over rows (n, ...), as the sum of what it is for blocks of them: few roundings each.
+
+    >>> sum_of_blocks(lambda rows: rows.sum(axis=0), np.ones((1000, 2), np.float32)).tolist()
+    [1000.0, 1000.0]
+    """
+    total = of(*(each[:_BLOCK] for each in rows))
+    for start in range(_BLOCK, len(rows[0]), _BLOCK):
+        total += of(*(each[start : start + _BLOCK] for each in rows))
+    return total
 
 
 def parts_of(vector: Array, shapes: Iterable[Shape]) -> Iterator[Array]:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.random import Generator
 
 from learnae.basics.overriding import override
-from learnae.models.layers.base import Array, Arrays, Layer, Shape, squares_of
+from learnae.models.layers.base import Array, Arrays, Cost, Layer, Shape, squares_of, sum_of_blocks
 
 ZEROS = "Zeros"
 # uniform initialisers of Keras, fan-dependent but for one: (numerator, uses fan_out)
@@ -65,6 +65,10 @@ class Dense(KernelLayer):
         return self.inputs, self.units
 
     @override
+    def cost(self, shape: Shape) -> Cost:
+        return Cost((self.units,), self.units, self.inputs * self.units)
+
+    @override
     def forward(self, arrays: Arrays, value: Array, training: bool, rng: Generator | None) -> tuple[Array, Array]:
         result = value @ arrays[0]
         if self.bias:
@@ -77,9 +81,9 @@ class Dense(KernelLayer):
 
     @override
     def gradients(self, slots: Arrays, memory: Array, flow: Array) -> None:
-        np.matmul(memory.T, flow, out=slots[0])
+        slots[0][:] = sum_of_blocks(lambda entered, back: entered.T @ back, memory, flow)
         if self.bias:
-            flow.sum(axis=0, out=slots[1])
+            slots[1][:] = sum_of_blocks(lambda back: back.sum(axis=0), flow)
 
     @override
     def squared_norms(self, memory: Array, flow: Array) -> Array:

@@ -4,6 +4,7 @@ BatchNormalization trains by batch renormalisation (Ioffe 2017): peers see diffe
 normalised by its own batches would be another function than the one that all of them merge, show and export.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.random import Generator
 
 from learnae.basics.overriding import override
-from learnae.models.layers.base import Array, Arrays, Layer, Shape, squares_of
+from learnae.models.layers.base import Array, Arrays, Cost, Layer, Shape, squares_of, sum_of_blocks
 from learnae.weights.merge import NO_MOMENTS, Moments
 
 MOVING_MEAN, MOVING_VARIANCE = "moving_mean", "moving_variance"  # as in Keras
@@ -81,6 +82,10 @@ class _Affine(Layer):
         return (-1,)
 
     @override
+    def cost(self, shape: Shape) -> Cost:
+        return Cost(shape, 3 * math.prod(shape), 3 * math.prod(shape))
+
+    @override
     def forward(self, arrays: Arrays, value: Array, training: bool, rng: Generator | None) -> tuple[Array, Memory]:
         axes = self._axes(value)
         memory = self._normalised(value, value.mean(axis=axes, keepdims=True), value.var(axis=axes, keepdims=True))
@@ -99,9 +104,9 @@ class _Affine(Layer):
     def gradients(self, slots: Arrays, memory: Memory, flow: Array) -> None:
         before = tuple(range(flow.ndim - 1))
         if self.centre:
-            slots[self.scale][:] = flow.sum(axis=before)
+            slots[self.scale][:] = sum_of_blocks(lambda back: back.sum(axis=before), flow)
         if self.scale:
-            slots[0][:] = (flow * memory.seen).sum(axis=before)
+            slots[0][:] = sum_of_blocks(lambda each: each.sum(axis=before), flow * memory.seen)
 
     @override
     def squared_norms(self, memory: Memory, flow: Array) -> Array:

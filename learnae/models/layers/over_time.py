@@ -1,5 +1,6 @@
 """Convolution and pooling over time, and their geometry: the positions of a window that slides over a sequence."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,7 +8,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from learnae.basics.overriding import override
-from learnae.models.layers.base import Array, Arrays, Layer, Shape, squares_of
+from learnae.models.layers.base import Array, Arrays, Cost, Layer, Shape, squares_of, sum_of_blocks
 from learnae.models.layers.dense import KernelLayer
 
 PADDINGS = ("valid", "same")
@@ -83,6 +84,13 @@ class Conv1D(KernelLayer):
         return self.sliding.size, self.channels, self.filters
 
     @override
+    def cost(self, shape: Shape) -> Cost:
+        windows = self.sliding.count * self.sliding.size * self.channels
+        return Cost(
+            (self.sliding.count, self.filters), windows + self.sliding.count * self.filters, windows * self.filters
+        )
+
+    @override
     def forward(self, arrays: Arrays, value: Array, training: bool, rng: Generator | None) -> tuple[Array, Array]:
         width = self.sliding.size * self.channels  # windows become rows: the convolution is one product of matrices
         rows = self.sliding.cut(value, 0.0).reshape(-1, width)
@@ -98,10 +106,13 @@ class Conv1D(KernelLayer):
 
     @override
     def gradients(self, slots: Arrays, memory: Array, flow: Array) -> None:
-        rows = flow.reshape(-1, self.filters)
-        slots[0][:] = (memory.T @ rows).reshape(slots[0].shape)
+        width = self.sliding.size * self.channels
+        windows = memory.reshape(len(flow), -1, width)
+        slots[0][:] = sum_of_blocks(
+            lambda entered, back: entered.reshape(-1, width).T @ back.reshape(-1, self.filters), windows, flow
+        ).reshape(slots[0].shape)
         if self.bias:
-            slots[1][:] = rows.sum(axis=0)
+            slots[1][:] = sum_of_blocks(lambda back: back.sum(axis=(0, 1)), flow)
 
     @override
     def squared_norms(self, memory: Array, flow: Array) -> Array:
@@ -115,6 +126,11 @@ class MaxPooling1D(Layer):
     """(length, channels) -> (windows, channels): the greatest of each window; the first of equals trains."""
 
     sliding: Sliding
+
+    @override
+    def cost(self, shape: Shape) -> Cost:
+        windows = self.sliding.count * self.sliding.size * shape[1]
+        return Cost((self.sliding.count, shape[1]), windows, windows)
 
     @override
     def forward(self, arrays: Arrays, value: Array, training: bool, rng: Generator | None) -> tuple[Array, Array]:
@@ -132,6 +148,10 @@ class MaxPooling1D(Layer):
 @dataclass(frozen=True, slots=True)
 class GlobalAveragePooling1D(Layer):
     """(length, channels) -> (channels,): the mean over time."""
+
+    @override
+    def cost(self, shape: Shape) -> Cost:
+        return Cost((shape[1],), shape[1], math.prod(shape))
 
     @override
     def forward(self, arrays: Arrays, value: Array, training: bool, rng: Generator | None) -> tuple[Array, Shape]:

@@ -1,12 +1,13 @@
 """Layers without arrays of their own: activation, dropout, and what only gives an example another shape."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
 
 from learnae.basics.overriding import override
-from learnae.models.layers.base import Array, Arrays, Layer, Shape
+from learnae.models.layers.base import Array, Arrays, Cost, Layer, Shape
 
 ACTIVATIONS = ("linear", "relu", "sigmoid", "tanh", "softmax")
 
@@ -79,6 +80,10 @@ class Flatten(Layer):
     """All axes but the batch become one."""
 
     @override
+    def cost(self, shape: Shape) -> Cost:
+        return Cost((math.prod(shape),), 0, 0)
+
+    @override
     def forward(self, arrays: Arrays, value: Array, training: bool, rng: Generator | None) -> tuple[Array, Shape]:
         return value.reshape(len(value), -1), value.shape
 
@@ -92,6 +97,10 @@ class Reshape(Layer):
     """One example takes the shape ``target``."""
 
     target: Shape
+
+    @override
+    def cost(self, shape: Shape) -> Cost:
+        return Cost(self.target, 0, 0)
 
     @override
     def forward(self, arrays: Arrays, value: Array, training: bool, rng: Generator | None) -> tuple[Array, Shape]:

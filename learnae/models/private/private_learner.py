@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from bisect import bisect_left
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -48,8 +48,8 @@ class PrivateLearner(WrappedLearner):
     SGD is for that many rows; Adam does not mind. What ``train`` returns is of no row. Rows that are alike are one.
 
     ``path`` names the file that counts releases, one of its own for each peer, or is None where nothing outlives the
-    process. A reading that is in ``overlap`` rows is protected with as much more noise. With ``partitions`` a row takes
-    part in one step of so many, with correlated noise: of BISR with a ``width``, else of BSR.
+    process. A reading that is in ``overlap`` rows is protected with as much more noise. With several partitions a row
+    takes part in one step of so many, with correlated noise: of BISR with a ``width``, else of BSR.
 
     Not hidden is whether there are rows that can pay at all: without any no step is taken.
     """
@@ -62,9 +62,9 @@ class PrivateLearner(WrappedLearner):
         optimiser: OptimiserPolicy,
         path: Path | None = None,
         overlap: int = 1,
-        partitions: int = 1,
         width: int = 0,
         normals: Normals = fresh_normals,
+        entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
         """Open the budget. Raises ModelError for a model in which rows have no gradient of their own, StateError."""
         inner.clipped_sum(data.train.rows[:0], data.train.targets[:0], policy.clip)
@@ -73,13 +73,14 @@ class PrivateLearner(WrappedLearner):
         self._rows, self._policy, self._overlap = data.train, policy, overlap
         self._count = len(inner.weights())
         self._optimiser = Optimiser(optimiser, self._count)
-        self._new_noise = partial(CorrelatedNoise, partitions, width, normals)
+        self._new_noise = partial(CorrelatedNoise, policy.partitions, width, normals)
         self._noise = self._new_noise()
         multiplier = overlap * noise_multiplier(policy.epsilon, policy.delta, policy.releases)
-        own_cost = cost_of(partitions, width, policy.releases)
+        own_cost = cost_of(policy.partitions, width, policy.releases)
         self._deviation = multiplier * math.sqrt(own_cost) * sensitivity(self._count)
-        self._budget = RowBudget(path, Price(1 / multiplier**2, policy.releases, partitions))
+        self._budget = RowBudget(path, Price(1 / multiplier**2, policy.releases, policy.partitions), entropy)
         self._digests, self._births = np.zeros(0, np.uint64), np.zeros(0, np.int64)
+        self._turns = self._budget.ledger.turns(self._digests, self._births)
         self._is_first = np.zeros(0, np.bool_)  # of rows that are alike
         self._chunks: list[NDArray[np.int64]] = []  # of the rows at these positions
         self._arranged = np.zeros(0, np.int64)
@@ -97,6 +98,7 @@ class PrivateLearner(WrappedLearner):
         """Take in how many releases own messages tell of: the file may be older (RowBudget.recall)."""
         if releases > self._budget.ledger.releases:  # else what later steps take back of the noise is not forgotten
             self._budget.recall(releases)
+            self._turns = self._budget.ledger.turns(self._digests, self._births)
             self._noise = self._new_noise()
 
     @override
@@ -118,6 +120,10 @@ class PrivateLearner(WrappedLearner):
             self._step(release)
         return Trained(releases, PRIVATE_SAMPLES, 0.0)
 
+    def close(self) -> None:
+        """Let go of the file."""
+        self._budget.close()
+
     @override
     def state(self) -> Mapping[str, NDArray[Any]]:
         return self._optimiser.state
@@ -133,31 +139,26 @@ class PrivateLearner(WrappedLearner):
             return
         changed = rows.since(self._seen)
         replaced = changed[changed < len(self._digests)]
-        if rows.overwritten > self._overwritten and self._can_pay(0, replaced).any():
+        if rows.overwritten > self._overwritten and (self._turns.ends[replaced] > self._budget.ledger.releases).any():
             _log.error("no more steps: rows were overwritten that had not left yet; keep more, or collect fewer")
             self._is_halted = True
         fresh = self._budget.digests(rows.rows[changed], rows.targets[changed])
         births = self._budget.enter(fresh)
         self._digests, self._births = np.resize(self._digests, len(rows)), np.resize(self._births, len(rows))
         self._digests[changed], self._births[changed] = fresh, births
+        self._turns = self._budget.ledger.turns(self._digests, self._births)
         self._is_first = np.zeros(len(rows), np.bool_)
         self._is_first[np.unique(self._digests, return_index=True)[1]] = True
         self._seen, self._overwritten, self._arranged = rows.written, rows.overwritten, np.zeros(0, np.int64)
 
-    def _can_pay(self, steps: int, among: NDArray[np.int64] | slice) -> NDArray[np.bool_]:
-        """Return which rows, at the positions ``among``, can still pay after so many ``steps`` more."""
-        ledger = self._budget.ledger
-        return ledger.can_pay(self._digests[among], self._births[among], ledger.releases + steps)
-
     def _affordable(self, steps: int) -> int:
         """Return how many of ``steps`` any row can pay for."""
-        if self._is_halted or steps < 1:
+        if self._is_halted or not len(self._digests):
             return 0
-        return bisect_left(range(steps), True, key=lambda taken: not self._can_pay(taken, slice(None)).any())
+        return max(0, min(steps, int(self._turns.ends.max()) - self._budget.ledger.releases))
 
     def _step(self, release: int) -> None:
-        takes_part = self._budget.ledger.may_take_part(self._digests, self._births, release) & self._is_first
-        total = self._sum(np.flatnonzero(takes_part))
+        total = self._sum(np.flatnonzero(self._turns.taking_part(release) & self._is_first))
         total += np.rint(self._noise.next(self._count) * self._deviation).astype(np.int64)
         gradient = from_grid(total, self._policy.clip) / PRIVATE_SAMPLES
         weights = self.inner.weights()

@@ -49,7 +49,7 @@ class NumpyLearner(BatchLearner):
     def clipped_sum(self, rows: NDArray[Any], targets: NDArray[Any], bound: float) -> ClippedSum:
         self.model.check_row_gradients()
         of_part = partial(clipped_sum, self.model, self.loss, self._weights)
-        return sum_parts(of_part, self.model.count, rows, targets, bound, self.evaluation_batch)
+        return sum_parts(of_part, self.model.count, rows, targets, bound, self.rows_at_once)
 
     @override
     def predictor(self, weights: Vector) -> Predictor:

@@ -30,7 +30,15 @@ class Differential:
 
 
 def predict(model: ModelDefinition, weights: Array, rows: Array) -> Array:
-    """Return the model's output (n, *output_shape) for ``rows`` (n, *input_shape); dropout is inactive."""
+    """Return the model's output (n, *output_shape) for ``rows`` (n, *input_shape); dropout is inactive.
+
+    So many rows at a time as memory is bounded for.
+    """
+    size = model.rows_at_once(max(len(rows), 1))
+    if size < len(rows):
+        return np.concatenate(
+            [predict(model, weights, rows[start : start + size]) for start in range(0, len(rows), size)]
+        )
     value = rows
     for layer, arrays in zip(model.layers, model.split(weights), strict=True):
         value, _ = layer.forward(arrays, value, False, None)

@@ -43,6 +43,7 @@ class Guard:
         self._suspicion = suspicion
         self._errors = errors
         self._muted: dict[bytes, Cid] = {}  # by author: the update that is not heard
+        self._why: dict[bytes, str] = {}
         self._named: dict[bytes, int] = {}  # by author: when it was, in ms
         self._refused: frozenset[Cid] = frozenset()  # a trap together, and no single one is to blame
 
@@ -52,8 +53,12 @@ class Guard:
 
     def heard(self, replicas: Replicas) -> dict[bytes, Replica]:
         """Return those that are not muted."""
-        self._muted = {author: cid for author, cid in self._muted.items() if author in replicas}
-        return {author: replica for author, replica in replicas.items() if self._muted.get(author) != replica.cid}
+        self._muted = {a: cid for a, cid in self._muted.items() if a in replicas and replicas[a].cid == cid}
+        return {author: replica for author, replica in replicas.items() if author not in self._muted}
+
+    def status(self) -> dict[str, str]:
+        """Return by peer why its newest update is not merged."""
+        return {peer_name(author): self._why[author] for author in self._muted}
 
     def combine(self, replicas: Replicas, before: Vector, function: Combine, now: int) -> Vector | None:
         """Return what ``function`` makes of the ``replicas`` that are heard, without those that bring a trap.
@@ -92,7 +97,8 @@ class Guard:
         return found if alone is None else [alone]
 
     def _mute(self, author: bytes, cid: Cid, why: str, now: int) -> None:
-        self._muted[author] = cid
+        self._muted[author], self._why[author] = cid, why
+        self._why = {muted: self._why[muted] for muted in self._muted}
         self._named = {named: time for named, time in self._named.items() if now - time < NAMED_MS}
         if author not in self._named:
             self._named[author] = now

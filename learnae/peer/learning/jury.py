@@ -23,7 +23,7 @@ from learnae.weights.merge import JUDGED, Vote
 LEAST_WITNESSES = 3  # members whose summaries are believable: fewer may be one that lies
 FIRST_MS = 60_000  # in which own held-out rows stand in: what liars spoil before summaries come does not heal
 _FEWEST_OWN_ROWS = 20
-_POINTS, _POINTS_OF_LARGE = 256, 64  # of the proxy set
+POINTS, _POINTS_OF_LARGE = 256, 64  # of the proxy set
 _LARGE = 200_000  # weights: a pass takes its time
 _CAPS = 2.0  # times what knowing nothing loses: the most that one row adds to a loss
 
@@ -43,7 +43,7 @@ class Jury:
         self._model: ModelDefinition = manifest.definition
         self._classes = manifest.class_count
         self._half_life = manifest.merge.half_life
-        self._points = _POINTS if self._model.count <= _LARGE else _POINTS_OF_LARGE
+        self._points = POINTS if self._model.count <= _LARGE else _POINTS_OF_LARGE
         self._lessons = lessons
         self._judge = Judge(self._loss, JudgingPolicy(), self._model.moments, rng or np.random.default_rng())
         self._is_private = is_private

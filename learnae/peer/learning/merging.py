@@ -10,19 +10,24 @@ from learnae.peer.following import Following, Replica
 from learnae.peer.frame_encoder import FrameEncoder
 from learnae.peer.learning.guard import Guard, Replicas, Suspicion
 from learnae.peer.learning.jury import Jury
+from learnae.peer.learning.versions import with_authors
 from learnae.peer.state import PeerState
 from learnae.ports import Learner
 from learnae.protocol.bodies import NAME_BYTES
+from learnae.protocol.limits import MINUTE
 from learnae.swarm.manifest import Manifest
 from learnae.weights.codecs import Vector
 from learnae.weights.merge import ConsensusEstimate, Vote, consensus, merge
+
+BACK_MS = 2 * MINUTE  # in which others go back, too, and publish what they are then
 
 
 class Merging:
     """Merges the replicas that a peer follows, and its own, into the learner's weights and into ``estimate``.
 
     ``unsaid`` holds the names (NAME_BYTES each) of updates that were merged since the own last one. ``replaced`` is
-    called when the learner's weights are no more what its rows have made of them. What ``suspicion`` takes for a trap
+    called when the learner's weights are no more what its rows have made of them. ``held`` are the authors whose
+    weights have gone into them. What ``suspicion`` takes for a trap
     is not trained on (Guard), what the ``jury`` mutes is not merged.
     """
 
@@ -40,6 +45,7 @@ class Merging:
         self._guard = Guard(suspicion, following.errors, self._start)
         self._estimate = ConsensusEstimate(self._start, manifest.merge.half_life, learner.moments)
         self.unsaid: tuple[bytes, ...] = ()
+        self.held: frozenset[bytes] = frozenset()
         self._manifest = manifest
         self._learner = learner
         self._following = following
@@ -49,6 +55,7 @@ class Merging:
         self._fresh_learner = {name: array.copy() for name, array in learner.state().items()}
         self._merged: dict[bytes, Cid] = {}  # replicas that the weights already contain
         self._is_restored = False
+        self._went_back: int | None = None  # Unix ms; while others may not have
 
     @property
     def estimate(self) -> Vector:
@@ -74,17 +81,32 @@ class Merging:
         self._note(list(self._heard))
         return True
 
+    def go_back(self, vector: Vector, held: frozenset[bytes], now: int) -> None:
+        """Go on from an estimate (count,) of earlier, made of weights of ``held`` authors; the optimiser begins anew.
+
+        What others published before ``now`` (ms) may hold what this peer has gone back from. For a while only those
+        are merged who have published a keyframe since.
+        """
+        self._learner.restore(self._fresh_learner)
+        self._learner.load(vector)
+        self._replaced()
+        self._estimate.vector, self.held = vector, held
+        self._merged, self.unsaid, self._went_back = {}, (), now
+        if self.jury:
+            self.jury.note_own(vector)
+
     def to_state(self) -> dict[str, Any]:
         """Return this part's fields of PeerState."""
-        return {"estimate": self.estimate}
+        return {"estimate": self.estimate, "held": self.held}
 
     def restore(self, state: PeerState) -> None:
         """Go on from the saved estimate; the weights are restored, too (Training)."""
-        self._estimate.vector, self._is_restored = state.estimate, True
+        self._estimate.vector, self._is_restored, self.held = state.estimate, True, state.held
 
     def merge(self, now: int) -> int:
         """Move the weights towards the replicas if any is new; return how many are."""
         self._leave_trap()
+        self._note_time(now)
         self._judge(self._learner.weights(), now)
         heard = self._heard
         new = [author for author, replica in heard.items() if self._merged.get(author) != replica.cid]
@@ -105,7 +127,7 @@ class Merging:
 
     def _judge(self, own: Vector, now: int) -> None:
         """Let the jury judge what is heard, beside the ``own`` weights (count,); no claim of others is above them."""
-        replicas = self._guard.heard(self._following.replicas)
+        replicas = self._guard.heard(self._known)
         if self.jury and replicas:
             vote = self._frames.own_vote
             samples = vote.samples if vote else max(replica.samples for replica in replicas.values())
@@ -146,8 +168,23 @@ class Merging:
 
     @property
     def _judged(self) -> Replicas:
-        replicas = self._following.replicas
-        return self.jury.heard(replicas) if self.jury else replicas
+        return self.jury.heard(self._known) if self.jury else self._known
+
+    @property
+    def _known(self) -> Replicas:
+        replicas, since = self._following.replicas, self._went_back
+        if since is None:
+            return replicas
+        return {author: replica for author, replica in replicas.items() if replica.began > since}
+
+    def _note_time(self, now: int) -> None:
+        """End the wait for others that have gone back; also where the clock is set back."""
+        if self._went_back is not None and not 0 <= now - self._went_back < BACK_MS:
+            self._went_back = None
+
+    def muted(self) -> dict[str, str]:
+        """Return by peer why its replica is not merged now: hints, no proof. It is heard again when it does better."""
+        return {**self._guard.status(), **(self.jury.status() if self.jury else {})}
 
     @property
     def _half_life(self) -> int:
@@ -156,6 +193,7 @@ class Merging:
     def _note(self, new: Sequence[bytes]) -> None:
         """Note that all replicas have gone into the weights, those of ``new`` authors for the first time."""
         self._merged = {author: replica.cid for author, replica in self._heard.items()}
+        self.held = with_authors(self.held, self._merged)
         names = [self._merged[author].digest[:NAME_BYTES] for author in new]
         self.unsaid = (*self.unsaid, *names)[-self._manifest.limits.merged :]
 
@@ -165,8 +203,10 @@ class Merging:
 
     def believe(self, own: Vote | None, now: int) -> None:
         """Renew the consensus estimate; ``own`` is None where nothing of the own weights is published now."""
+        self._note_time(now)
         self._judge(own.vector if own else self._learner.weights(), now)
         votes: list[Vote] = list(self._heard.values())
+        self.held = with_authors(self.held, self._heard)
         live = len(self._following.others(now)) - (len(self._following.replicas) - len(votes))
         if own is not None:
             votes.append(own)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +14,16 @@ from learnae.ipld import dagcbor
 from learnae.ipld.cid import Cid
 from learnae.ipld.fields import Fields
 from learnae.protocol.bodies import Metrics
+from learnae.protocol.identity import PUBLIC_KEY_BYTES
 from learnae.system.npz import DamagedArchiveError, open_sealed, sealed_archive
 from learnae.weights.codecs import Vector
 
 BEST = "best"
+PERSONAL = "personal"  # the model that serves this machine alone: it is no version to go on from
 _FORMAT = 1
 _MERGED = 64  # updates that are named: as many as a trainer follows
+_MOST_HELD = 1024  # authors that are named
+_OTHERS = bytes(PUBLIC_KEY_BYTES)  # in the place of those beyond that
 _MINUTE_MS = 60_000
 
 
@@ -28,7 +32,8 @@ class Version:
     """A consensus estimate ``vector`` (count,), and what was known of it at ``time`` (Unix ms).
 
     ``metrics`` on the own held-out rows of then, None without any; ``steps`` of this peer; ``merged`` maps names of
-    peers to the updates that the estimate is made of.
+    peers to the updates that the estimate is made of. ``held`` are all authors whose weights have gone into it, however
+    long ago.
     """
 
     swarm: Cid
@@ -37,6 +42,7 @@ class Version:
     metrics: Metrics | None
     merged: Mapping[str, Cid]
     vector: Vector
+    held: frozenset[bytes] = frozenset()
 
     def to_bytes(self) -> bytes:
         """Return a sealed archive: a dag-cbor header and the vector."""
@@ -46,6 +52,7 @@ class Version:
             "time": self.time,
             "steps": self.steps,
             "metrics": self.metrics.to_fields() if self.metrics else None,
+            "held": pack_authors(self.held),
             "merged": [{"peer": name, "update": cid} for name, cid in list(self.merged.items())[:_MERGED]],
         }
         arrays: dict[str, NDArray[Any]] = {
@@ -69,6 +76,7 @@ class Version:
                 metrics=None if fields.value("metrics") is None else Metrics.from_fields(fields.fields("metrics")),
                 merged=merged,
                 vector=arrays["vector"].astype(np.float32),
+                held=unpack_authors(fields.value("held")),
             )
         except (DamagedArchiveError, ValueError, KeyError, LearnaeError) as error:
             raise StateError(f"a version is damaged: {error}", "delete it, and take another one") from error
@@ -76,18 +84,53 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class VersionPolicy:
-    """How many of the ``last`` versions are kept, one every ``spacing`` ms; the best one is renewed no faster than
-    every ``best_spacing`` ms: flash memory wears out.
+    """How many of the ``last`` versions are kept, one every ``spacing`` ms, and ``older`` ones, each ``sparser`` times
+    as far apart: a liar may be found out late. The best one is renewed no faster than every ``best_spacing`` ms:
+    flash memory wears out.
+
+    >>> policy = VersionPolicy(last=2, older=2, sparser=6)
+    >>> sorted({f"v{number}" for number in range(30, 81)} - set(policy.superfluous([f"v{n}" for n in range(30, 81)])))
+    ['v72', 'v78', 'v79', 'v80']
     """
 
     last: int = 5
+    older: int = 3
+    sparser: int = 6
     spacing: int = 10 * _MINUTE_MS
     best_spacing: int = 10_000
 
     def superfluous(self, names: Sequence[str]) -> list[str]:
         """Return the numbered ones among ``names`` that are too old."""
         numbered = sorted((name for name in names if number_of(name)), key=number_of)
-        return numbered[: -self.last]
+        old, kept = numbered[: -self.last], set[str]()
+        for power in range(1, 1 + self.older):
+            spaced = [name for name in old if number_of(name) % self.sparser**power == 0 and name not in kept]
+            kept.update(spaced[-1:])
+        return [name for name in old if name not in kept]
+
+
+def with_authors(held: frozenset[bytes], more: Iterable[bytes]) -> frozenset[bytes]:
+    """Return ``held`` with ``more`` authors; beyond a bound it is only noted that there are others."""
+    both = held.union(more)
+    return both if len(both) <= _MOST_HELD else held | {_OTHERS}
+
+
+def holds(held: frozenset[bytes], author: bytes) -> bool:
+    """Return True if the author is among ``held``, or may be."""
+    return author in held or _OTHERS in held
+
+
+def pack_authors(held: frozenset[bytes]) -> bytes:
+    """Return authors as one byte string."""
+    return b"".join(sorted(held))
+
+
+def unpack_authors(data: object) -> frozenset[bytes]:
+    """Return what ``pack_authors`` was given; raises StateError."""
+    size = PUBLIC_KEY_BYTES
+    if not isinstance(data, bytes) or len(data) % size or len(data) > (_MOST_HELD + 1) * size:
+        raise StateError(f"authors in {data!r:.60}", f"at most {_MOST_HELD} of {size} bytes")
+    return frozenset(data[start : start + size] for start in range(0, len(data), size))
 
 
 def is_better(found: Metrics | None, best: Metrics | None) -> bool:

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -23,7 +24,10 @@ _MOST_TURNS = 6
 
 
 class Steward:
-    """Acts for the member ``identity`` of a swarm that is not open. Members take turns: one record is enough."""
+    """Acts for the member ``identity`` of a swarm that is not open. Members take turns: one record is enough.
+
+    ``random`` returns so many unpredictable bytes.
+    """
 
     def __init__(
         self,
@@ -33,8 +37,9 @@ class Steward:
         store: BlockStore,
         clock: Clock,
         errors: ErrorLog,
+        random: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        self.keyring = Keyring(identity, ledger)
+        self.keyring = Keyring(identity, ledger, random)
         self._identity = identity
         self._gate = gate
         self._ledger = ledger

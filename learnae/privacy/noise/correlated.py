@@ -36,6 +36,8 @@ class CorrelatedNoise:
     def next(self, count: int) -> NDArray[np.float64]:
         """Return the next release's noise (count,)."""
         white = self._normals(count)
+        if not len(self._coefficients):
+            return white
         noise = white.copy()
         for coefficient, earlier in zip(self._coefficients, self._earlier, strict=False):
             noise += coefficient * earlier

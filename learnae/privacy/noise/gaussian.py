@@ -24,7 +24,8 @@ def normals_of(key: bytes, count: int) -> NDArray[np.float64]:
     """Return the ``count`` standard normal variables of a ``key`` of 32 bytes (Box and Muller 1958).
 
     How many bytes are drawn, and what is computed, follows from ``count`` alone. Those beyond 9.4 deviations are
-    missing: a chance of 1e-20 each, far below any delta.
+    missing: a chance of 1e-20 each, far below any delta. Of an angle's half the tangent is taken, which gives sine and
+    cosine of the angle to 1e-15: one function in place of two.
 
     >>> normals_of(bytes(32), 3).round(3).tolist()
     [0.846, 0.33, 0.658]
@@ -33,5 +34,6 @@ def normals_of(key: bytes, count: int) -> NDArray[np.float64]:
     stream = Cipher(ChaCha20(key, _NONCE), mode=None).encryptor().update(bytes(2 * pairs * _WORD))
     words = np.frombuffer(stream, "<u8").reshape(2, pairs)
     radius = np.sqrt(-2 * np.log((words[0].astype(np.float64) + 0.5) * 2.0**-64))
-    angle = words[1].astype(np.float64) * (2 * np.pi * 2.0**-64)
-    return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])[:count]
+    tangent = np.tan(words[1].astype(np.float64) * (np.pi * 2.0**-64))
+    along = 2 * radius / (1 + tangent * tangent)  # radius (1 + cosine)
+    return np.concatenate([along - radius, along * tangent])[:count]

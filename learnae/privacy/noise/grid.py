@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 BITS = 20
-CHUNK_ROWS = 256  # rows whose gradients are added in one call of an engine, maybe in float32
+CHUNK_ROWS = 512  # rows whose gradients are added in one call of an engine
+ADDITIONS = 128  # that a row's gradient goes through in float32, at most: blocks of rows, and then sums of blocks
 MARGIN = 2.0**-7 + 2.0**-8  # of the bound: for sums, and for norms, in float32
 _SCALE = 1 << BITS
 
@@ -33,8 +34,9 @@ def sensitivity(count: int) -> float:
 
     Its gradient is at most 2^20 units long. Rows are arranged so that one more or less changes a single chunk, or parts
     one in two: both sums are rounded, each value by half a unit at most, three sums in all: 1.5 sqrt(count). An engine
-    may add n <= 256 rows in float32: each of both sums is then off by at most n^2 2^-24 bounds (Higham 2002, 4.2, over
-    rows of length 1), together 2 x 256^2 x 2^-24 = 2^-7; the rest of MARGIN, 2^-8, is for norms found in float32.
+    may add n <= CHUNK_ROWS rows in float32, each through ADDITIONS roundings: both sums are then off by at most
+    n x ADDITIONS x 2^-24 bounds (Higham 2002, 4.2, over rows of length 1), together 2 x 512 x 128 x 2^-24 = 2^-7;
+    the rest of MARGIN, 2^-8, is for norms found in float32.
 
     >>> round(sensitivity(217) / 2**20, 4)
     1.0117

@@ -66,7 +66,7 @@ def _idle(learner: Learner, policy: TrainingPrivacy, rows_a_unit: int, directory
         nothing = PrivacySpent(0.0, policy.delta, 0, policy.protects)
         return Private(learner, lambda: nothing)
     multiplier = rows_a_unit * noise_multiplier(policy.epsilon, policy.delta, policy.releases)
-    budget = RowBudget(directory / FILE, Price(1 / multiplier**2, policy.releases))
+    budget = RowBudget(directory / FILE, Price(1 / multiplier**2, policy.releases, policy.partitions))
 
     def spent() -> PrivacySpent:
         epsilon = epsilon_of(rows_a_unit * math.sqrt(budget.ledger.most_spent), policy.delta)

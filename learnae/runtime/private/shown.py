@@ -1,4 +1,4 @@
-"""What others are shown of a peer with differential privacy: nothing that its rows change."""
+"""What others are shown of a peer: nothing of its personal model, and of a private one nothing that rows change."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,6 +14,28 @@ SHOWN = frozenset(
         "membership", "engine", "device", "precision", "connections",
     }
 )  # fmt: skip
+
+
+_OWN = frozenset({"personal"})
+
+
+class CommonMonitor(Monitor):
+    """Shows ``inner``, which others see, nothing of the model that serves this machine alone."""
+
+    def __init__(self, inner: Monitor) -> None:
+        self._inner = inner
+
+    @override
+    def report(self, status: Mapping[str, Any]) -> None:
+        self._inner.report(_common(status))
+
+    @override
+    def infer(self, results: Sequence[Inference]) -> None:
+        self._inner.infer(results)
+
+    @override
+    def close(self, status: Mapping[str, Any]) -> None:
+        self._inner.close(_common(status))
 
 
 class PrivateMonitor(Monitor):
@@ -42,3 +64,7 @@ def shown(status: Mapping[str, Any]) -> dict[str, Any]:
     {'name': 'pump', 'privacy': {'epsilon': 1.0}}
     """
     return {name: value for name, value in status.items() if name in SHOWN}
+
+
+def _common(status: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in status.items() if name not in _OWN}

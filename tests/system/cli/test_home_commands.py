@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from programs import Programs, assert_refused, succeed, wait_for
 
+from learnae.adapters.local.bans import Bans
 from learnae.adapters.local.lock import Lock
 from learnae.config.loading import load_config
-from learnae.protocol.identity import Identity
+from learnae.protocol.identity import Identity, peer_name
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import dense_config
 from learnae.system.paths import KEY_FILE, LOCK_FILE
@@ -104,6 +105,8 @@ def test_a_backup_of_a_running_peer_restores_it(programs: Programs, config: Path
     (programs.home / "peers" / "pump" / "samples.db").write_bytes(b"readings")
     process = programs.start("trainer_node", "start")
     wait_for(lambda: (programs.status("pump").get("seq") or 0) >= 3, "three messages")
+    liar = Identity.generate().author
+    programs.answer("learnae", "ban", peer_name(liar), "--why", "a liar")
     made = programs.answer("learnae", "backup", file)
     said = programs.status("pump")["seq"]
     process.stop()
@@ -112,6 +115,7 @@ def test_a_backup_of_a_running_peer_restores_it(programs: Programs, config: Path
         kinds = {re.sub(r"[a-z0-9]{50,}|v\d+|best", "*", name) for name in tar.getnames()}
     assert kinds - {"peers/pump/versions/*"} == {
         "peers/pump/key.pem", "peers/pump/state", "peers/pump/summaries", "swarms/*/manifest.cbor", "swarms/*/blocks/*",
+        "swarms/*/bans/*",
     }  # fmt: skip
 
     programs.answer("learnae", "rename", "pump", "fan")  # one key must not be two peers
@@ -127,6 +131,7 @@ def test_a_backup_of_a_running_peer_restores_it(programs: Programs, config: Path
     assert list(programs.answer("learnae", "restore", file)["peers"]) == ["pump"]
     assert key(programs) == author
     assert not (programs.home / "peers" / "pump" / "samples.db").exists()
+    assert [ban.why for ban in Bans(programs.home / "swarms" / str(MANIFEST.swarm)).read().values()] == ["a liar"]
     assert run_for_a_while(programs) >= said
 
 

@@ -25,7 +25,7 @@ OTHER: dict[str, dict[str, Any]] = {
     "merge": {"step": 0.5, "half_life": 1234, "rule": "judged"},
     "codec": {"keyframe": "f32", "delta": "f16", "every": 3},
     "limits": {"horizon": 100_000, "skew": 2000, "interval": 30},
-    "privacy": {"epsilon": 4.5, "delta": 1e-4, "releases": 8, "clip": 0.5, "protects": "reading"},
+    "privacy": {"epsilon": 4.5, "delta": 1e-4, "releases": 8, "clip": 0.5, "protects": "reading", "partitions": 5},
 }  # fmt: skip
 NOT_SET = {"v", "created", "membership", "start", "outline"}  # follow from the rest, or are the only ones
 
@@ -146,6 +146,8 @@ def test_with_differential_privacy_the_usual_is_another(programs: Programs) -> N
         ("[privacy]\nepsilon = 0", ["privacy.epsilon is 0.0", "from 0.01 to 100"]),
         ("[privacy]\nepsilon = 4\ndelta = 0.5", ["privacy.delta is 0.5", "from 1e-12 to 0.01"]),
         ("[privacy]\nepsilon = 4\nprotects = 'user'", ["privacy.protects", "'user'", "window, reading"]),
+        ("[privacy]\nepsilon = 4\npartitions = 0", ["privacy.partitions is 0", "from 1 to 100"]),
+        ("[privacy]\npartitions = 4", ["privacy.partitions without privacy.epsilon", "--epsilon"]),
         ("[swarm]\nclasses = [1, 2]", ["swarm.classes holds what is no text"]),
         ("[swarm]\nmodel = 'm.json'\n", ["not both"]),
         ("[swarm]\nsummaries = 'hidden'", ["swarm.summaries is 'hidden'", "each, masked"]),

@@ -24,6 +24,7 @@ from learnae.swarm.presets import preset
 from learnae.system.paths import STATE_FILE
 from learnae.system.service import EXIT_CONFIGURATION, EXIT_TRY_AGAIN
 from learnae.text import counted
+from learnae.weights.merge import MergePolicy
 
 
 class Home:
@@ -31,7 +32,8 @@ class Home:
 
     def __init__(self, programs: Programs, **limits: int) -> None:
         self.programs = programs
-        manifest = dataclasses.replace(preset("wrist", 1), limits=Limits(**limits))
+        merge = MergePolicy(half_life=Limits(**limits).horizon // 10)
+        manifest = dataclasses.replace(preset("wrist", 1), limits=Limits(**limits), merge=merge)
         self.directory = programs.add_swarm(manifest)
         self.store = LocalBlockStore(self.directory)
         data = programs.root / "person.npz"
@@ -115,7 +117,7 @@ def test_blocks_are_listed_checked_and_cleaned_up(here: Home, programs: Programs
 
 
 def test_a_swarm_that_has_fallen_silent_keeps_its_last_checkpoint_and_nothing_older(programs: Programs) -> None:
-    home = Home(programs, horizon=1000)
+    home = Home(programs, horizon=1000, skew=200)
     last = PeerState.from_bytes((programs.home / "peers" / "trainer" / STATE_FILE).read_bytes()).message
     time.sleep(1.1)  # longer than the horizon
     live = [[message["cid"], *message["blocks"]] for message in programs.answer("learnae", "log")]

@@ -26,6 +26,7 @@ from learnae.protocol.limits import Limits
 from learnae.runtime.observer import Observer, estimate_of
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import preset
+from learnae.weights.merge import MergePolicy
 
 pytestmark = [pytest.mark.engine("ipfs"), pytest.mark.modules("ipfshttpclient")]
 
@@ -209,7 +210,8 @@ def test_a_trainer_is_heard_far_away_through_the_daemon_of_its_neighbour(tmp_pat
 
 @pytest.mark.slow
 def test_after_pruning_nothing_else_of_ours_is_pinned(tmp_path: Path) -> None:
-    manifest = dataclasses.replace(preset("wrist", 1), limits=Limits(horizon=1500))
+    limits, merge = Limits(horizon=1500, skew=300), MergePolicy(half_life=150)
+    manifest = dataclasses.replace(preset("wrist", 1), limits=limits, merge=merge)
     with Machine(tmp_path / "a", manifest, 1) as machine:
         machine.kubo.start()
         machine.start_trainer(pause=0.1)

@@ -183,7 +183,9 @@ def test_the_trainers_page_has_each_key_with_its_default(section: str) -> None:
     fields = {field.name: field.default for field in dataclasses.fields(dict(sections(TrainerConfig))[section])}
     assert set(rows) == set(fields)
     assert {name: text for name, text in rows.items() if name != "name"} == {
-        name: str(default) for name, default in fields.items() if name != "name"
+        name: str(default).lower() if isinstance(default, bool) else str(default)
+        for name, default in fields.items()
+        if name != "name"
     }
 
 

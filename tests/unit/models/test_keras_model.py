@@ -10,7 +10,7 @@ import pytest
 from keras_configs import define, layer, sequential
 
 from learnae.cli.commands.swarm.model_file import read_model
-from learnae.errors import ModelError
+from learnae.errors import ConfigurationError, ModelError
 from learnae.models.dataset import Dataset
 from learnae.models.keras_model import build_model, flat, import_keras, moments_of, outline_of, set_flat
 from learnae.models.layers.normalisation import MOVING_MEAN, MOVING_VARIANCE
@@ -341,3 +341,13 @@ def test_the_layer_that_keras_cannot_build_is_named() -> None:
     layer_of(config, "Dense")["config"]["activation"] = "softmaxx"
     with pytest.raises(ModelError, match=r"^Keras cannot build the model, layer \d \(Dense\): .*softmaxx; use Keras'"):
         build_model(config)
+
+
+def test_a_step_that_memory_has_no_room_for_is_refused_before_it_is_taken() -> None:
+    keras = import_keras()
+    wide = [keras.layers.Conv2D(256, 1), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(1)]
+    model = keras.Sequential([keras.Input((64, 64, 1)), *wide])
+    manifest = swarm_of(model, loss="mean_squared_error", training=TrainingPolicy(batch=10**6))
+    dataset = Dataset(manifest.model, manifest.objective)
+    with pytest.raises(ConfigurationError, match=r"a step of swarm .* holds .* of memory are free"):
+        JaxLearner.for_manifest(manifest, dataset, np.random.default_rng(0))

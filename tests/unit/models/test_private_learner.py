@@ -2,6 +2,7 @@
 
 import itertools
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +98,7 @@ def test_noise_is_as_strong_as_the_accountant_demands(overlap: int, partitions: 
     data = Dataset(wide, LOSS)
     data.add(np.zeros((1, 2000), np.float32), np.zeros(1, np.int64))
     inner = NumpyLearner(wide, LOSS, OptimiserPolicy(), data, 32, np.random.default_rng(0))
-    learner = PrivateLearner(inner, data, POLICY, PLAIN, overlap=overlap, partitions=partitions, width=width)
+    learner = PrivateLearner(inner, data, replace(POLICY, partitions=partitions), PLAIN, overlap=overlap, width=width)
     noise = released(learner)[:6000] * PRIVATE_SAMPLES / POLICY.clip
     expected = share * noise_multiplier(POLICY.epsilon, POLICY.delta, POLICY.releases)
     assert 0.95 * expected < noise.std() < 1.06 * expected
@@ -137,7 +138,7 @@ def test_only_rows_that_can_pay_take_part(tmp_path: Path) -> None:
 def test_a_row_takes_part_in_one_step_of_a_partition() -> None:
     """Over all steps each row is in as many as the policy says, and no more than one of so many in turn."""
     data = data_of(rows_of(40))
-    learner = learner_of(data, partitions=4, normals=silent)
+    learner = learner_of(data, policy=replace(POLICY, partitions=4), normals=silent)
     taken: list[np.ndarray] = []
     learner._sum = lambda chosen: (taken.append(chosen), np.zeros(MODEL.count, np.int64))[1]  # type: ignore[method-assign]
     learner.train(1000)
@@ -150,18 +151,18 @@ def test_a_row_takes_part_in_one_step_of_a_partition() -> None:
 
 def test_after_a_restart_noise_is_fresh_and_what_is_spent_stays(tmp_path: Path) -> None:
     data = data_of(rows_of(20))
-    learner = learner_of(data, partitions=3, path=tmp_path / "budget")
+    learner = learner_of(data, policy=replace(POLICY, partitions=3), path=tmp_path / "budget")
     learner.train(2)
     state, weights = {name: array.copy() for name, array in learner.state().items()}, learner.weights()
     ends = []
     for _ in range(2):  # as if killed before the state was saved
-        again = learner_of(data, partitions=3, path=tmp_path / "budget")
+        again = learner_of(data, policy=replace(POLICY, partitions=3), path=tmp_path / "budget")
         again.restore(state)
         again.load(weights)
         again.train(1)
         ends.append(again.weights())
     assert np.abs(ends[0] - ends[1]).min() > 0
-    assert learner_of(data, partitions=3, path=tmp_path / "budget").spent.releases == 4
+    assert learner_of(data, policy=replace(POLICY, partitions=3), path=tmp_path / "budget").spent.releases == 4
 
 
 def test_own_messages_are_believed_where_the_file_is_older(tmp_path: Path) -> None:
@@ -175,13 +176,13 @@ def test_own_messages_are_believed_where_the_file_is_older(tmp_path: Path) -> No
 def test_what_is_known_already_forgets_no_noise(tmp_path: Path) -> None:
     """Later steps take back a part of it, and a peer says before each cycle what it has heard."""
     data = data_of(rows_of(40))
-    learner_of(data, partitions=3, path=tmp_path / "0")._budget.close()
+    learner_of(data, policy=replace(POLICY, partitions=3), path=tmp_path / "0")._budget.close()
     shutil.copy(tmp_path / "0", tmp_path / "1")  # the key of both: which part a row is in follows from it
     ends = []
     for hears in range(2):
         numbers = itertools.count(1)
         fixed = lambda count, numbers=numbers: normals_of(next(numbers).to_bytes(32), count)  # noqa: E731
-        learner = learner_of(data, partitions=3, normals=fixed, path=tmp_path / str(hears))
+        learner = learner_of(data, policy=replace(POLICY, partitions=3), normals=fixed, path=tmp_path / str(hears))
         for _ in range(6):
             learner.train(1)
             if hears:

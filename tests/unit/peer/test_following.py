@@ -143,13 +143,13 @@ def test_blocks_of_another_model_are_not_even_asked_for() -> None:
     side, author = Side(), Publisher(1)
     side.note(author.say(body=update_body(count=COUNT + 1), blocks=(some_cid(1),)))
     side.advance()
-    assert dict(side.errors.counts) == {"FrameError": 1}
+    assert dict(side.errors.counts) == {"BrokenFrameError": 1}
 
 
 def test_what_is_remembered_as_broken_is_bounded() -> None:
     side = Side(max_broken=1)
     for number in (1, 2):
-        side.note(Publisher(number).say(body=update_body(count=COUNT + 1), blocks=(some_cid(1),)))
+        side.note(bad_update(side, Publisher(number), {"base": "join"}))
     side.advance()
     side.advance()
     assert side.errors.counts["FrameError"] > 2
@@ -232,12 +232,15 @@ def test_a_keyframe_needs_nothing_before_it() -> None:
 
 BAD = {
     "NaN": {"data": np.full(COUNT, np.nan, "<f4").tobytes()},
-    "too large": {"data": np.full(COUNT, 1e7, "<f4").tobytes()},
+    "infinite": {"data": np.full(COUNT, np.inf, "<f4").tobytes()},
     "short block": {"data": b"\x00" * 11},
     "wrong count": {"count": COUNT + 1},
     "huge count": {"count": 2**50},
     "no block": {"blocks": ()},
     "too many blocks": {"blocks": (some_cid(1), some_cid(2))},
+}
+DOUBTFUL = {
+    "too large": {"data": np.full(COUNT, 1e6, "<f4").tobytes()},
     "base without a frame": {"base": "join"},
 }
 
@@ -255,9 +258,35 @@ def bad_update(side: Side, author: Publisher, case: dict[str, Any]) -> Message:
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_frame_is_counted_once_and_healed_by_a_keyframe(name: str) -> None:
+def test_who_signs_what_no_peer_can_decode_is_followed_no_more(name: str) -> None:
     side, author, other = one_followed(2, most=8)
     bad = bad_update(side, author, BAD[name])
+    side.note(bad)
+    published(side, other, 7.0)
+    for _ in range(3):
+        side.advance()
+    published(side, author, 3.0, key=True)
+    side.advance()
+    assert list(side.following.replicas) == [other.author]
+    assert list(side.following.offences) == [author.author]
+    assert bad.cid.short in side.following.offences[author.author]
+    assert dict(side.errors.counts) == {"BrokenFrameError": 1}
+
+
+def test_a_frame_on_anothers_broken_one_is_not_blamed_on_who_stands_on_it() -> None:
+    side, author, other = one_followed(2, most=8)
+    bad = bad_update(side, author, BAD["wrong count"])
+    side.note(bad)
+    other.base = bad.cid
+    published(side, other, 7.0)
+    side.advance()
+    assert list(side.following.offences) == [author.author]
+
+
+@pytest.mark.parametrize("name", DOUBTFUL)
+def test_a_bad_frame_is_counted_once_and_healed_by_a_keyframe(name: str) -> None:
+    side, author, other = one_followed(2, most=8)
+    bad = bad_update(side, author, DOUBTFUL[name])
     side.note(bad)
     published(side, other, 7.0)
     for _ in range(3):

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from builders import COUNT, NOW, Author, identity, tiny_dataset, tiny_manifest
@@ -10,14 +12,14 @@ from learnae.peer.peer import Options
 from learnae.peer.publishing_policy import PublishPolicy
 from learnae.ports import Heard, Trained
 from learnae.protocol.announcements import Announcement, Entry
-from learnae.protocol.bodies import DELTA, KEY, Evidence, Join, Profile, Update
+from learnae.protocol.bodies import DELTA, KEY, Evidence, FrameHeader, Join, Profile, Update
 from learnae.protocol.limits import HOUR, Limits
 from learnae.simulation.in_memory import MemoryStateStore
 from learnae.simulation.network import Weather
 from learnae.simulation.simulator import Setting, Simulation
 from learnae.weights.codecs import Vector
 from learnae.weights.frames import FramePolicy, decode_frame
-from learnae.weights.merge import consensus
+from learnae.weights.merge import MergePolicy, consensus
 
 # -- alone
 
@@ -148,7 +150,7 @@ def test_a_restart_is_no_reason_to_join_again() -> None:
 
 
 def test_a_peer_that_was_silent_for_long_goes_on_at_once() -> None:
-    manifest = tiny_manifest(limits=Limits(horizon=20_000))
+    manifest = tiny_manifest(limits=Limits(horizon=20_000, skew=4000), merge=MergePolicy(half_life=2000))
     machine = ticked(2, manifest=manifest, data=Dataset(manifest.model, manifest.objective))
     machine.clock.time += 60_000
     machine.data.add(np.ones((4, 2)), np.ones(4))
@@ -246,23 +248,25 @@ def test_people_see_that_nothing_is_published_until_something_is(monkeypatch: py
 
 def test_what_was_merged_and_whom_to_accuse_outlast_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = ticked(2)
+    liar = machine.other()
     publish = machine.peer.publisher._commit
 
     def full(*_: object, **__: object) -> Cid:
         raise NotWrittenError("no space left")
 
     machine.peer.merging.unsaid = (b"12345678",)
-    found = Evidence(b"x" * 32, Cid.of(DAG_CBOR, b"one"), Cid.of(DAG_CBOR, b"other"))
     monkeypatch.setattr(machine.peer.publisher, "_commit", full)
     with pytest.raises(NotWrittenError):
         machine.tick()
-    machine.peer.view.to_accuse[found.author] = found
+    machine.has_followed(liar)
+    for time in (NOW, NOW + 1):
+        machine.peer.tangle.attach(machine.other().say(time=time), machine.clock.now())
     with pytest.raises(NotWrittenError):
         machine.tick()
     monkeypatch.setattr(machine.peer.publisher, "_commit", publish)
     machine.tick()
     evidence, update = sorted(machine.said(), key=lambda message: message.seq)[-2:]
-    assert evidence.body.author == found.author
+    assert evidence.body.author == liar.author
     assert update.body.merged == (b"12345678",)
     machine.tick()
     assert machine.said()[-1].body.merged == ()
@@ -320,6 +324,22 @@ def test_a_crash_before_the_message_is_stored_publishes_the_same_message_later(b
     assert seqs(said) == list(range(len(said)))
     assert after_restart[-1] in said
     assert not machine.peer.tangle.is_banned(machine.identity.author)
+
+
+def test_a_frame_that_went_with_the_power_is_followed_by_a_keyframe_at_once() -> None:
+    """The database of blocks has lost its last transactions, the state has not."""
+    machine = ticked(4)
+    last = machine.said()[-1]
+    for name in (last.cid, *last.blocks):
+        del machine.host.blocks[name]
+    machine.boot()
+    assert machine.said()[-1] == last
+    machine.peer.settling.settle(machine.clock.now(), None)  # also if it has nothing to say
+    machine.tick(2)
+    again, *more = (message for message in machine.said() if message.seq > last.seq)
+    assert again.checkpoint
+    assert again.body.frame.kind == KEY
+    assert not any(message.checkpoint for message in more)
 
 
 def test_the_state_is_saved_before_anybody_can_see_the_message() -> None:
@@ -408,6 +428,7 @@ def test_a_lost_state_is_continued_where_somebody_has_equivocated() -> None:
     machine.state = MemoryStateStore()
     machine.heads_again()
     machine.boot()
+    machine.has_followed(machine.other())
     machine.tick(2)
     assert seqs(machine.said()) == list(range(8))
 
@@ -595,14 +616,17 @@ BAD_FRAMES = {
     "too large": {"data": frame_of(1, 2, 1e9)},
     "short": {"data": frame_of(1, 2)},
     "wrong count": {"data": frame_of(1, 2, 3, 4), "count": 4},
+}
+DOUBTFUL_FRAMES = {
     "delta on nothing": {"data": frame_of(1, 2, 3), "kind": DELTA},
+    "a codec of tomorrow": {"data": b"12", "frame": FrameHeader(KEY, "q2", COUNT, None).to_fields()},
 }
 
 
-@pytest.mark.parametrize("name", BAD_FRAMES)
-def test_bad_frames_of_another_are_counted_and_healed_by_its_next_keyframe(name: str) -> None:
-    machine, case = Machine(), dict(BAD_FRAMES[name])
-    author, data = machine.other(), case.pop("data")
+def hear_a_bad_frame(machine: Machine, case: dict[str, Any]) -> Author:
+    """Let a machine hear it, and then a good one of the same author."""
+    case, author, good = dict(case), machine.other(), frame_of(1, 2, 3)
+    data = case.pop("data")
     base = author.say().cid if case.get("kind") == DELTA else None
     if author.last is not None:
         machine.receive(author.last)
@@ -610,16 +634,29 @@ def test_bad_frames_of_another_are_counted_and_healed_by_its_next_keyframe(name:
     machine.receive(bad, blocks=[data])
     machine.tick(3)
     assert bad.cid in machine.peer.tangle
-    assert machine.problems() == {"FrameError": 1}
     assert machine.peer.status()["following"] == 0
     assert machine.peer.status()["seq"] == 3
     assert np.isfinite(machine.peer.estimate()).all()
-
-    good = frame_of(1, 2, 3)
     machine.receive(update_of(author, good), blocks=[good])
     machine.tick()
+    return author
+
+
+@pytest.mark.parametrize("name", DOUBTFUL_FRAMES)
+def test_frames_that_this_peer_cannot_decode_are_counted_and_healed_by_the_next_keyframe(name: str) -> None:
+    machine = Machine()
+    author = hear_a_bad_frame(machine, DOUBTFUL_FRAMES[name])
     assert machine.peer.following.replicas[author.author].vector.tolist() == [1, 2, 3]
     assert machine.problems() == {"FrameError": 1}
+
+
+@pytest.mark.parametrize("name", BAD_FRAMES)
+def test_who_signs_a_frame_that_no_peer_can_decode_is_merged_no_more(name: str) -> None:
+    machine = Machine()
+    author = hear_a_bad_frame(machine, BAD_FRAMES[name])
+    assert machine.peer.following.offences.keys() == {author.author}
+    assert not machine.peer.following.replicas
+    assert machine.problems() == {"BrokenFrameError": 1}
 
 
 def test_blocks_that_never_come_do_not_stop_a_peer() -> None:
@@ -688,6 +725,7 @@ def test_large_losses_do_not_stop_a_peer() -> None:
 
 def test_evidence_is_published_once_and_the_author_is_left_out() -> None:
     machine = Machine()
+    machine.has_followed(machine.other())
     one, two = machine.other().say(time=NOW), machine.other().say(time=NOW + 1)
     machine.tick()
     machine.receive(one, two)
@@ -710,6 +748,7 @@ def test_evidence_is_published_once_and_the_author_is_left_out() -> None:
 
 def test_evidence_is_not_published_again_after_a_restart() -> None:
     machine = Machine()
+    machine.has_followed(machine.other())
     machine.receive(machine.other().say(time=NOW), machine.other().say(time=NOW + 1))
     machine.tick(2)
     machine.boot()
@@ -729,6 +768,7 @@ def test_a_newcomer_joins_also_where_somebody_has_equivocated() -> None:
 
 def test_evidence_waits_until_the_clock_has_come_up() -> None:
     machine = ticked(3)
+    machine.has_followed(machine.other())
     machine.clock.time -= 3 * 60_000
     machine.receive(machine.other().say(time=NOW), machine.other().say(time=NOW + 1))
     machine.tick()
@@ -741,6 +781,7 @@ def test_evidence_waits_until_the_clock_has_come_up() -> None:
 
 def test_who_forks_again_once_it_is_excused_is_accused_again() -> None:
     machine = ticked(3)
+    machine.has_followed(machine.other())
     other = machine.other()
     accusations = lambda: [message.body for message in machine.said() if isinstance(message.body, Evidence)]  # noqa: E731
     machine.receive(other.say(), *other.fork(1))

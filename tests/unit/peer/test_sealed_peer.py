@@ -266,10 +266,15 @@ def test_frames_are_followed_as_in_an_open_swarm() -> None:
 
 @pytest.mark.parametrize(
     ("values", "index", "error"),
-    [((1, 2, 3), 2, "SealError"), ((1, 2, 3), 0, "SealError"), ((1, 2), 1, "FrameError"), ((1,) * 17, 1, "FrameError")],
+    [
+        ((1, 2, 3), 2, "SealError"),
+        ((1, 2, 3), 0, "SealError"),
+        ((1, 2), 1, "BrokenFrameError"),
+        ((1,) * 17, 1, "BrokenFrameError"),
+    ],
     ids=["as another block", "as a body", "too few values", "too many values"],
 )
-def test_a_block_that_is_not_what_its_update_says_is_broken_for_good(values, index: int, error: str) -> None:
+def test_who_names_a_block_that_is_not_what_its_update_says_is_merged_no_more(values, index: int, error: str) -> None:
     machine = ticked()
     author = machine.author()
     message, block = published(author, values, index)
@@ -280,7 +285,8 @@ def test_a_block_that_is_not_what_its_update_says_is_broken_for_good(values, ind
     good, block = published(author, [1, 2, 3])
     machine.receive(good, blocks=[block])
     machine.tick()
-    assert author.author in machine.peer.following.replicas
+    assert author.author not in machine.peer.following.replicas
+    assert author.author in machine.peer.following.offences
 
 
 @pytest.mark.parametrize("why", ["both open", "neither opens yet", "one is garbage", "garbage comes before the proof"])

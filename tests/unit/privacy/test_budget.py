@@ -29,26 +29,26 @@ def digests(*numbers: int) -> "np.ndarray":
 def test_a_row_leaves_after_its_releases_and_newer_ones_stay() -> None:
     ledger = Ledger((Span(0, PRICE),), 0)
     births = np.array([0, 3])
-    may = [ledger.may_take_part(digests(7, 8), births, release).tolist() for release in (4, 5, 7, 8)]
+    may = [ledger.turns(digests(7, 8), births).taking_part(release).tolist() for release in (4, 5, 7, 8)]
     assert may == [[True, True], [False, True], [False, True], [False, False]]
 
 
 def test_a_part_is_due_once_in_so_many_releases() -> None:
     ledger = Ledger((Span(0, Price(0.01, participations=2, parts=4)),), 0)
     rows, births = digests(0, 1, 2, 3), np.array([0, 0, 2, 5])
-    taken = [release for release in range(30) for row in [ledger.may_take_part(rows, births, release)] if row.any()]
-    per_row = [sum(ledger.may_take_part(rows, births, release)[row] for release in range(30)) for row in range(4)]
+    taken = [release for release in range(30) for row in [ledger.turns(rows, births).taking_part(release)] if row.any()]
+    per_row = [sum(ledger.turns(rows, births).taking_part(release)[row] for release in range(30)) for row in range(4)]
     assert per_row == [2, 2, 2, 2]
-    assert all(ledger.may_take_part(rows, births, release).sum() <= 1 for release in taken)
+    assert all(ledger.turns(rows, births).taking_part(release).sum() <= 1 for release in taken)
 
 
 def test_what_was_paid_at_another_price_counts() -> None:
     """A stricter epsilon lets rows leave at once that have spent more; a looser one gives them no more than is left."""
     ledger = Ledger((Span(0, PRICE),), 4)
     row, birth = digests(1), np.array([0])
-    assert not ledger.at(Price(0.001, 5)).may_take_part(row, birth, 4).any()
+    assert not ledger.at(Price(0.001, 5)).turns(row, birth).taking_part(4).any()
     looser = ledger.at(Price(0.1, 5))
-    assert [looser.may_take_part(row, birth, release).any() for release in (7, 8)] == [True, False]
+    assert [looser.turns(row, birth).taking_part(release).any() for release in (7, 8)] == [True, False]
     assert looser.most_spent == pytest.approx(0.04)
 
 
@@ -74,7 +74,7 @@ def test_no_row_takes_part_more_often_than_is_said(tmp_path: Path, data: st.Data
             births = budget.enter(known)
             first = budget.pay(2)
             for release in range(first, first + data.draw(st.integers(0, 2))):
-                for row in known[budget.ledger.may_take_part(known, births, release)].tolist():
+                for row in known[budget.ledger.turns(known, births).taking_part(release)].tolist():
                     truth[row] = truth.get(row, 0.0) + price.cost
                 most = max(most, *truth.values(), 0.0)
             published = budget.ledger.releases

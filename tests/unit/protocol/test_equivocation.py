@@ -403,3 +403,38 @@ def test_a_message_declares_only_what_is_below_itself() -> None:
         author.say(checkpoint=True, forked=2)
     author.forked = 0
     assert author.say(checkpoint=True, forked=1).forked == 1
+
+
+# -- who has to say so
+
+
+def unreported(tangle: Tangle) -> list[bytes]:
+    return [evidence.author for evidence in tangle.unreported()]
+
+
+def banned() -> tuple[Tangle, Author, tuple[Message, Message]]:
+    liar, tangle = Author(1), new_tangle()
+    root, fork = liar.say(), liar.fork()
+    offer(tangle, root, fork[0])
+    assert unreported(tangle) == []
+    offer(tangle, fork[1])
+    return tangle, liar, fork
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_banned_author_is_reported_until_true_evidence_is_kept_and_anew_if_its_reporter_goes(swapped: bool) -> None:
+    tangle, liar, fork = banned()
+    assert unreported(tangle) == [liar.author]
+    offer(tangle, Author(5).say(body=Evidence(liar.author, some_cid(1), some_cid(2)).to_fields()))
+    assert unreported(tangle) == [liar.author], "what cannot be judged proves nothing"
+    offer(tangle, Author(2).accuse(*(reversed(fork) if swapped else fork)), *fork)
+    assert unreported(tangle) == []
+    tangle.restrict(lambda author: author != Author(2).author)
+    assert unreported(tangle) == [liar.author]
+
+
+def test_an_excused_author_need_not_be_reported() -> None:
+    tangle, liar, _ = banned()
+    offer(tangle, liar.say(checkpoint=True, forked=9, seq=9))
+    assert not tangle.is_banned(liar.author)
+    assert unreported(tangle) == []

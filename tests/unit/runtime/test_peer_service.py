@@ -37,6 +37,10 @@ class Linked:
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
+        self.unmerging = self
+
+    def act(self) -> None:
+        pass
 
     def serve(self) -> None:
         pass

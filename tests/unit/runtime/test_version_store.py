@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import tiny_learner, tiny_manifest
+from builders import tiny_dataset, tiny_learner, tiny_manifest
 
 from learnae.errors import ConfigurationError, InUseError, StateError
-from learnae.peer.learning.versions import BEST, VersionPolicy
+from learnae.peer.learning.personal import Choice, personal_of
+from learnae.peer.learning.versions import BEST, PERSONAL, VersionPolicy
 from learnae.peer.peer import Options
 from learnae.peer.state import PeerState
 from learnae.protocol.bodies import Metrics
@@ -175,6 +176,26 @@ def test_a_peer_that_is_none_is_refused_and_not_made(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no peer at"):
         roll_back(tmp_path / "nothing", "v1")
     assert not (tmp_path / "nothing").exists()
+
+
+def test_the_personal_model_is_kept_once_a_choice_and_goes_to_no_other_peer(desk: Desk) -> None:
+    desk.linked.leave()
+    personal = personal_of(tiny_manifest(), tiny_dataset(tiny_manifest(), rows=200), desk.linked.peer.ports.store, True)
+    assert personal is not None
+    desk.linked = build_peer(
+        Workspace(desk.swarm, desk.directory), tiny_learner(), Options("pump", "trainer", 8, seed=1, personal=personal)
+    )
+    desk.keeper = VersionKeeper(desk.directory, desk.linked.peer, monotonic=lambda: desk.now)
+    personal.choice = Choice("tuned", np.full(3, 7, np.float32), 0.9, 0.8, 50)
+    desk.update(1, 0.5)
+    assert read_version(desk.directory, PERSONAL).vector.tolist() == [7, 7, 7]
+    (desk.directory / "versions" / PERSONAL).unlink()
+    desk.update(1, 0.5)
+    assert not (desk.directory / "versions" / PERSONAL).exists(), "a choice that has not changed is not written anew"
+    assert PERSONAL not in version_names(desk.directory)
+    desk.linked.leave()
+    with pytest.raises(ConfigurationError, match="goes to no other peer"):
+        roll_back(desk.directory, PERSONAL)
 
 
 # -- kill -9

@@ -34,6 +34,7 @@ from learnae.samples.dp_statistics import (
     why_none,
 )
 from learnae.swarm.presets import dense_config, preset
+from learnae.weights.merge import MergePolicy
 
 LIMITS = Limits()
 FORMS = [DIAGONAL, FULL]
@@ -157,7 +158,7 @@ def test_a_manifest_says_what_is_summed_up() -> None:
     assert layout_of(full) == Layout(FULL, 30, 30, 7)
     many = replace(full, config=dense_config(200, (), 7, "softmax"), features=None)
     assert layout_of(many) == Layout(DIAGONAL, 200, 200, 7), "200 x 200 products of 8 groups do not fit"
-    none = replace(wrist, privacy=PrivacyPolicy(summary=SummaryPrivacy(form="none")))
+    none = replace(wrist, merge=MergePolicy(), privacy=PrivacyPolicy(summary=SummaryPrivacy(form="none")))
     assert (layout_of(none), why_none(none)) == (None, "the swarm's manifest asks for none")
     huge = replace(many, config=dense_config(5000, (), 7, "softmax"))
     assert "do not fit" in why_none(huge)

@@ -170,10 +170,10 @@ def test_unreadable_files_are_named(tmp_path: Path, suffix: str, what: str) -> N
 
 def test_a_file_too_large_is_not_read(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     npz(archive, signal=SIGNAL)
-    size = archive.stat().st_size
-    monkeypatch.setattr(recordings, "MAX_FILE_BYTES", size)
+    size = SIGNAL.nbytes  # not the file's: it may be packed
+    monkeypatch.setattr(recordings, "MAX_SIGNAL_BYTES", size)
     read(archive)
-    monkeypatch.setattr(recordings, "MAX_FILE_BYTES", size - 1)
+    monkeypatch.setattr(recordings, "MAX_SIGNAL_BYTES", size - 1)
     with pytest.raises(DataError, match=f"has {size} bytes"):
         read(archive)
 

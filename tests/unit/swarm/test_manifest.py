@@ -43,7 +43,7 @@ def test_a_manifest_reads_back_whole() -> None:
         classes=("a", "b"),
         training=TrainingPolicy(7, 8),
         optimiser=OptimiserPolicy("adam", 0.1, 0.2, 0.3, 0.4, 0.5),
-        merge=MergePolicy(0.5, 900),
+        merge=MergePolicy(0.5, 400),
         codec=FramePolicy("f32", "f16", 9),
         limits=Limits(horizon=5000, skew=10, interval=11),
     )
@@ -212,6 +212,30 @@ def test_two_definitions_are_two_swarms() -> None:
 def test_what_this_version_does_not_keep_is_not_joined(section: str | None, name: str, value: object) -> None:
     data = changed(lambda fields: (fields[section] if section else fields).update({name: value}))
     with pytest.raises(ManifestError):
+        Manifest.from_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("horizon", "skew", "half_life", "interval", "words"),
+    [
+        (86_400_000, 21_600_000, 60_000, 20, "less than a quarter of the horizon: below 21600000"),
+        (366 * 86_400_000, 366 * 86_400_000, 60_000, 20, "limits.skew is 31622400000"),
+        (1000, 0, 60_000, 20, "let the horizon be at least 600000, or the half-life at most 100"),
+        (86_400_000, 0, 1, 20, "let the interval be at most the half-life"),
+        (86_400_000, 0, 60_000, 3_600_000, "merge.half_life is 60000 and limits.interval 3600000"),
+        (599_999, 0, 60_000, 20, "limits.horizon is 599999 and merge.half_life 60000"),
+    ],
+)
+def test_times_that_undo_one_another_are_refused_with_the_choices(
+    horizon: int, skew: int, half_life: int, interval: int, words: str
+) -> None:
+    data = changed(
+        lambda fields: fields.update(
+            limits={"horizon": horizon, "skew": skew, "interval": interval},
+            merge={**fields["merge"], "half_life": half_life},
+        )
+    )
+    with pytest.raises(ManifestError, match=words):
         Manifest.from_bytes(data)
 
 

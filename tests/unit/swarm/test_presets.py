@@ -63,6 +63,16 @@ def test_features_of_the_wrist_are_of_the_size_that_a_network_wants() -> None:
     assert ((rows.std(axis=0) > 0.05) & (rows.std(axis=0) < 5)).all()
 
 
+def test_features_of_the_wrist_lie_around_0() -> None:
+    """For people whom the constants are not from: noise is as strong as the longest gradients, which grow with rows."""
+    features = preset("wrist", 0).features
+    assert features is not None
+    with resources.as_file(demo_data()) as path:
+        samples = [shipped_recording(path, person).split_by_time(0.0) for person in range(1, 9)]
+    rows = np.concatenate([features.extract(Windower(features).push(each).values) for each in samples])
+    assert (np.abs(rows.mean(axis=0)) < 0.6 * rows.std(axis=0)).all()
+
+
 def test_a_boards_temperature_is_learnt_without_labels_and_fever_stands_out() -> None:
     manifest = preset("thermal", 0)
     assert manifest.is_autoencoder

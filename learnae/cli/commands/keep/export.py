@@ -3,7 +3,7 @@
 import argparse
 import json
 import tempfile
-from collections.abc import Collection
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from learnae.cli.swarm_choice import choose_swarm
 from learnae.errors import ConfigurationError
 from learnae.models.keras_model import absent_of_keras, build_model, set_flat
 from learnae.models.layers.normalisation import as_used
-from learnae.privacy.spent import PrivacySpent
+from learnae.peer.learning.versions import PERSONAL
 from learnae.runtime.homes import existing_peer
 from learnae.runtime.observer import estimate_of, kept_estimate, published_estimate, published_spent
 from learnae.swarm.manifest import Manifest
@@ -38,9 +38,8 @@ def export(options: argparse.Namespace) -> int:
         estimate = estimate_of(existing_peer(options.peer), manifest)
     else:
         estimate = published_estimate(swarm.directory)
-    spent = published_spent(swarm.directory)
-    writers[options.file.suffix](manifest, estimate.vector, options.file, spent)
-    facts = card(manifest, spent)
+    facts = card(manifest, published_spent(swarm.directory), options.version == PERSONAL)
+    writers[options.file.suffix](manifest, estimate.vector, options.file, facts)
     fields = {"file": str(options.file), "parameters": manifest.model.count, "published": estimate.age()}
     if options.json:
         print_json({**fields, **facts})
@@ -50,27 +49,25 @@ def export(options: argparse.Namespace) -> int:
     return 0
 
 
-def write_safetensors(
-    manifest: Manifest, weights: Vector, path: Path, spent: Collection[PrivacySpent | None] = ()
-) -> None:
-    """Write arrays named by layer and Keras' name, such as ``layer.0.kernel``, with the card as metadata."""
+def write_safetensors(manifest: Manifest, weights: Vector, path: Path, facts: Mapping[str, Any]) -> None:
+    """Write arrays named by layer and Keras' name, such as ``layer.0.kernel``, with the card ``facts`` as metadata."""
     try:
         from safetensors.numpy import save  # noqa: PLC0415 - only needed here
     except ImportError as error:
         raise ConfigurationError("safetensors is not installed", "pip install safetensors") from error
     arrays = _named(manifest, weights)
-    facts = {**card(manifest, spent), "model": manifest.config}
-    metadata = {name: fact if isinstance(fact, str) else json.dumps(fact) for name, fact in facts.items()}
+    said = {**facts, "model": manifest.config}
+    metadata = {name: fact if isinstance(fact, str) else json.dumps(fact) for name, fact in said.items()}
     write_atomic(path, save(arrays, metadata))
 
 
-def write_keras(manifest: Manifest, weights: Vector, path: Path, spent: Collection[PrivacySpent | None] = ()) -> None:
-    """Write a .keras file with the card in it, through Keras itself."""
+def write_keras(manifest: Manifest, weights: Vector, path: Path, facts: Mapping[str, Any]) -> None:
+    """Write a .keras file with the card ``facts`` in it, through Keras itself."""
     model = _keras_model(manifest, weights)
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "model.keras"  # Keras writes to a path only, and not at once
         model.save(file)
-        write_atomic(path, with_card(file.read_bytes(), manifest, spent))
+        write_atomic(path, with_card(file.read_bytes(), facts))
 
 
 def _named(manifest: Manifest, weights: Vector) -> dict[str, NDArray[Any]]:

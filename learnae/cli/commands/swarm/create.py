@@ -11,6 +11,7 @@ from typing import Any
 
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.clock import SystemClock
+from learnae.cli.commands.swarm.cost_note import check_affordable
 from learnae.cli.commands.swarm.data_look import look_into
 from learnae.cli.commands.swarm.definition import USUAL_MEMBERSHIP, read_definition, with_policies
 from learnae.cli.commands.swarm.join import LABEL, check_vacant, join, mqtt_section
@@ -39,7 +40,8 @@ from learnae.weights.frames import FramePolicy
 
 _TARGET = "label"  # of a table, unless trainers set data.label
 _MAX_FEATURES_BYTES = 1 << 16
-_USUAL_PEER = {"role": "trainer", "name": None, "label": None, "config": None, "accept": ""}
+_ROLE = "trainer"
+_USUAL_PEER = {"role": _ROLE, "name": None, "label": None, "config": None, "accept": ""}
 
 
 def create(options: argparse.Namespace) -> int:
@@ -62,6 +64,7 @@ def create(options: argparse.Namespace) -> int:
     manifest = with_policies(manifest, values)
     check_agreed(manifest)
     if options.data:
+        check_affordable(manifest, _ROLE)
         look_into(options.data, LABEL, manifest)  # refuses what could not be joined with, before there is a swarm
     owner, manifest = _owned(manifest, values["swarm"])
     own, fill = options.directory, partial(_keep, blocks, owner, manifest)
@@ -105,7 +108,7 @@ def _check_peer(options: argparse.Namespace) -> None:
         raise ConfigurationError("--json tells of the swarm alone", "leave out --data, then: learnae join --json")
     check_readable(options.data)
     mqtt_section(options)
-    check_vacant(user_config_directory() / f"{_USUAL_PEER['role']}.toml")
+    check_vacant(user_config_directory() / f"{_ROLE}.toml")
 
 
 def _owned(manifest: Manifest, swarm: Mapping[str, Any]) -> tuple[Identity | None, Manifest]:

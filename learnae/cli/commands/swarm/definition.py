@@ -15,9 +15,10 @@ from learnae.peer.learning.training import PRIVATE_STEPS
 from learnae.privacy.policy import EACH, MASKED, SHARINGS, TrainingPrivacy
 from learnae.privacy.spent import UNITS
 from learnae.runtime.private.policy import private_optimiser
+from learnae.samples.dp_statistics import layout_of
 from learnae.swarm.manifest import OPEN, Manifest, TrainingPolicy
 from learnae.weights.frames import FramePolicy
-from learnae.weights.merge import MergePolicy
+from learnae.weights.merge import JUDGED, MEAN, MergePolicy
 
 _USUAL_PRIVACY = {item.name: item.default for item in fields(TrainingPrivacy)}
 # flags: the key, what argparse reads, and the help; a preset takes those of sections other than [swarm], and name
@@ -31,7 +32,11 @@ SETTINGS: dict[str, tuple[str, type, str]] = {
     "--beta-2": ("optimiser.beta_2", float, "of adam"),
     "--adam-epsilon": ("optimiser.epsilon", float, "of adam"),
     "--merge-step": ("merge.step", float, "how far a merge goes, above 0 to 1"),
-    "--merge-rule": ("merge.rule", str, "mean, or judged: what does badly on rows of everybody's kind is not merged"),
+    "--merge-rule": (
+        "merge.rule",
+        str,
+        "mean, or judged (default, where it can be): what does badly on rows of everybody's kind is not merged",
+    ),
     "--half-life": ("merge.half_life", int, "ms after which a replica counts half"),
     "--keyframe-codec": ("codec.keyframe", str, "codec of whole weights: f32, f16, q8"),
     "--delta-codec": ("codec.delta", str, "codec of what changed"),
@@ -46,6 +51,11 @@ SETTINGS: dict[str, tuple[str, type, str]] = {
         "privacy.releases",
         int,
         f"noisy steps that a row takes part in (default: {_USUAL_PRIVACY['releases']})",
+    ),
+    "--partitions": (
+        "privacy.partitions",
+        int,
+        f"of the rows, one for each noisy step in turn (default: {_USUAL_PRIVACY['partitions']})",
     ),
     "--clip": ("privacy.clip", float, f"norm of a row's gradient, at most (default: {_USUAL_PRIVACY['clip']})"),
 }
@@ -156,6 +166,7 @@ def with_policies(manifest: Manifest, values: Mapping[str, Mapping[str, Any]]) -
     """Return ``manifest`` with the policies that are given; another optimiser has its own usual learning rate.
 
     With differential privacy, what is usual is another: Adam, few steps, and windows that do not overlap for a preset.
+    Replicas are judged where each member's summary can tell of its classes, unless the mean is asked for.
     """
     optimiser, rates = dict(values.get("optimiser", {})), dict(RATES)
     privacy = _privacy(values.get("privacy", {}))
@@ -165,6 +176,9 @@ def with_policies(manifest: Manifest, values: Mapping[str, Mapping[str, Any]]) -
         manifest = _as_private(manifest, is_preset=bool(values["swarm"].get("preset")))
         if not {"name", "learning_rate"} & optimiser.keys():
             optimiser |= {"name": usual.name, "learning_rate": usual.learning_rate}
+    can_judge = bool(manifest.class_count and not manifest.only_keras and layout_of(manifest))
+    is_seen = values["swarm"].get("summaries", EACH) == EACH
+    rule = JUDGED if can_judge and is_seen and not privacy else MEAN  # noise in weights: not measured
     name = optimiser.get("name", manifest.optimiser.name)
     if name != manifest.optimiser.name and name in rates:
         optimiser.setdefault("learning_rate", rates[name])
@@ -173,7 +187,7 @@ def with_policies(manifest: Manifest, values: Mapping[str, Mapping[str, Any]]) -
         seed=values["swarm"].get("seed", manifest.seed),
         training=replace(manifest.training, **values.get("training", {})),
         optimiser=replace(manifest.optimiser, **optimiser),
-        merge=replace(manifest.merge, **values.get("merge", {})),
+        merge=replace(manifest.merge, **{"rule": rule, **values.get("merge", {})}),
         codec=replace(manifest.codec, **values.get("codec", {})),
         limits=replace(manifest.limits, **values.get("limits", {})),
         privacy=replace(manifest.privacy, training=privacy),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.audit.exposures import exposures
+from learnae.cli.commands.swarm.cost_note import check_affordable, costs_note, costs_of
 from learnae.cli.commands.swarm.data_look import look_into
 from learnae.cli.output import (
     clipping_note,
@@ -62,6 +63,7 @@ def join(options: argparse.Namespace) -> int:
     check_startable(options)
     accepted = read_accepted(options.accept)
     check_consent(manifest, PrivacySection(), accepted)
+    check_affordable(manifest, options.role)
     directory = peer_directory(options.name or known_name(options, manifest.swarm) or options.role)
     name = directory.name
     config = options.config or user_config_directory() / f"{options.role}.toml"
@@ -73,7 +75,8 @@ def join(options: argparse.Namespace) -> int:
     check_place(directory, manifest.swarm)
     is_at_home = swarm.directory.absolute() == home().absolute() / "swarms" / str(manifest.swarm)
     named = str(manifest.swarm) if is_at_home else str(swarm.directory.resolve())  # a home may be moved
-    links = link_sections(mqtt_section(options), LanSection(serve=AUTO if options.lan else ""))
+    mqtt, lan = mqtt_section(options), LanSection(serve=AUTO if options.lan else "")
+    links, costs = link_sections(mqtt, lan), costs_of(manifest, options.role, mqtt, lan)
     text = configuration(options.role, options.data, options.label, name, named, links, accepted)
     with writing(directory):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # others here may not read what it measures
@@ -96,10 +99,12 @@ def join(options: argparse.Namespace) -> int:
             "columns": list(manifest.columns),
             "privacy": manifest.privacy.to_fields(),
             "exposures": exposures(manifest),
+            "costs": costs,
         }
         print_json({**fields, **told, "data": asdict(look) if look else None})
     else:
         notes = {
+            **costs_note(costs, manifest.only_keras),
             **columns_note(manifest),
             **floor_note(manifest),
             **membership_note(manifest),

@@ -6,14 +6,18 @@ Also without a code, where members vouch: then the swarm's id and an address bri
 import argparse
 import sys
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from getpass import getpass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.audit.exposures import exposures
 from learnae.cli.commands.swarm.board_service import join_as_service
+from learnae.cli.commands.swarm.cost_note import check_affordable, costs_note, costs_of
 from learnae.cli.commands.swarm.data_look import Look, look_into
 from learnae.cli.commands.swarm.join import (
     LABEL,
@@ -29,7 +33,6 @@ from learnae.cli.output import (
     clipping_note,
     columns_note,
     floor_note,
-    human_bytes,
     membership_note,
     print_fields,
     print_json,
@@ -47,7 +50,6 @@ from learnae.runtime.admission.application import forget_application, keep_appli
 from learnae.runtime.admission.joining import Call
 from learnae.runtime.private.consent import check_consent, read_accepted
 from learnae.runtime.private.policy import check_agreed
-from learnae.runtime.publishing import NETWORK_SECONDS
 from learnae.swarm.manifest import Manifest
 from learnae.system.atomic_files import create_once, write_atomic, writing
 from learnae.system.paths import KEY_FILE, peer_directory
@@ -57,9 +59,7 @@ from learnae.tables.opening import check_readable
 _PASSWORD_FILE = "broker-password"  # noqa: S105 - the name of a file
 _CONNECT_SECONDS = 10.0
 _POLL_SECONDS = 0.05
-_FOLLOWED = {"trainer": 64, "agent": 8}  # replicas in memory
-_VALUE_BYTES = {"f32": 4, "f16": 2, "q8": 1}
-_MESSAGE_BYTES = 700
+Price = Callable[[Manifest], Mapping[str, Any]]
 _BROKERS = ("mqtt://", "mqtts://", "ws://", "wss://")
 
 
@@ -88,8 +88,9 @@ def join_by_code(options: argparse.Namespace, code: InviteCode | None = None) ->
     keep_application(directory, code)
     config = options.config or user_config_directory() / f"{options.role}.toml"
     call = Call(mqtt, lan, code, identity, options.role)
+    price = partial(costs_of, role=options.role, mqtt=mqtt, lan=lan)
     try:
-        look = _ask(call, options, directory, time.monotonic() + options.wait)
+        look = _ask(call, options, directory, time.monotonic() + options.wait, price)
         swarm, is_in, said = call.applicant.swarm, call.applicant.is_in, call.applicant.describe()
         lan = replace(lan, peers=" ".join(call.reached() or lan.peers.split()))
     finally:
@@ -98,7 +99,8 @@ def join_by_code(options: argparse.Namespace, code: InviteCode | None = None) ->
     _write(config, options, directory.name, code, link_sections(mqtt, lan))
     if is_in:
         forget_application(directory)
-    _tell(options, code, identity, config, swarm.manifest if swarm else None, look, is_in, said)
+    costs = price(swarm.manifest) if swarm and options.json else None
+    _tell(options, code, identity, config, swarm.manifest if swarm else None, look, is_in, said, costs)
     return start_peer(options) if options.start else 0
 
 
@@ -173,7 +175,7 @@ def _why_not_connected(section: MqttSection) -> str:
         connection.close()
 
 
-def _ask(call: Call, options: argparse.Namespace, directory: Path, deadline: float) -> Look | None:
+def _ask(call: Call, options: argparse.Namespace, directory: Path, deadline: float, price: Price) -> Look | None:
     """Ask until this peer is in, or it is too late; return what was seen of the data. Raises ConfigurationError."""
     applicant, said, look, is_shown = call.applicant, "", None, False
     while True:
@@ -184,7 +186,7 @@ def _ask(call: Call, options: argparse.Namespace, directory: Path, deadline: flo
             raise
         if applicant.swarm and not is_shown:
             is_shown = True
-            look = _show(applicant.swarm.manifest, options)
+            look = _show(applicant.swarm.manifest, options, price)
         if said != (said := applicant.describe()) and sys.stderr.isatty():
             print(said if applicant.is_in else f"{said} …", file=sys.stderr)
         if applicant.is_in or time.monotonic() >= deadline:
@@ -192,25 +194,23 @@ def _ask(call: Call, options: argparse.Namespace, directory: Path, deadline: flo
         time.sleep(_POLL_SECONDS)
 
 
-def _show(manifest: Manifest, options: argparse.Namespace) -> Look | None:
+def _show(manifest: Manifest, options: argparse.Namespace, price: Price) -> Look | None:
     """Say what will be trained, what it costs, and what others see; look into the data. Raises ConfigurationError."""
     if options.role == "agent" and manifest.features is None:
         raise ConfigurationError(f"swarm {manifest.name!r} defines no features", "only trainers can be members of it")
     check_agreed(manifest)
     check_consent(manifest, PrivacySection(), read_accepted(options.accept))
-    update = manifest.model.count * _VALUE_BYTES[manifest.codec.delta] + _MESSAGE_BYTES
-    hourly = human_bytes(round(update * 3600 / NETWORK_SECONDS))
-    replicas = human_bytes((_FOLLOWED[options.role] + 4) * 4 * manifest.model.count)
+    check_affordable(manifest, options.role)
     told = "how many noisy steps" if manifest.privacy.training else "how many rows, steps, losses"
     fields = {
         "swarm": manifest.name,
-        "trains": f"{manifest.task}, {manifest.model.count:,} parameters",
+        "trains": manifest.task,
+        **costs_note(price(manifest), manifest.only_keras),
         **columns_note(manifest),
         **floor_note(manifest),
         **membership_note(manifest),
         **clipping_note(manifest),
         **privacy_note(manifest),
-        "costs": f"at most {hourly} an hour out, {replicas} of memory for weights",
         "seen": f"by all members: the peer's name, {told}, and its weights; readings by none",
     }
     if not options.json:
@@ -247,6 +247,7 @@ def _tell(
     look: Look | None,
     is_in: bool,
     said: str,
+    costs: Mapping[str, Any] | None,
 ) -> None:
     program = "trainer-node start" if options.role == "trainer" else "learnae-agent run"
     command = f"{program} --config {config}" if options.config else program
@@ -260,7 +261,8 @@ def _tell(
     }
     if options.json:
         columns = list(manifest.columns) if manifest else []
-        print_json({**fields, "member": is_in, "columns": columns, "data": asdict(look) if look else None})
+        told = {"columns": columns, "costs": costs, "data": asdict(look) if look else None}
+        print_json({**fields, "member": is_in, **told})
         return
     print_fields({**fields, **({"data": str(look)} if look else {})})
     if not options.data:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from learnae.cli.commands.swarm.weights_file import check_weights
 from learnae.errors import ConfigurationError, ModelError
 from learnae.models.definition import ModelDefinition
 from learnae.models.keras_forms import in_own_form
@@ -43,6 +44,7 @@ def read_model(path: Path) -> ModelFile:
         outline = _outline(config, error)
         count = outline.count
     if has_weights and not absent_of_keras():
+        check_weights(path, count)
         build_model(raw)  # Keras reads the file's own configuration: nothing unchecked gets there
         weights, start = weights_in(path), "the weights in the file"
     elif outline:

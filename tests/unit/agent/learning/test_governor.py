@@ -9,13 +9,15 @@ import pytest
 from builders import tiny_dataset, tiny_manifest
 
 from agent.config import ResourcesSection
-from agent.learning.engine_choice import too_small
+from agent.learning.engine_choice import why_no_training
 from agent.learning.governor import DAY_SECONDS, Governor, Usage
 from agent.learning.resources import Board, GovernedLearner
 from agent.learning.schedule import AgentSchedule
 from learnae.errors import ConfigurationError
+from learnae.models.passive_learner import PassiveLearner
 from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.peer.publishing_policy import Cadence, PublishPolicy
+from learnae.ports import Trained
 
 
 @dataclass
@@ -126,6 +128,7 @@ def test_another_pause_counts_at_once() -> None:
 
 def test_heat_slows_down_step_by_step_and_coolness_speeds_up_again() -> None:
     board = machine(pause=1.0, temperature=70.0)
+    board.governor.trained(1, 0.001)
     board.temperature = 75.0
     board.run(400, 0.1)
     gaps = np.diff(board.ticks)
@@ -145,12 +148,13 @@ def test_heat_slows_down_step_by_step_and_coolness_speeds_up_again() -> None:
 def test_a_board_without_thermometer_or_memory_figures_is_not_limited_by_them() -> None:
     board = machine(pause=1.0, temperature=10.0, memory=10**6)
     board.run(20, 0.1)
+    board.governor.trained(1, 0.001)
     assert board.governor.steps(26) == 26
 
 
 def test_steps_take_at_most_ten_seconds() -> None:
     governor = Governor(ResourcesSection(), 1.0)
-    assert governor.steps(1000) == 1000
+    assert governor.steps(1000) == 1, "nothing is known yet of a step"
     governor.trained(10, 5.0)
     assert governor.steps(1000) == 20
     governor.trained(1, 60.0)
@@ -159,6 +163,7 @@ def test_steps_take_at_most_ten_seconds() -> None:
 
 def test_too_little_memory_means_no_training() -> None:
     board = machine(memory=64)
+    board.governor.trained(1, 0.001)
     board.memory = 63.0
     board.run(3, 1.0)
     assert board.governor.steps(26) == 0
@@ -197,6 +202,31 @@ def test_a_governed_learner_trains_as_much_as_is_allowed_and_tells_how_long_it_t
     assert learner.evaluate(plain.weights()) == plain.evaluate(plain.weights())
 
 
+class Slow(PassiveLearner):
+    """Takes a step in ``seconds`` of the test's clock."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(1)
+        self.seconds, self.now, self.calls = seconds, 0.0, list[float]()
+
+    def train(self, steps: int) -> Trained:
+        self.calls.append(steps * self.seconds)
+        self.now += steps * self.seconds
+        return Trained(steps, 1, float(len(self.calls)))
+
+
+@pytest.mark.parametrize("seconds", [1e-5, 0.02, 3.0, 60.0])
+def test_no_call_takes_long_whatever_the_steps_of_a_definition(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    slow = Slow(seconds)
+    monkeypatch.setattr("agent.learning.resources.time", SimpleNamespace(monotonic=lambda: slow.now))
+    learner = GovernedLearner(slow, Governor(ResourcesSection(), 1.0), most=10**6)
+    trained = learner.train(1 << 40)
+    assert slow.calls[0] == seconds
+    assert max(slow.calls) <= max(10.0, seconds)
+    assert trained.steps == pytest.approx(sum(slow.calls) / seconds)
+    assert 1 < trained.loss <= 2, "the mean of both calls"
+
+
 def test_a_tick_that_fails_counts_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
     governor, ticks = Governor(ResourcesSection(), 1000.0), []
 
@@ -222,9 +252,10 @@ def test_the_board_is_as_hot_as_its_hottest_zone(tmp_path: Path) -> None:
     (tmp_path / "meminfo").write_text("MemTotal:  500000 kB\nMemAvailable:     102400 kB\n")
     board = Board(tmp_path, tmp_path / "meminfo")
     assert (board.temperature(), board.memory()) == (72.5, 100.0)
-    assert too_small(ResourcesSection(memory=100), board) == ""
-    assert "100 MiB" in too_small(ResourcesSection(memory=101), board)
+    manifest = tiny_manifest()
+    assert why_no_training(manifest, "auto", ResourcesSection(memory=100), board) == ""
+    assert "100 MiB" in why_no_training(manifest, "auto", ResourcesSection(memory=101), board)
     nothing = Board(tmp_path / "absent", tmp_path / "absent")
     assert (nothing.temperature(), nothing.memory()) == (None, None)
-    assert too_small(ResourcesSection(memory=101), nothing) == ""
+    assert why_no_training(manifest, "auto", ResourcesSection(memory=101), nothing) == ""
     assert nothing.usage(7).bytes == 7

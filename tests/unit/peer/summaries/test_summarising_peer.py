@@ -74,6 +74,7 @@ def test_a_release_is_never_drawn_anew_though_its_message_is_long_forgotten(trai
     board.tick(3)
     (first,) = {summary.sums for summary in told(board)}
     liar = board.other(7)
+    board.has_followed(liar)
     start = liar.say(checkpoint=True, time=board.clock.time)
     board.receive(start, *liar.fork())
     board.tick(1)

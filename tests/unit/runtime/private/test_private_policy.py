@@ -6,7 +6,7 @@ import pytest
 from keras_configs import dense, layer, sequential
 
 from learnae.config.privacy_section import PrivacySection
-from learnae.errors import ModelError
+from learnae.errors import ConfigurationError, ModelError
 from learnae.privacy.policy import PrivacyPolicy, TrainingPrivacy
 from learnae.runtime.private.policy import overlap, training_privacy
 from learnae.swarm.manifest import Manifest
@@ -39,6 +39,32 @@ def test_the_stricter_of_both_counts(section: PrivacySection, epsilon: float, de
 
 def test_an_owner_alone_may_ask_for_it() -> None:
     assert training_privacy(agreed(None), PrivacySection(epsilon=2.0)) == TrainingPrivacy(2.0)
+
+
+def test_in_how_many_partitions_rows_are_is_the_owners_matter() -> None:
+    said = agreed(replace(AGREED, partitions=4))
+    assert [training_privacy(said, PrivacySection(partitions=n)).partitions for n in (0, 1, 9)] == [4, 1, 9]  # type: ignore[union-attr]
+    assert training_privacy(agreed(None), PrivacySection(epsilon=2.0, partitions=9)) == TrainingPrivacy(
+        2.0, partitions=9
+    )
+
+
+def test_partitions_without_noise_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"'wrist' carry no noise.*privacy.epsilon"):
+        training_privacy(agreed(None), PrivacySection(partitions=4))
+    for wrong in (-1, 101):
+        with pytest.raises(ConfigurationError, match=rf"privacy.partitions is {wrong}; .*from 1 .*to 100"):
+            PrivacySection(partitions=wrong)
+
+
+def test_noise_that_fits_into_no_memory_is_refused() -> None:
+    """A manifest is small, and may ask for a hundred vectors as long as its model."""
+    config = sequential(dense(400, "softmax"), shape=(1000,))
+    privacy = PrivacyPolicy(replace(AGREED, partitions=100))
+    wide = Manifest("wide", config, "sparse_categorical_crossentropy", privacy=privacy)
+    with pytest.raises(ModelError, match=r"99 earlier steps on 400,400 weights is 302 MiB; use at most 21"):
+        training_privacy(wide, PrivacySection())
+    assert training_privacy(wide, PrivacySection(partitions=21))
 
 
 def test_a_model_that_mixes_rows_is_refused() -> None:

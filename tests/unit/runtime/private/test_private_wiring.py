@@ -52,6 +52,17 @@ def test_a_stricter_owner_lets_rows_leave_that_have_spent_more(tmp_path: Path) -
     assert stricter.spent().epsilon > 3.9, "what was told is told"
 
 
+def test_partitions_of_the_owner_cost_as_much_and_take_as_many_steps(tmp_path: Path) -> None:
+    """A manifest's noise in parts: all eight participations of a row are so many steps, idle or not."""
+    manifest = replace(PLAIN, privacy=PrivacyPolicy(TrainingPrivacy(4.0, releases=8, partitions=3)))
+    first = made(tmp_path, manifest)
+    assert first.learner.train(10).steps == 10
+    assert made(tmp_path, manifest, idle=True).spent() == first.spent()
+    again = made(tmp_path, manifest)
+    assert again.learner.train(100).steps == 14
+    assert 3.99 < again.spent().epsilon <= 4.0
+
+
 def test_a_board_that_trains_no_more_still_says_what_it_has_spent(tmp_path: Path) -> None:
     made(tmp_path).learner.train(5)
     idle = made(tmp_path, idle=True)

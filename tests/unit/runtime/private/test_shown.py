@@ -6,7 +6,7 @@ from typing import Any
 from noisy import Private, with_rows
 
 from learnae.ports import Inference, Monitor
-from learnae.runtime.private.shown import PrivateMonitor, shown
+from learnae.runtime.private.shown import CommonMonitor, PrivateMonitor, shown
 
 
 class Screen(Monitor):
@@ -55,3 +55,13 @@ def test_nothing_else_reaches_the_monitor() -> None:
     monitor.close(status)
     assert screen.states == [shown(status)] * 2
     assert not screen.results
+
+
+def test_nothing_of_the_personal_model_is_sent_without_privacy_either() -> None:
+    screen, result = Screen(), Inference(1.7e9, "PEN", 0.75)
+    monitor = CommonMonitor(screen)
+    monitor.report({"name": "pump", "personal": {"score": 0.9}})
+    monitor.infer([result])
+    monitor.close({"name": "pump", "personal": {"score": 0.9}})
+    assert screen.states == [{"name": "pump"}] * 2
+    assert list(screen.results) == [result]

@@ -46,8 +46,17 @@ def test_few_sizes_are_tried() -> None:
     timed, learner = paced(1e-4)
     for _ in range(50):
         learner.train(1 << 40)
-    assert set(timed.calls) <= {26 << power for power in range(12)}
-    assert len(set(timed.calls)) <= 6
+    assert set(timed.calls) <= {1, *(26 << power for power in range(12))}
+    assert len(set(timed.calls)) <= 7
+
+
+@pytest.mark.parametrize("seconds", [0.001, 0.5, 30.0, 1000.0])
+def test_the_first_call_is_of_one_step_and_none_takes_longer_than_its_watchdog_waits(seconds: float) -> None:
+    timed, learner = paced(seconds, steps=10**6)
+    for _ in range(3):
+        learner.train(1 << 40)
+    assert timed.calls[0] == 1
+    assert max(timed.calls) * seconds <= max(60.0, seconds)
 
 
 def test_a_learner_slower_than_a_slice_takes_at_least_a_step() -> None:
@@ -67,16 +76,16 @@ def test_no_more_steps_are_taken_than_wanted() -> None:
 
 def test_the_loss_is_the_mean_over_the_steps() -> None:
     timed, learner = paced(0.005, steps=20)
-    trained = learner.train(30)  # 20 steps with a loss of 1, 10 with one of 2
-    assert timed.calls == [20, 10]
-    assert trained.loss == pytest.approx(4 / 3)
+    trained = learner.train(31)  # a step with a loss of 1, 20 with one of 2, 10 with one of 3
+    assert timed.calls == [1, 20, 10]
+    assert trained.loss == pytest.approx(71 / 31)
 
 
 def test_without_rows_it_ends_at_once_and_no_time_counts() -> None:
     timed, learner = paced(1e-3)
     timed.rows = 0
     assert learner.train(1 << 40) == Trained(0, 0, 0.0)
-    assert (timed.calls, learner.last_seconds, learner.seconds) == ([26], 0.0, 0.0)
+    assert (timed.calls, learner.last_seconds, learner.seconds) == ([1], 0.0, 0.0)
 
 
 def test_everything_else_is_the_learners_own() -> None:

@@ -5,6 +5,7 @@ much the machine has left (Documentation/admin-guide/cgroup-v2 and cgroup-v1/mem
 """
 
 import re
+import resource
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -75,12 +76,30 @@ def _upwards(point: Path, root: str, path: str) -> Iterator[Path]:
     yield from (point / each for each in (below, *below.parents))
 
 
+def memory_left() -> float | None:
+    """Return the MiB that this process may still take here; None if nothing tells."""
+    return available(_PROC / "meminfo", groups_of())
+
+
 def available(meminfo: Path, groups: Sequence[Group]) -> float | None:
-    """Return the MiB that this process may still take; None if nothing tells."""
+    """Return the MiB that this process may still take: of the machine, its groups and ``ulimit -v``; None unknown."""
     known = [left for group in groups if (left := group.left()) is not None]
+    known += _left_of_limit()
     try:
         if found := _AVAILABLE.search(meminfo.read_text()):
             known.append(int(found[1]) / 1024)
     except OSError:
         pass
     return min(known, default=None)
+
+
+def _left_of_limit() -> list[float]:
+    """Return the MiB that are left of this process' own limit, if it has one."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return []
+    try:
+        pages = int((_PROC / "self/statm").read_text().split()[0])
+    except (OSError, ValueError):
+        return []
+    return [max(0, limit - pages * resource.getpagesize()) / _MIB]

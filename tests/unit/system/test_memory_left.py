@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.learning.memory import Group, available, groups_of
+from learnae.basics.memory import Group, available, groups_of
 
 V1, V2 = ("memory.limit_in_bytes", "memory.usage_in_bytes"), ("memory.max", "memory.current")
 

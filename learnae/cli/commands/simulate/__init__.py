@@ -1,0 +1,1 @@
+"""``learnae simulate``: a whole swarm in this process, in virtual time."""

@@ -1,0 +1,1 @@
+"""Every decoder of outside bytes, given bytes that nothing sane has written: docs/testing.md."""
