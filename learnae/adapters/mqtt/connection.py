@@ -44,7 +44,8 @@ _FAREWELL_SECONDS = 2.0  # for what is on its way when the process ends
 # Where messages come fast, each would wake this thread: so many in one of these moments, and they are read together.
 # 500 a second of a stranger cost 3 % of a core so, and 7 % otherwise.
 _MOMENT_SECONDS, _MANY = 0.1, 8
-_BULK_BYTES = 256 << 10  # of more in a moment, those that wait would fill the socket, and hold up what comes behind
+# Of more bytes in a moment, those that wait would fill the socket, and hold up what comes behind.
+_BULK_BYTES, _SHORT_SECONDS = 256 << 10, 0.01
 
 
 class MqttConnection:
@@ -252,17 +253,18 @@ class MqttConnection:
                 self._client.disconnect()
             elif self._answered and not self.is_connected:
                 self._greet()
-            elif self._subscriptions.come > _MANY and self._subscriptions.come_bytes < _BULK_BYTES:
-                self._read_together()
+            elif self._subscriptions.come > _MANY:
+                is_bulk = self._subscriptions.come_bytes > _BULK_BYTES
+                self._read_together(_SHORT_SECONDS if is_bulk else _MOMENT_SECONDS)
             if time.monotonic() - moment > _MOMENT_SECONDS:
                 moment, self._subscriptions.come, self._subscriptions.come_bytes = time.monotonic(), 0, 0
             if not self.is_connected and time.monotonic() > deadline:
                 return f"no answer within {self._connect_seconds:.0f} s"
         return self._errors.last or "the broker is gone"
 
-    def _read_together(self) -> None:
-        """Let messages gather for a moment, and read all that are there."""
-        self._stopping.wait(_MOMENT_SECONDS)
+    def _read_together(self, seconds: float) -> None:
+        """Let messages gather for so long, and read all that are there."""
+        self._stopping.wait(seconds)
         come = -1
         while come < self._subscriptions.come:
             come = self._subscriptions.come

@@ -11,7 +11,8 @@ from learnae.basics.bounded_dict import BoundedDict
 _BURST, _RATE = 128.0, 16.0  # messages on one channel: at once, and a second
 _STRANGERS_BURST, _STRANGERS_RATE = 512.0, 64.0  # of all whose author is not known here, together
 _REMEMBERED = 2048  # peers and channels
-_USUAL_BYTES = 4096  # of a pushed message; a larger one counts as several
+_USUAL_BYTES = 4096  # of a pushed message; a larger one counts as several …
+_UNKNOWN = 4.0  # … and as so many, if nothing of its author is known here: each is verified
 
 
 class Turnstile:
@@ -34,8 +35,10 @@ class Turnstile:
             return False
         bucket = self._peers.get((peer, channel)) or TokenBucket(_BURST, _RATE)
         self._peers.renew((peer, channel), bucket)
-        count = max(1.0, len(received.payload) / _USUAL_BYTES) if channel == "message" else 1.0
-        if bucket.take(count) and (self._knows(peer) or self._strangers.take()):
+        count, is_known = 1.0, self._knows(peer)
+        if channel == "message":
+            count = max(1.0 if is_known else _UNKNOWN, len(received.payload) / _USUAL_BYTES)
+        if bucket.take(count) and (is_known or self._strangers.take()):
             return True
         self._counts.add("dropped: too fast")
         return False
