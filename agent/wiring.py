@@ -87,7 +87,9 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
     governor, board = Governor(config.resources, tick_pause(policy)), Board(groups=groups_of())
     if reason := why_no_training(manifest, config.train.engine, config.resources, board):
         summary_mode.begin(reason)
-    learner, predictor = choose_learner(summary_mode, manifest, dataset, config.train.engine, config.privacy.clip)
+    learner, predictor = choose_learner(
+        summary_mode, manifest, dataset, config.train.engine, config.privacy.clip, is_private
+    )
     private = as_agreed(learner, dataset, manifest, config.privacy, workspace.directory)
 
     def is_alone() -> bool:

@@ -24,8 +24,8 @@ _log = logging.getLogger(__name__)
 
 _CHUNKS = 64  # of the buffer at once
 _SECONDS = 1.0  # for one call: what an earlier run has left in the buffer is taken in bit by bit
-_ENOUGH = 200  # windows without a label and none with one: this agent has no labels
-NO_LABELS = "nobody labels what it measures"
+_PATIENCE = 200  # hops of windows after the start: who has no label then has none; how many windows came is private
+NO_LABELS = "no label comes with what it measures"
 _NEWEST = 32  # windows that wait to be judged by the swarm's model
 
 
@@ -50,11 +50,9 @@ class SummaryMode:
             self.reason = reason
             _log.warning("this agent does not train, it sends summaries: %s", reason)
 
-    def note_labels(self, labelled: int, unlabelled: int) -> None:
-        """Begin when enough windows have come without any label to train on; end with the first label."""
-        if not labelled and unlabelled >= _ENOUGH:
-            self.begin(NO_LABELS)
-        elif labelled and self.reason == NO_LABELS:
+    def note_label(self) -> None:
+        """End with the first label, if it was for want of one."""
+        if self.reason == NO_LABELS:
             _log.info("there are labels: this agent trains")
             self.reason = ""
 
@@ -68,7 +66,8 @@ class Collector:
     swarm has summaries; in ``summary_mode`` none is kept. Raises ManifestError for a swarm without features.
 
     It reads ``chunks`` of the buffer at once, for about ``seconds`` of ``monotonic`` in one call. ``undated`` names the
-    recordings whose times are no dates.
+    recordings whose times are no dates. Where a task needs labels and none has come, ``summary_mode`` begins at a time
+    after the start that the swarm's features fix: others may see when.
     """
 
     recordings: Mapping[str, SampleSource]
@@ -88,6 +87,7 @@ class Collector:
         self._position = 0
         self._windowers: dict[str, Windower] = {}
         self._newest: deque[Judged] = deque(maxlen=_NEWEST)
+        self._patient_until = self.monotonic() + _PATIENCE * self._features.hop / self._features.rate
         self.samples = 0
         self.labelled = self.unlabelled = 0  # windows
 
@@ -107,6 +107,12 @@ class Collector:
                 self._add(name, samples, fresh=True)
         if self.buffer is not None:
             self._read_buffer(self.buffer, self.monotonic() + self.seconds)
+        if self._lacks_labels() and self.summary_mode:
+            self.summary_mode.begin(NO_LABELS)
+
+    def _lacks_labels(self) -> bool:
+        is_overdue = self.monotonic() >= self._patient_until
+        return is_overdue and self.manifest.needs_labels and bool(self.samples) and not self.labelled
 
     def _report_end(self, name: str) -> None:
         data, features = self.dataset, self._features
@@ -150,8 +156,8 @@ class Collector:
         known = windows.label >= 0
         self.labelled += int(known.sum())
         self.unlabelled += int(len(known) - known.sum())
-        if self.summary_mode and self.manifest.needs_labels:
-            self.summary_mode.note_labels(self.labelled, self.unlabelled)
+        if self.summary_mode and self.labelled:
+            self.summary_mode.note_label()
         rows = self._features.extract(windows.values)
         if not self._keeps_none:
             add_windows(self.dataset, self.manifest, rows, windows)

@@ -28,8 +28,8 @@ _BARS = {
     "stale": (2.0, 2.5), "mimic": (2.0, 3.0), "a-little-is-enough": (2.0, 4.5), "bias": (2.0, 3.0),
     "inner-product": (2.5, 5.5), "amplified": (4.0, 6.0),
 }  # fmt: skip
-_ADAPTIVE = (LABEL_FLIP, "sign-flip", "amplified")
-_ADAPTIVE_BAR = 3.0  # points, likewise, of liars that lie as much as judges let through
+# likewise, of liars that lie as much as judges let through
+_ADAPTIVE = {LABEL_FLIP: (3.0, 3.0), "sign-flip": (3.0, 3.0), "amplified": (4.0, 6.0)}
 _ROUNDS, _LONG = 60, 120  # 1,560 and 3,120 steps
 _MOST_LOST = {_ROUNDS: 1.2, _LONG: 0.5}  # points, without any liar
 
@@ -52,7 +52,7 @@ def run(race: Race) -> None:
         for rule in (JUDGED, MEAN)
         for seed in range(seeds)
     ]
-    adaptive = _ADAPTIVE[:1] if race.quick else _ADAPTIVE
+    adaptive = [LABEL_FLIP] if race.quick else list(_ADAPTIVE)
     tasks += [
         (kind, liars, JUDGED, False, seed, True, _ROUNDS)
         for kind in adaptive
@@ -83,7 +83,9 @@ def run(race: Race) -> None:
             )
         for kind in adaptive:
             behind = absent - worst(kind, liars, JUDGED, adaptive=True)
-            race.check(f"behind absent, adaptive {kind}, {liars} of 8", behind, _ADAPTIVE_BAR, AT_MOST, "points")
+            race.check(
+                f"behind absent, adaptive {kind}, {liars} of 8", behind, _ADAPTIVE[kind][index], AT_MOST, "points"
+            )
 
 
 def measure(kind: str, liars: int, rule: str, absent: bool, seed: int, adaptive: bool, rounds: int) -> float:

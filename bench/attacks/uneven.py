@@ -26,7 +26,8 @@ _SHIFT, _SCALE = 0.25, 0.15  # of each peer's sensors
 _LIARS = {"25 %": 8, "45 %": 14}
 _KINDS = ("sign-flip", LABEL_FLIP, "amplified", "inner-product")
 _MOST_LOST = 1.2  # points of the mean, without any liar
-_MOST_BEHIND = 2.0  # points of the mean, with liars
+_MOST_BEHIND = {"amplified": (4.0, 8.0)}  # points of the mean, with a quarter of liars and with 45 %
+_USUAL_BEHIND = (2.0, 2.0)  # of the other kinds
 
 
 def run(race: Race) -> None:
@@ -40,12 +41,18 @@ def run(race: Race) -> None:
     race.figure("uneven, mean of 32, no liar, plain mean", found[HONEST, 0, MEAN, False], "%")
     lost = found[HONEST, 0, MEAN, False] - found[HONEST, 0, JUDGED, False]
     race.check("uneven, behind the plain mean without a liar", lost, _MOST_LOST, AT_MOST, "points")
-    for share, count in liars.items():
+    for index, (share, count) in enumerate(liars.items()):
         absent = found[HONEST, count, MEAN, True]
         race.figure(f"uneven, mean of honest, {share} absent", absent, "%")
         for kind in kinds:
             behind = absent - found[kind, count, JUDGED, False]
-            race.check(f"uneven, behind absent, {kind}, {share}", behind, _MOST_BEHIND, AT_MOST, "points")
+            race.check(
+                f"uneven, behind absent, {kind}, {share}",
+                behind,
+                _MOST_BEHIND.get(kind, _USUAL_BEHIND)[index],
+                AT_MOST,
+                "points",
+            )
         for kind in kinds[:2]:
             race.figure(
                 f"uneven, behind absent with the plain mean, {kind}, {share}",

@@ -3,27 +3,22 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import islice
 from statistics import mean, median
 
 import numpy as np
 
 from bench.harness import AT_LEAST, AT_MOST, Race
+from bench.rigs.attacked import dataset_of, person, raw_windows, updates
 from learnae.audit.imprint import imprint
 from learnae.audit.membership import LOOKED_AT, membership
-from learnae.audit.own_rows import OwnRows, demo_rows, rows_like
+from learnae.audit.own_rows import OwnRows, rows_like
 from learnae.audit.reconstruction import changes, errors, only_row, quotients
-from learnae.audit.victim import published
 from learnae.config.privacy_section import PrivacySection
 from learnae.errors import ConfigurationError
-from learnae.models.dataset import Dataset
-from learnae.models.optimisers import OptimiserPolicy
-from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.models.traps.trap_check import TrapCheck
-from learnae.privacy.clipping import NormClip
 from learnae.runtime.private.consent import check_consent
-from learnae.swarm.manifest import Manifest, TrainingPolicy
-from learnae.swarm.presets import dense_config, preset
+from learnae.swarm.manifest import Manifest
+from learnae.swarm.presets import preset
 from learnae.weights.codecs import Vector
 from learnae.weights.frames import FramePolicy
 
@@ -31,7 +26,7 @@ _PEOPLE, _SEEDS = range(1, 9), range(5)
 _FLOOR = PrivacySection().rows
 _MOST_AUC = 0.60
 _MOST_MS = 5.0  # of a look for traps
-_TRAPS = {  # hidden units, steps, batch, rate, updates
+_TRAPS = {  # hidden units, steps, batch, rate, how many updates
     "B: trap weights, 1 step of 32": (512, 1, 32, 1e-3, 20),
     "C: trap weights, 26 steps of 32": (512, 26, 32, 1e-5, 10),
 }
@@ -52,31 +47,31 @@ def run(race: Race) -> None:
 
 def _one_row(race: Race) -> None:
     wrist, found = preset("wrist", 1), []
-    for person in _PEOPLE:
-        own = _person(wrist, person).part(np.array([person]))
-        row = only_row(changes(wrist.definition, _updates(wrist, own, 1))[0])
+    for number in _PEOPLE:
+        own = person(number, wrist).part(np.array([number]))
+        row = only_row(changes(wrist.definition, updates(wrist, own, 1))[0])
         found.append(np.inf if row is None else float(errors(row[None], own.rows)[0]))
     race.figure("wrist: one row out of its first update, without a floor", median(found), "relative error")
 
 
 def _hostile(race: Race, few: bool) -> None:
-    one_by_one = _raw_windows(16, 1, 1, 1e-3, "f32")
-    own = _person(one_by_one, 1)
-    seen = _updates(one_by_one, own, 150 if few else 1500)
+    one_by_one = raw_windows(16, 1, 1, 1e-3)
+    own = person(1, one_by_one)
+    seen = updates(one_by_one, own, 150 if few else 1500)
     _count(race, "A: one window a step", one_by_one, own, seen)
     found = [_is_refused(one_by_one)]
-    for name, (hidden, steps, batch, rate, updates) in _TRAPS.items():
-        manifest = _raw_windows(hidden, steps, batch, rate, "f32")
+    for name, (hidden, steps, batch, rate, often) in _TRAPS.items():
+        manifest = raw_windows(hidden, steps, batch, rate)
         trap = imprint(manifest.definition, rows_like(manifest, own), np.random.default_rng(1))
-        bare = _updates(manifest, own, updates // 4 if few else updates, trap)
+        bare = updates(manifest, own, often // 4 if few else often, trap)
         _count(race, f"{name}, in start", manifest, own, bare)
-        later = _updates(manifest, own, 4, received=lambda number, trap=trap: trap if number == 2 else None)  # type: ignore[misc]
+        later = updates(manifest, own, 4, received=lambda number, trap=trap: trap if number == 2 else None)  # type: ignore[misc]
         _count(race, f"{name}, sent by a member", manifest, own, [trap, *later[3:]])
         found.append(_is_refused(manifest))
         rounded = replace(manifest, codec=FramePolicy("q8", "q8"))  # its owner has accepted raw windows
-        check = TrapCheck(manifest.definition, manifest.objective, _data(manifest, own).train)
+        check = TrapCheck(manifest.definition, manifest.objective, dataset_of(manifest, own).train)
         start = manifest.definition.initial(0)
-        taken = 0 if check(trap, start, start) else _near(rounded, own, _updates(rounded, own, updates, trap))[2]
+        taken = 0 if check(trap, start, start) else _near(rounded, own, updates(rounded, own, often, trap))[2]
         race.check(f"{name}: windows rebuilt within 20 %, by default", taken, 0, AT_MOST)
     race.check("hostile manifests that are refused without consent", sum(found), len(found), AT_LEAST)
 
@@ -86,14 +81,14 @@ def _members(race: Race, few: bool, say: Callable[[str], None]) -> None:
     for rows in (1, 29, _FLOOR):
         found: dict[bool, list[float]] = {False: [], True: []}
         for seed in _SEEDS[:1] if few else _SEEDS:
-            for person in _PEOPLE:
-                everything = _person(wrist, person)
+            for number in _PEOPLE:
+                everything = person(number, wrist)
                 order = np.random.default_rng(seed).permutation(len(everything.rows))
                 own, others = everything.part(order[:rows]), everything.part(order[rows:])
                 for clips, into in found.items():
-                    seen = _updates(wrist, own, LOOKED_AT, seed=seed, clips=clips)
+                    seen = updates(wrist, own, LOOKED_AT, seed=seed, clips=clips)
                     into.append(membership(wrist.definition, seen, own.rows, others.rows))
-                say(f"{rows} rows, seed {seed}, person {person}")
+                say(f"{rows} rows, seed {seed}, person {number}")
         race.figure(f"{rows} rows: own told from others of the same person, bare", mean(found[False]), "AUC")
         race.figure(f"{rows} rows: own told from others of the same person, clipped", mean(found[True]), "AUC")
     name, note = f"{rows} rows, the default floor: own told from others", f"mean of {len(found[True])}"
@@ -103,7 +98,7 @@ def _members(race: Race, few: bool, say: Callable[[str], None]) -> None:
 def _looks(race: Race) -> None:
     for name in ("wrist", "wrist-cnn"):
         manifest = preset(name, 1)
-        check = TrapCheck(manifest.definition, manifest.objective, _data(manifest, _person(manifest, 1)).train)
+        check = TrapCheck(manifest.definition, manifest.objective, dataset_of(manifest, person(1, manifest)).train)
         start = manifest.definition.initial(0)
         spans = []
         for _ in range(20):
@@ -132,47 +127,3 @@ def _count(race: Race, name: str, manifest: Manifest, own: OwnRows, seen: Sequen
 def _near(manifest: Manifest, own: OwnRows, seen: Sequence[Vector]) -> list[int]:
     found = errors(quotients(changes(manifest.definition, seen)), own.rows)
     return [int(np.sum(found < bound)) for bound in (0.01, 0.05, 0.2)]
-
-
-def _person(manifest: Manifest, number: int) -> OwnRows:
-    found = demo_rows(manifest, number)
-    assert found is not None
-    return found
-
-
-def _data(manifest: Manifest, rows: OwnRows) -> Dataset:
-    data = Dataset(manifest.model, manifest.objective)
-    data.add(rows.rows, rows.targets)
-    return data
-
-
-def _updates(
-    manifest: Manifest,
-    rows: OwnRows,
-    count: int,
-    start: Vector | None = None,
-    received: Callable[[int], Vector | None] = lambda _: None,
-    seed: int = 1,
-    clips: bool = False,
-) -> list[Vector]:
-    learner = NumpyLearner(
-        manifest.definition, manifest.objective, manifest.optimiser, _data(manifest, rows), manifest.training.batch,
-        np.random.default_rng(seed), NormClip(is_on=clips),
-    )  # fmt: skip
-    begin = manifest.definition.initial(manifest.seed) if start is None else start
-    return list(islice(published(manifest, learner, begin, received), count + 1))
-
-
-def _raw_windows(hidden: int, steps: int, batch: int, rate: float, frames: str) -> Manifest:
-    config = dense_config(600, (hidden,), 7, "softmax")
-    layers = config["config"]["layers"]
-    layers[0]["config"]["batch_shape"] = [None, 100, 6]
-    layers.insert(1, {"module": "keras.layers", "class_name": "Flatten", "config": {}})
-    return replace(
-        preset("wrist-cnn", 1),
-        name="hostile",
-        config=config,
-        training=TrainingPolicy(steps, batch),
-        optimiser=OptimiserPolicy("sgd", learning_rate=rate),
-        codec=FramePolicy(frames, frames),
-    )

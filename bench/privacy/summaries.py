@@ -19,7 +19,7 @@ from learnae.weights.codecs import Vector
 _ALONE, _EACH, _MASKED = "no summaries", "each", "masked"
 _EXACT = math.inf
 _EPSILONS = (8.0, 4.0, 2.0, 1.0)
-_SPLITS = 8
+_TUNED, _FRESH = range(8), range(100, 108)  # choices of the four: those that all was tuned on, and others
 _ROUNDS = 60  # of 26 steps and a merge
 _AVERAGED = 10  # of them: what the last step has learnt by chance is no gain
 _PER_ROW = 2.0  # as peers draw
@@ -29,26 +29,29 @@ _LEAST = {(_EACH, _EXACT): 12.0, (_MASKED, 8.0): 6.0, (_MASKED, 4.0): 5.0, (_MAS
 
 def run(race: Race) -> None:
     """Measure the gain of the four, and what the four who train pay, for each epsilon and form."""
-    splits, epsilons = (1, (8.0,)) if race.quick else (_SPLITS, _EPSILONS)
+    splits, epsilons = (_FRESH[:1], (8.0,)) if race.quick else ([*_TUNED, *_FRESH], _EPSILONS)
     kinds = [(_ALONE, FULL, _EXACT), (_EACH, FULL, _EXACT), (_EACH, DIAGONAL, _EXACT)]
     kinds += [(sharing, FULL, epsilon) for sharing in (_EACH, _MASKED) for epsilon in epsilons]
     kinds += [(_EACH, DIAGONAL, epsilon) for epsilon in epsilons[:1]]
-    tasks = [(*kind, split) for kind in kinds for split in range(splits)]
+    tasks = [(*kind, split) for kind in kinds for split in splits]
     found = in_processes(race, "swarms of four who train and four who send summaries", learn, tasks)
-    means = {kind: np.mean([found[*kind, split] for split in range(splits)], axis=0) for kind in kinds}
-    silent, trained = means[kinds[0]]
+    each = {kind: np.array([found[*kind, split] for split in splits]) for kind in kinds}
+    silent, trained = each[kinds[0]].mean(axis=0)
     race.figure("accuracy on the windows of who sends summaries, without them", float(silent))
     race.figure("accuracy on the windows of who trains, without them", float(trained))
     for kind in kinds[1:]:
         sharing, form, epsilon = kind
         name = f"{sharing}, {form}, " + ("no noise" if epsilon == _EXACT else f"epsilon {epsilon:g}")
-        gain, cost = 100 * (means[kind] - means[kinds[0]])
+        gains, costs = 100 * (each[kind] - each[kinds[0]]).T
         bar = _LEAST.get((sharing, epsilon)) if form == FULL else None
         if bar is None:
-            race.figure(f"gain, {name}", float(gain), "points")
+            race.figure(f"gain, {name}", float(gains.mean()), "points")
         else:
-            race.check(f"gain, {name}", float(gain), bar, AT_LEAST, "points")
-        race.figure(f"change for who trains, {name}", float(cost), "points")
+            note = f"mean of {len(splits)} choices of the four"
+            race.check(f"gain, {name}", float(gains.mean()), bar, AT_LEAST, "points", note)
+        race.figure(f"spread of the gain over choices of the four, {name}", float(gains.std()), "points")
+        race.figure(f"gain on choices that nothing was tuned on, {name}", float(gains[-len(_FRESH) :].mean()), "points")
+        race.figure(f"change for who trains, {name}", float(costs.mean()), "points")
 
 
 def learn(sharing: str, form: str, epsilon: float, split: int) -> tuple[float, float]:

@@ -52,13 +52,18 @@ class OwnRows:
         return replace(self, rows=self.rows[chosen], targets=self.targets[chosen])
 
 
-def rows_of(manifest: Manifest, file: Path | None = None, label: str = USUAL_COLUMNS.label) -> OwnRows:
-    """Return the rows of ``file``, or else the demo's where they fit, or else some at random; raises DataError."""
+def rows_of(
+    manifest: Manifest, file: Path | None = None, label: str = USUAL_COLUMNS.label, most: int = _MOST
+) -> OwnRows:
+    """Return the rows of ``file``, or else the demo's where they fit, or else some at random; raises DataError.
+
+    Of a file no more than the first ``most`` rows.
+    """
     if file is not None:
-        data = _of_arrays(manifest, file) if is_called_arrays(file) else _of_table(manifest, file, label)
+        data = _of_arrays(manifest, file, most) if is_called_arrays(file) else _of_table(manifest, file, label, most)
         if not len(data.train):
             raise DataError(f"{file} has no row to try attacks on", data.demand)
-        return OwnRows(data.train.rows[:_MOST], data.train.targets[:_MOST], file.name, data.holdout.rows[:_MOST])
+        return OwnRows(data.train.rows[:most], data.train.targets[:most], file.name, data.holdout.rows[:most])
     return demo_rows(manifest, 1) or _drawn(manifest)
 
 
@@ -94,7 +99,7 @@ def _windows(manifest: Manifest, recording: Recording) -> Dataset:
     return data
 
 
-def _of_arrays(manifest: Manifest, path: Path) -> Dataset:
+def _of_arrays(manifest: Manifest, path: Path, most: int) -> Dataset:
     arrays = Arrays(path)
     if "signal" in arrays.headers and manifest.features is not None:
         features = manifest.features
@@ -104,19 +109,19 @@ def _of_arrays(manifest: Manifest, path: Path) -> Dataset:
         return _windows(manifest, recording)
     if "x" not in arrays.headers:
         raise DataError(f"{path} has no array 'x'", f"it has {shown(list(arrays.headers)) or 'nothing'}")
-    data, rows = _dataset(manifest), arrays.read("x")[:_MOST]
+    data, rows = _dataset(manifest), arrays.read("x")[:most]
     targets: Array = rows
     if not manifest.is_autoencoder:
         if "y" not in arrays.headers:
             raise DataError(f"{path} has no array 'y'", f"it has {shown(list(arrays.headers))}")
-        given = without_axis(arrays.read("y"))[:_MOST]
+        given = without_axis(arrays.read("y"))[:most]
         where = Where(path, "row", range(1, len(given) + 1), "y")
         targets = label_kind(manifest).of_array(given, where) if given.ndim == 1 else given
     data.add(rows, targets)
     return data
 
 
-def _of_table(manifest: Manifest, path: Path, label: str) -> Dataset:
+def _of_table(manifest: Manifest, path: Path, label: str, most: int) -> Dataset:
     table, features = open_table(path), manifest.features
     if features is not None and set(features.channels) <= set(table.names):
         columns = replace(USUAL_COLUMNS, label=label)
@@ -138,7 +143,7 @@ def _of_table(manifest: Manifest, path: Path, label: str) -> Dataset:
             )
         rows = rows.reshape(len(rows), *manifest.model.input_shape)
         data.add(rows, piece.values[:, -1] if targets else rows)
-        if len(data.train) >= _MOST:
+        if len(data.train) >= most:
             break
     return data
 

@@ -1,7 +1,7 @@
 """Attacks on a member of a swarm, tried on rows of this machine before anything is sent, and what comes of them."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -115,10 +115,8 @@ class Trial:
         if size < 1:
             return Tried(name, AUC, None, None, "there are too few rows to hold them against")
         own, others = self._shuffled.part(np.arange(size)), self._shuffled.part(np.arange(size, count))
-        bare, guarded = (
-            self._separation(self._updates(learner, own, LOOKED_AT), own, others)
-            for learner in (unprotected, self._guarding.learner)
-        )
+        both = [self._updates(learner, own, LOOKED_AT) for learner in (unprotected, self._guarding.learner)]
+        bare, guarded = (self._separation(seen, own, others) for seen in _as_many(*both))
         if bare is None:
             return Tried(name, AUC, None, None, "the first layer has no weights that rows go into")
         if size < self._guarding.rows:
@@ -144,13 +142,14 @@ class Trial:
         except ModelError as error:
             return Tried(name, SHARE, None, None, error.problem)
         rows = _spread(inputs_of(self._model, self._own.rows), _MOST_INPUTS)
-        bare = self._rebuilt(self._updates(unprotected, self._own, _TRAPPED_UPDATES, trap), rows)
+        without = self._updates(unprotected, self._own, _TRAPPED_UPDATES, trap)
         if self._guarding.looks_for_traps:
             check = TrapCheck(self._model, self._manifest.objective, self._dataset(self._own).train)
             start = self._model.initial(self._manifest.seed)
             if why := check(trap, start, start):
-                return Tried(name, SHARE, bare, None, f"not trained on: {why}")
-        guarded = self._rebuilt(self._updates(self._guarding.learner, self._own, _TRAPPED_UPDATES, trap), rows)
+                return Tried(name, SHARE, self._rebuilt(without, rows), None, f"not trained on: {why}")
+        here = self._updates(self._guarding.learner, self._own, _TRAPPED_UPDATES, trap)
+        bare, guarded = (self._rebuilt(seen, rows) for seen in _as_many(without, here))
         return Tried(name, SHARE, bare, guarded)
 
     def _rebuilt(self, seen: list[Vector], rows: Array) -> float:
@@ -194,6 +193,11 @@ class Trial:
             if len(seen) > 1 and time.monotonic() > deadline:
                 break
         return seen if trap is None else [trap, *seen[1:]]
+
+
+def _as_many(*series: list[Vector]) -> Iterator[list[Vector]]:
+    """Cut all to the shortest, so that what a slow machine had no time for is in none."""
+    return (seen[: min(map(len, series))] for seen in series)
 
 
 def _spread(array: Array, most: int) -> Array:

@@ -87,7 +87,7 @@ class Registrar:
         """Sign a record after all that is known here, or after ``past`` alone, and store it. Raises NotWrittenError."""
         past = self.ledger.heads(identity.author) if past is None else past
         record = compose_record(identity, self._swarm, past, SystemClock().now(), body)
-        self._store.put(DAG_CBOR, record.data)
+        self._store.put(DAG_CBOR, record.data, durable=True)  # what people rely on: others may not have heard it
         self.ledger.add(record.data)
         return record
 

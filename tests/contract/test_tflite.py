@@ -237,6 +237,16 @@ def test_agents_train_with_tflite_and_without_it_say_why_not(
     assert how_to_install("agent") in record.getMessage()
 
 
+@pytest.mark.parametrize(
+    ("name", "engine", "kind"),
+    [("wrist", "auto", NumpyLearner), ("wrist", "tflite", TfliteLearner), ("wrist-cnn", "auto", TfliteLearner)],
+)
+def test_private_agents_train_with_numpy_but_convolutions(name: str, engine: str, kind: type) -> None:
+    manifest = preset(name, 0)
+    data, rng = Dataset(manifest.model, manifest.objective), np.random.default_rng(0)
+    assert isinstance(build_learner(manifest, data, rng, engine, is_private=True), kind)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/statm")
 def test_calls_leave_nothing_in_memory() -> None:
     manifest = preset("hepmass", 0)

@@ -554,9 +554,8 @@ def _state_header() -> list[bytes]:
 
 
 def _version_header() -> list[bytes]:
-    merged = [{"peer": "ann", "update": LINK}]
-    header = {"v": 1, "swarm": SWARM, "time": 1, "steps": 1, "metrics": None, "merged": merged}
-    return [dagcbor.encode(header)]
+    version = Version(SWARM, 1, 1, None, {"ann": LINK}, np.zeros(3, np.float32), frozenset((AUTHOR,)))
+    return [npz.open_sealed(version.to_bytes())["header"].tobytes()]
 
 
 def _released() -> list[bytes]:

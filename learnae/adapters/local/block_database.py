@@ -79,11 +79,22 @@ class BlockDatabase:
             yield self._open(to_write=False)
 
     @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """Give the connection for one transaction, all or nothing; raises as ``reading`` does."""
-        with self._lock, self._translating("write"), self._open(to_write=True) as database:
-            database.execute("BEGIN IMMEDIATE")  # one that began as a reader could not wait for another writer
-            yield database
+    def writing(self, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        """Give the connection for one transaction, all or nothing; raises as ``reading`` does.
+
+        What is ``durable`` outlives a power cut as soon as this ends, and so does all that was written before.
+        """
+        with self._lock, self._translating("write"):
+            database = self._open(to_write=True)
+            if durable:
+                database.execute("PRAGMA synchronous = FULL")
+            try:
+                with database:
+                    database.execute("BEGIN IMMEDIATE")  # one that began as a reader could not wait for another writer
+                    yield database
+            finally:
+                if durable:
+                    database.execute("PRAGMA synchronous = NORMAL")
 
     def shrink(self) -> None:
         """Give pages back to the file system if many are free; what cannot be done now is done another time."""

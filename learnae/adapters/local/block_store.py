@@ -56,20 +56,20 @@ class LocalBlockStore(BlockStore):
             pass  # what cannot be used is an error now
 
     @override
-    def put(self, codec: int, data: bytes) -> Cid:
-        """Write the block unless it is here already."""
+    def put(self, codec: int, data: bytes, durable: bool = False) -> Cid:
+        """Write the block unless it is here already; a ``durable`` one then outlives a power cut."""
         cid = name_block(codec, data)
-        self.keep(cid, data)
+        self.keep(cid, data, durable)
         return cid
 
-    def keep(self, cid: Cid, data: bytes) -> None:
+    def keep(self, cid: Cid, data: bytes, durable: bool = False) -> None:
         """Put a block whose bytes have been compared with its name."""
         name = cid.to_bytes()
         with self._database.reading() as database:
             used = _one(database, "SELECT used FROM blocks WHERE cid = ? AND data = ?", name, data)
-        if used is not None and self._note_use(name, used):
+        if used is not None and not durable and self._note_use(name, used):
             return
-        with self._database.writing() as database:
+        with self._database.writing(durable) as database:
             insert = "INSERT INTO blocks VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET used = max(used, excluded.used)"
             database.execute(f"{insert}, data = excluded.data", (name, self._now(), data))
         _log.debug("kept block %s, %d bytes", cid, len(data))

@@ -14,7 +14,9 @@ learnae.errors.ConfigurationError: character 6 (the W in PRW3F) is wrong; V fits
 """
 
 from collections.abc import Iterator, Sequence
+from functools import reduce
 from itertools import pairwise
+from operator import xor
 
 from learnae.errors import ConfigurationError
 
@@ -23,6 +25,10 @@ CHECK_CHARACTERS = 6
 _VALUES = {letter: value for value, letter in enumerate(ALPHABET)}
 _BITS = 5
 _GENERATOR = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)  # BIP 173
+# of the generator, by the five bits that leave: looked up, as wrong codes are tried at each place
+_MULTIPLES = [
+    reduce(xor, (factor for bit, factor in enumerate(_GENERATOR) if top >> bit & 1), 0) for top in range(1 << _BITS)
+]
 _FINAL = 0x2BC830A3  # BIP 350: a character that is put in or left out near the end is found, too
 _AROUND = 2  # characters shown on each side of a wrong one
 
@@ -63,12 +69,7 @@ def from_text(text: str, before: int = 0) -> bytes:
 
 def _step(residue: int) -> int:
     """Multiply by x modulo the generator."""
-    top = residue >> 25
-    residue = (residue & 0x1FFFFFF) << _BITS
-    for bit, factor in enumerate(_GENERATOR):
-        if top >> bit & 1:
-            residue ^= factor
-    return residue
+    return (residue & 0x1FFFFFF) << _BITS ^ _MULTIPLES[residue >> 25]
 
 
 def _residue(values: Sequence[int]) -> int:

@@ -1,8 +1,9 @@
 """Signs that weights were made to read rows, not to learn: looked for on own rows, before each training phase.
 
 What can be seen (adr 101): many units that fire on one row in many, whose change is that row (Boenisch et al.
-2023); many units of one direction, whose thresholds cut the rows apart (Fowl et al. 2022); and a loss far above what
-was there, and above saying always the same. No member that only learns comes near the bounds.
+2023); units of one direction, whatever share they fire on, or that say the same of all rows though their directions
+differ where rows do not vary: their thresholds cut the rows apart (Fowl et al. 2022); and a loss far above what was
+there, and above saying always the same. No member that only learns comes near the bounds.
 """
 
 import math
@@ -23,18 +24,22 @@ from learnae.weights.codecs import Vector
 Array = NDArray[Any]
 MOST_RARE = 0.25  # of the first layer's units
 LEAST_FIRING = 0.2  # of the rows, by half of the units
-MOST_PARALLEL = 0.1  # of the first layer's units
+MOST_PARALLEL = 0.02  # of the first layer's units: what lies between two of their thresholds can be told
 MOST_LOSS = 5.0  # times the greater of the own weights' and of a constant's, for classes
 MOST_ERROR = 10.0  # as much, for values: those of one machine may hardly vary
 _MORE_RARE = 0.15  # of the units, than at the start
 _RARE = 0.05  # of the rows: a unit that fires on no more of them, or on one, is rare
 _COSINE = 0.99
-_FEWEST_INPUTS = 5  # in fewer dimensions, directions at random are near one another
-_FEWEST_UNITS = 2  # that must show a sign
+_CORRELATION = 0.999  # of what two units say of rows: honest ones reach 0.998, and less parts no rows
+_FEWEST_INPUTS, _MANY_INPUTS = 5, 16  # in fewer dimensions, directions at random are near one another, or come to be
+_MOST_PARALLEL_OF_FEW = 0.1  # of the units, where inputs are not many
+_FEWEST_UNITS, _FEWEST_PARALLEL = 2, 4  # that must show a sign
 _ENOUGH_UNITS = 16  # for half of them to say something
 _FEWEST_ROWS = 64  # fewer show little, and no update of them is published
 _MOST_ROWS, _MOST_PRODUCTS = 1024, 1 << 23  # of the first layer: some milliseconds
 _LOSS_ROWS = 64
+_COMPARED_ROWS = 256  # of what units say
+_ROUNDED = 1e-5  # of a value: in float32 what varies less may be nothing
 _MOST_UNITS = 1024  # that are compared with one another
 
 
@@ -61,7 +66,7 @@ class TrapCheck:
         with np.errstate(over="ignore", invalid="ignore"):
             return (
                 self._why_parallel(weights, start, first)
-                or self._why_rare(weights, start, first)
+                or self._why_told(weights, start, first)
                 or self._why_bad(weights, before)
             )
 
@@ -78,33 +83,50 @@ class TrapCheck:
             chosen = np.random.default_rng().choice(units, _MOST_UNITS, replace=False)
         kernels = (self.model.split(each)[first][0].reshape(inputs, units)[:, chosen] for each in (weights, start))
         parallel, own = map(_parallel, kernels)
-        if parallel > max(MOST_PARALLEL * len(chosen), own + MOST_PARALLEL * len(chosen), _FEWEST_UNITS):
+        most = _most_parallel(len(chosen)) if inputs >= _MANY_INPUTS else _MOST_PARALLEL_OF_FEW * len(chosen)
+        if parallel > max(own + most, _FEWEST_UNITS):
             return f"{parallel} of {len(chosen)} units of the first layer have the direction of another"
         return ""
 
-    def _why_rare(self, weights: Vector, start: Vector, first: int) -> str:
+    def _why_told(self, weights: Vector, start: Vector, first: int) -> str:
         rows = _spread(self.train.rows, max(_FEWEST_ROWS, min(_MOST_ROWS, _MOST_PRODUCTS // self._products(first))))
         if len(rows) < _FEWEST_ROWS:
             return ""
-        fires, first_fires = (self._fires(each, first, rows) for each in (weights, start))
-        most_often, units = max(1, int(_RARE * len(rows))), self._units(first)
+        told, first_told = (self._told(each, first, rows) for each in (weights, start))
+        return self._why_alike(told, first_told) or self._why_rare(told, first_told)
+
+    def _why_alike(self, told: Array, first_told: Array) -> str:
+        """Say whether units tell the same of all rows; no sign where rows vary so little that some at random do."""
+        units = told.shape[-1]
+        chosen: Array | slice = slice(None)
+        if units > _MOST_UNITS:
+            chosen = np.random.default_rng().choice(units, _MOST_UNITS, replace=False)
+        most = _most_parallel(min(units, _MOST_UNITS))
+        if units < _ENOUGH_UNITS or (alike := _alike(told[..., chosen])) <= most or _alike(first_told[..., chosen]):
+            return ""
+        return f"{alike} of {min(units, _MOST_UNITS)} units of the first layer tell the same of all rows as another"
+
+    def _why_rare(self, told: Array, first_told: Array) -> str:
+        count, units = len(told), told.shape[-1]
+        fires, first_fires = (_fires(each) for each in (told, first_told))
+        most_often = max(1, int(_RARE * count))
         rare, own = (int(((each > 0) & (each <= most_often)).sum()) for each in (fires, first_fires))
         if rare > max(MOST_RARE * units, own + _MORE_RARE * units, _FEWEST_UNITS):
-            return f"{rare} of {units} units of the first layer fire on {most_often} of {len(rows)} rows at most"
+            return f"{rare} of {units} units of the first layer fire on {most_often} of {count} rows at most"
         firing, first_firing = (each[each > 0] for each in (fires, first_fires))  # one that is dead tells nothing
         if min(len(firing), len(first_firing)) < _ENOUGH_UNITS:
             return ""
         middle, own_middle = median(firing), median(first_firing)
-        if middle < min(LEAST_FIRING * len(rows), own_middle / 2):
-            return f"half of the {units} units of the first layer fire on {middle:g} of {len(rows)} rows at most"
+        if middle < min(LEAST_FIRING * count, own_middle / 2):
+            return f"half of the {units} units of the first layer fire on {middle:g} of {count} rows at most"
         return ""
 
-    def _fires(self, weights: Vector, first: int, rows: Array) -> Array:
-        """Return for each unit of the first layer on how many of ``rows`` (n, ...) it fires."""
+    def _told(self, weights: Vector, first: int, rows: Array) -> Array:
+        """Return what the units of the first layer say of ``rows`` (n, ...), before they fire: (n, ..., units)."""
         value = rows
         for layer, arrays in list(zip(self.model.layers, self.model.split(weights), strict=True))[: first + 1]:
             value, _ = layer.forward(arrays, value, False, None)
-        return np.asarray((value > 0).reshape(len(rows), -1, value.shape[-1]).any(axis=1).sum(axis=0))
+        return value
 
     def _products(self, first: int) -> int:
         """Return how many products one row costs in the first layer, or a bound."""
@@ -132,13 +154,30 @@ class TrapCheck:
         return math.log(max(2, self.model.output_shape[-1]))
 
 
-def _parallel(kernel: Array) -> int:
+def _most_parallel(units: int) -> float:
+    return max(_FEWEST_PARALLEL, MOST_PARALLEL * units)
+
+
+def _fires(told: Array) -> Array:
+    """Return for each unit on how many rows it fires."""
+    return np.asarray((told > 0).reshape(len(told), -1, told.shape[-1]).any(axis=1).sum(axis=0))
+
+
+def _alike(told: Array) -> int:
+    """Count the units that say of all rows what another does, but for a factor and a constant."""
+    flat = _spread(told.reshape(-1, told.shape[-1]), _COMPARED_ROWS).astype(np.float64)
+    varying = flat - flat.mean(axis=0)
+    is_flat = np.abs(varying).max(axis=0) <= _ROUNDED * np.abs(flat).max(axis=0)
+    return _parallel(np.where(is_flat, 0.0, varying), _CORRELATION)
+
+
+def _parallel(kernel: Array, cosine: float = _COSINE) -> int:
     """Count the columns of ``kernel`` (inputs, units) that have nearly the direction of another, or its opposite."""
     lengths = np.linalg.norm(kernel.astype(np.float64), axis=0)
     directions = kernel[:, lengths > 0] / lengths[lengths > 0]
     cosines = np.abs(directions.T @ directions)
     np.fill_diagonal(cosines, 0.0)
-    return int((cosines.max(axis=0, initial=0.0) > _COSINE).sum())
+    return int((cosines.max(axis=0, initial=0.0) > cosine).sum())
 
 
 def _spread(array: Array, most: int) -> Array:

@@ -4,7 +4,7 @@ Files are real, in a directory of their own, so that all readers are the product
 
 - of a file, what was last synced; of one that was never, any part;
 - of the names in a directory, those synced, and any number of the changes after, in their order;
-- of an SQLite database, all up to the last checkpoint, and any part of the log after it, as ``synchronous=NORMAL``
+- of an SQLite database, all that was waited for, and any part of the log after it, as ``synchronous=NORMAL``
   promises; with OFF, each page as it is or as it was when the machine started. Of the budget of rows, which waits for
   each transaction, all.
 """
@@ -30,6 +30,7 @@ from learnae.system.atomic_files import Disk
 
 _PAGE_BYTES = 4096
 _ANY_NUMBER = 1 << 30  # pages
+_LOG_HEAD = 32  # bytes: other salts in each log
 _FULL = 2  # of SQLite's synchronous: each transaction is waited for
 
 
@@ -72,6 +73,7 @@ class SimulatedDisk(Disk):
         self._changes: dict[Path, list[tuple[Path, _File | None]]] = defaultdict(list)  # by directory, not synced
         self._booted_pages = b""  # of the database
         self._synchronous = 1
+        self._waited = b""  # of the log of blocks
         self.swarm.mkdir(parents=True)
         self.peer.mkdir()
 
@@ -144,6 +146,10 @@ class SimulatedDisk(Disk):
             else:
                 self._durable[path] = file
 
+    def wait_for_log(self) -> None:
+        """Note that all that SQLite has logged of blocks is on the disk."""
+        self._waited = _read(_log_of(self.swarm / FILE)) or b""
+
     # -- lives
 
     def boot(self, store: DiskBlockStore) -> None:
@@ -183,7 +189,8 @@ class SimulatedDisk(Disk):
                 path.write_bytes(self._left_of(file))
         blocks = self.swarm / FILE
         if self._synchronous < _FULL and (logged := _read(_log_of(blocks))) is not None:
-            _log_of(blocks).write_bytes(logged[: self._rng.randint(0, len(logged))])
+            waited = self._waited if logged.startswith(self._waited[:_LOG_HEAD]) else b""  # else it has begun anew
+            _log_of(blocks).write_bytes(logged[: self._rng.randint(len(waited), len(logged))])
         if not self._synchronous and (pages := _read(blocks)) is not None:
             blocks.write_bytes(self._mixed(pages))
         for name in self._databases:
@@ -220,10 +227,12 @@ class DiskBlockStore(LocalBlockStore):
         """Do what follows where others may have a block from now on."""
 
     @override
-    def keep(self, cid: Cid, data: bytes) -> None:
+    def keep(self, cid: Cid, data: bytes, durable: bool = False) -> None:
         self._disk.step()
         self._limit()
-        super().keep(cid, data)
+        super().keep(cid, data, durable)
+        if durable:
+            self._disk.wait_for_log()
         self.names.add(cid)
         self.shown(cid, data)
         self._disk.step()

@@ -13,7 +13,7 @@ from learnae.errors import ConfigurationError
 from learnae.simulation.attacks import ATTACKS, HONEST
 
 SECOND = 1000
-MOST_PEERS = 8
+LEAST_PEERS, MOST_PEERS = 2, 8  # one that is alone says nothing after a power cut until it hears another
 OPEN, INVITE = "open", "invite"
 KILL, POWER_CUT, CLOCK, FULL, PARTITION = "kill", "power-cut", "clock", "full-disk", "partition"
 EQUIVOCATE, GARBAGE, REPLAY, FLOOD, DATES = "equivocate", "garbage", "replay", "flood", "dates"
@@ -81,11 +81,11 @@ class Scenario:
         """Read what ``to_fields`` returned; raises ConfigurationError."""
         try:
             events = tuple(_typed(Event(0, KILL), Event(**event)) for event in fields["events"])
-            scenario = _typed(cls(0, 1, 1), cls(**{**fields, "events": events}))
+            scenario = _typed(cls(0, LEAST_PEERS, 1), cls(**{**fields, "events": events}))
         except (TypeError, KeyError) as error:
             raise ConfigurationError(f"this is no scenario: {error}", "take one that --json has printed") from error
         bounds = {
-            "peers": (1, MOST_PEERS),
+            "peers": (LEAST_PEERS, MOST_PEERS),
             "seconds": (1, 3600),
             "period": (100, 60_000),
             "every": (1, 1024),
@@ -125,7 +125,7 @@ def _typed(example: T, found: T) -> T:
 def draw(seed: int) -> Scenario:
     """Return the scenario of a seed."""
     rng = random.Random(f"scenario {seed}")
-    peers = min(2 + int(rng.expovariate(0.6)), MOST_PEERS)
+    peers = min(LEAST_PEERS + int(rng.expovariate(0.6)), MOST_PEERS)
     seconds, horizon = max(20, _PEER_SECONDS // peers), rng.choice((16, 40, 600)) * SECOND
     scenario = Scenario(
         seed,

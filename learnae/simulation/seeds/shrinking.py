@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from learnae.simulation.attacks import HONEST
-from learnae.simulation.seeds.scenario import OPEN, Scenario
+from learnae.simulation.seeds.scenario import LEAST_PEERS, OPEN, Scenario
 from learnae.simulation.seeds.world import Outcome, play
 
 _MOST_TRIES = 120  # scenarios played: about a minute
@@ -45,7 +45,7 @@ def _smaller(scenario: Scenario) -> Iterator[Scenario]:
         for start in range(0, len(events), size):
             yield replace(scenario, events=events[:start] + events[start + size :])
         size //= 2
-    if scenario.peers > 1:
+    if scenario.peers > LEAST_PEERS:
         left = tuple(event for event in events if event.peer < scenario.peers - 1)
         yield replace(scenario, peers=scenario.peers - 1, events=left)
     for calmer in _CALMER:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from learnae.ipld.cid import DAG_CBOR
 from learnae.membership.gate import MEMBER
 from learnae.membership.ledger import Ledger
 from learnae.membership.policy import Founder, MembershipPolicy
@@ -252,7 +253,8 @@ class World:
     def _publish(self, machine: Machine, body: Invite | Join) -> None:
         with machine.living():
             assert machine.peer.steward is not None
-            machine.peer.steward.publish(body)
+            record = machine.peer.steward.publish(body)
+            machine.store.put(DAG_CBOR, record.data, durable=True)  # as the command does (Registrar)
 
     def _ledger(self, machine: Machine) -> Ledger:
         ledger = machine.peer.replication.gate.ledger

@@ -4,7 +4,10 @@ import signal
 from typing import Any
 
 import numpy as np
+import pytest
 from programs import Programs, wait_for
+
+NOISE = 3.06  # rows: epsilon 8 of 3 groups of 27 columns, delta 1e-5
 
 
 def test_an_agent_without_training_says_so_and_sends_summaries(programs: Programs) -> None:
@@ -52,3 +55,23 @@ def test_an_agent_without_training_says_so_and_sends_summaries(programs: Program
     assert agent.returncode == 0
     assert log.count('this agent does not train, it sends summaries: train.engine is "none"') == 1
     assert "only summaries" in log
+
+
+@pytest.mark.parametrize(("sharing", "part"), [("each", 1.0), ("masked", (1 / 6) ** 0.5)])
+def test_a_preview_shows_the_noise_of_what_would_be_said_and_of_all_rows(
+    programs: Programs, sharing: str, part: float
+) -> None:
+    """In a sum of eight two may leave theirs out: each adds a sixth of the variance."""
+    programs.answer("learnae", "swarm", "create", "--preset", "hepmass", "--summaries", sharing)
+    data, few = programs.root / "private.npz", programs.root / "few.npz"
+    rng = np.random.default_rng(0)
+    for path, count in ((data, 9000), (few, 30)):
+        np.savez(path, x=rng.normal(size=(count, 27)).astype(np.float32), y=np.arange(count) % 2)
+    would = programs.answer("learnae", "summary", "--data", data)
+    (peer,) = would["peers"]
+    assert peer["rows_noise"] / part == pytest.approx(NOISE, rel=0.01)
+    assert [group["rows"] for group in peer["classes"]] == pytest.approx([4500, 4500], abs=6 * NOISE)
+    assert bool(would["notes"]) == (sharing == "masked")
+    said = " ".join(programs.run("learnae", "summary", "--data", few).stdout.split())
+    assert "about 100 must be there, and few.npz has 30" in said
+    assert ("total of 5 to 16 members" in said) == (sharing == "masked")

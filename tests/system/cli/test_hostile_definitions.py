@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from programs import Programs, clean_environment
+from programs import Programs, clean_environment, wait_for
 
+from demo.people import write_private_file
 from learnae.swarm.manifest import Manifest, TrainingPolicy
 from learnae.swarm.presets import dense_config, preset
 
@@ -89,3 +90,15 @@ def test_weights_that_do_not_fit_keep_a_machine_out(programs: Programs) -> None:
     done = join_in(programs, 1000)
     assert done.returncode == CONFIGURATION, done.stderr
     assert "a member holds 2,048 MiB of weights" in done.stderr
+
+
+def test_an_agent_goes_on_and_says_why_it_does_not_train(programs: Programs) -> None:
+    programs.add_swarm(hungry())
+    write_private_file(1, programs.root / "person.npz")
+    joined = programs.run("learnae", "join", "--role", "agent", "--data", programs.root / "person.npz")
+    assert joined.returncode == 0, joined.stderr
+    agent = programs.start("agent", "run")
+    wait_for(lambda: "agent's at most 256" in programs.status("agent").get("only_summaries", ""), "a reason")
+    wait_for(lambda: programs.status("agent").get("samples", 0) > 0, "samples")
+    agent.stop()
+    assert programs.status("agent")["steps"] == 0

@@ -53,6 +53,24 @@ def model(tmp_path: Path) -> Path:
     return tmp_path / "m.json"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "rule"),
+    [
+        (("--preset", "wrist"), "judged"),
+        (("--preset", "hepmass"), "judged"),
+        (("--preset", "wrist", "--merge-rule", "mean"), "mean"),
+        (("--preset", "wrist", "--summaries", "masked"), "mean"),
+        (("--preset", "wrist", "--epsilon", 4), "mean"),
+        (("--preset", "wrist-cnn"), "mean"),
+        (("--preset", "thermal"), "mean"),
+    ],
+)
+def test_replicas_are_judged_where_there_are_classes_and_summaries(
+    programs: Programs, arguments: tuple[object, ...], rule: str
+) -> None:
+    assert made(programs, *arguments).merge.rule == rule
+
+
 def test_a_file_sets_every_field(programs: Programs, model: Path, tmp_path: Path) -> None:
     swarm = {
         "model": "m.json", "loss": "sparse_categorical_crossentropy", "name": "pump", "seed": 5,

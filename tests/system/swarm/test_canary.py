@@ -8,21 +8,26 @@ no secret, nor what is made of them (the piece beside a name, Home Assistant's s
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import sys
-from contextlib import closing, suppress
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import tiny_manifest
 from canary import leaks, leaks_in, patterns, private_readings
 from daemon import HOST, free_port
 from iri_node import IriNode
 from kubo import Kubo
 from lan_rig import LanMember
-from messages_here import messages_in, seqs_in
+from messages_here import messages_in, read_by_members, read_in, seqs_in
 from mosquitto import Mosquitto
 from mqtt_rig import Gate
+from nightly import how_many
 from programs import PATIENCE, Programs, finish, wait_for
 from sensors import Sysfs, make_swarm
 
@@ -34,14 +39,21 @@ from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.config.sections import MqttSection
 from learnae.errors import BlockMissingError
 from learnae.ipld.cid import Cid
+from learnae.membership.policy import Founder, MembershipPolicy
+from learnae.models.dataset import Dataset
+from learnae.peer.masking.summary_source import SummarySource
 from learnae.ports import Exchange
+from learnae.privacy.policy import MASKED, PrivacyPolicy, SummaryPrivacy
 from learnae.protocol.bodies import Summary, Update
 from learnae.protocol.identity import Identity
-from learnae.protocol.limits import Limits
+from learnae.protocol.limits import MINUTE, Limits
 from learnae.protocol.messages import open_message
+from learnae.protocol.sum_bodies import MaskedVector, MaskOpen
 from learnae.runtime.backup import back_up
 from learnae.runtime.observer import Observer
 from learnae.runtime.registrar import Registrar
+from learnae.samples.dp_statistics import Statistics, layout_of, noise_of
+from learnae.simulation.simulator import Setting, Simulation, identity_of
 from learnae.swarm.directory import open_manifest, open_swarm
 from learnae.system.paths import KEY_FILE
 
@@ -50,12 +62,19 @@ class Canary:
     """A peer with readings that can be found again wherever they get to; a context manager in which it runs."""
 
     def __init__(
-        self, home: Path, role: str, more: str, every: int = 600, membership: str = "open", privacy: str = ""
+        self,
+        home: Path,
+        role: str,
+        more: str,
+        every: int = 600,
+        membership: str = "open",
+        privacy: str = "",
+        flags: Sequence[str] = (),
     ) -> None:
         home.mkdir()
-        self.role, self.home, self.swarm = role, home, Swarm.create(home, "--membership", membership)
+        self.role, self.home, self.swarm = role, home, Swarm.create(home, "--membership", membership, *flags)
         if membership != "open":
-            self.be_let_in()
+            self.let_in(home)
         readings = private_readings(11, 12_000)  # more windows than the floor of rows
         self.planted = patterns(readings[::every])
         self.private, self.config = home / "private.npz", home / "canary.toml"
@@ -66,9 +85,9 @@ class Canary:
             f"{'speed = 0' if role == 'agent' else ''}\n[privacy]\nmerge_first = false\n{privacy}{more}"
         )
 
-    def be_let_in(self) -> None:
+    def let_in(self, home: Path, name: str = "canary") -> None:
         """Sign an invite, a join and a welcome with the owner's key, as ``learnae join`` does."""
-        directory, key = self.swarm.directory, Identity.load_or_create(self.home / "peers" / "canary" / KEY_FILE)
+        directory, key = self.swarm.directory, Identity.load_or_create(home / "peers" / name / KEY_FILE)
         with closing(LocalBlockStore(directory)) as store:
             assert Registrar(directory, open_manifest(directory), store).let_in(key, self.role)
 
@@ -96,11 +115,11 @@ class Canary:
 
 
 def blocks_in(swarm: Path) -> bytes:
-    """All blocks, each in one piece: SQLite cuts what is longer than a page."""
+    """All blocks, each in one piece: SQLite cuts what is longer than a page; and what a member reads in sealed ones."""
     with closing(LocalBlockStore(swarm, read_only=True)) as store:
         blocks = [store.get(cid) for cid in store.cids()]
     assert len(blocks) > 1
-    return b"".join(blocks)
+    return b"".join([*blocks, *(plain for _, plain in read_in(swarm))])
 
 
 @pytest.mark.slow
@@ -222,6 +241,73 @@ def test_planted_readings_are_in_no_byte_that_goes_over_http(tmp_path: Path, rol
     assert list(leaks_in(bytes(gate.sent) + b"".join(served_blocks), canary.planted)) == []
     assert all(block in gate.sent for block in served_blocks), "blocks are brought as they are"
     assert list(leaks_in(canary.private.read_bytes(), canary.planted)), "the search must be able to find them"
+
+
+@pytest.mark.slow
+@pytest.mark.engine("mosquitto")
+@pytest.mark.skipif(not how_many(0, 1), reason="takes two minutes: make nightly")
+@pytest.mark.parametrize("carrier", ["mqtt", "lan"])
+def test_planted_readings_are_in_no_byte_of_masked_sums(tmp_path: Path, carrier: str) -> None:
+    """The canary and four others on another machine, who sum: all that is in both stores, and goes over the wire."""
+    with ExitStack() as stack:
+        port = free_port() if carrier == "lan" else stack.enter_context(Mosquitto(tmp_path / "broker")).port
+        gate = stack.enter_context(Gate(port))
+        near, far = (
+            (f'[mqtt]\nbroker = "mqtt://{HOST}:{gate.port}"\n', f'[mqtt]\nbroker = "mqtt://{HOST}:{port}"\n')
+            if carrier == "mqtt"
+            else (f'[lan]\npeers = "http://{HOST}:{gate.port}"\n', f'[lan]\nserve = "{HOST}:{port}"\n')
+        )
+        engine = '[train]\nengine = "none"\n'
+        canary = Canary(
+            tmp_path / "home", "agent", engine + near, every=120, membership="invite", flags=["--summaries", "masked"]
+        )
+        names, elsewhere = ("ann", "ben", "cho", "dee"), tmp_path / "elsewhere"
+        for name in names:
+            canary.let_in(elsewhere, name)
+        others = Swarm(elsewhere, elsewhere / "swarm")
+        shutil.copytree(canary.swarm.directory, others.directory)
+        stack.callback(others.stop)
+        for name in names:
+            text = canary.config.read_text().replace("canary", name).replace(near, far if name == "ann" else "")
+            config = elsewhere / f"{name}.toml"
+            config.write_text(text.replace(str(canary.swarm.directory), str(others.directory)))
+            others.start(name, "agent", config)
+        stack.enter_context(canary)
+        sums = lambda: json.loads((canary.home / "peers/canary/status.json").read_text())["sums"]["state"]  # noqa: E731
+        wait_for(lambda: (canary.home / "peers/canary/status.json").exists() and sums() == "done", "a total", 300)
+        canary.drain()
+    said = [message for message, _ in read_in(canary.swarm.directory) if isinstance(message.body, MaskedVector)]
+    assert len({message.author for message in said}) == 5
+    own = Identity.load(canary.home / "peers" / "canary" / KEY_FILE).author
+    assert any(message.author == own and message.data in gate.sent for message in said), "it went through the gate"
+    assert list(leaks_in(bytes(gate.sent), canary.planted)) == []
+    for place in (canary.swarm.directory, others.directory):
+        assert list(leaks(place, canary.planted)) == []
+        assert list(leaks_in(blocks_in(place), canary.planted)) == []
+    assert list(leaks_in(canary.private.read_bytes(), canary.planted)), "the search must be able to find them"
+
+
+def test_planted_rows_are_in_nothing_that_members_say_to_sum_them() -> None:
+    """All blocks of five members in virtual time; each has one row again and again, the worst case."""
+    readings = private_readings(14, 5)[:, :2]
+    keys = [identity_of(1, index) for index in range(5)]
+    policy = MembershipPolicy.of("invite", [Founder(key.author, key.x25519) for key in keys], 1)
+    manifest = tiny_manifest(membership=policy, privacy=PrivacyPolicy(summary=SummaryPrivacy(sharing=MASKED)))
+    layout = layout_of(manifest)
+    assert layout is not None
+    sources, deviation = [], noise_of(layout, manifest.privacy, 1).deviation
+    for row in readings:
+        data = Dataset(manifest.model, manifest.objective)
+        data.add(np.repeat(row[None], 200, axis=0), np.zeros((200, 1)))
+        sources.append(SummarySource(layout, Statistics.of(layout, data.train, 1000).sums, deviation, 1))
+    idle = [Dataset(manifest.model, manifest.objective) for _ in readings]  # updates are searched above
+    simulation = Simulation(manifest, idle, Setting(1, period=5000), addends=lambda index: sources[index])
+    simulation.run(4 * MINUTE)
+    blocks = {cid: block for member in simulation.members for cid, block in member.host.blocks.items()}
+    said = list(read_by_members(blocks, manifest, simulation.members[0].peer.replication.seals))
+    assert Counter(type(message.body) for message, _ in said) >= Counter({MaskedVector: 5, MaskOpen: 5})
+    assert list(leaks_in(b"".join([*blocks.values(), *(plain for _, plain in said)]), patterns(readings))) == []
+    assert list(leaks_in(data.train.rows.tobytes(), patterns(readings))), "the search must find them"
 
 
 def patient(exchange: Exchange, cid: Cid) -> bytes:

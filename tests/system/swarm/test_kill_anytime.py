@@ -5,7 +5,7 @@ The state always loads, nothing that others may need is lost, and no seq is used
 
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pytest
 from children import PROCESSES, kill
 from messages_here import messages_in
 from nightly import how_many
+from witnessed import Witnessed, witnessed
 
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.clock import SystemClock
@@ -47,24 +48,6 @@ class HastyClock(SystemClock):
         return HASTE * super().uptime()
 
 
-class Witnessed(LocalBlockStore):
-    """Says in ``log`` which messages are about to be shown; blocks age as fast as the clock."""
-
-    def __init__(self, directory: Path, log: Path) -> None:
-        super().__init__(directory)
-        self._log = log.open("ab", buffering=0)
-
-    @override
-    def put(self, codec: int, data: bytes) -> Cid:
-        if codec == DAG_CBOR:
-            self._log.write(len(data).to_bytes(4) + data)
-        return super().put(codec, data)
-
-    @override
-    def delete(self, cids: Iterable[Cid], unused_for: int = 0) -> None:
-        super().delete(cids, unused_for // HASTE)
-
-
 def run_peer(swarm: Path, directory: Path, log: Path) -> None:
     """What the child does until it is killed: boot, then publish as fast as it can."""
     workspace = Workspace(open_swarm(swarm), directory)
@@ -74,19 +57,11 @@ def run_peer(swarm: Path, directory: Path, log: Path) -> None:
     data.add(rng.normal(size=(64, 4)), rng.integers(0, 2, 64))
     learner = NumpyLearner(manifest.model, manifest.objective, manifest.optimiser, data, 8, rng)
     gossip, state = LocalGossip(swarm, workspace.name), LocalStateStore(directory / STATE_FILE)
-    ports = Ports(Witnessed(swarm, log), gossip, learner, state, SilentMonitor(), HastyClock())
+    ports = Ports(Witnessed(swarm, log, HASTE), gossip, learner, state, SilentMonitor(), HastyClock())
     peer = compose_peer(workspace.identity, manifest, ports, Options("victim", "agent", 8))
     while True:
         peer.tick()
         time.sleep(manifest.limits.interval / 1000)
-
-
-def witnessed(log: Path) -> Iterator[bytes]:
-    """Each message that was ever about to be shown; the last one may be cut."""
-    data, place = log.read_bytes() if log.exists() else b"", 0
-    while len(data) >= (end := place + 4 + int.from_bytes(data[place : place + 4])) > place + 4:
-        yield data[place + 4 : end]
-        place = end
 
 
 def kill_after(moment: Callable[[], object], *arguments: Path) -> None:

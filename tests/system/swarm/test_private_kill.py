@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 from children import PROCESSES, kill
 from nightly import how_many
+from witnessed import Witnessed, witnessed
 
-from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.clock import SystemClock
 from learnae.adapters.local.gossip import LocalGossip
 from learnae.adapters.local.state_store import LocalStateStore
 from learnae.basics.overriding import override
 from learnae.config.privacy_section import PrivacySection
-from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.models.batch_learner import ClippedSum
 from learnae.models.dataset import Array, Dataset
 from learnae.models.reference.numpy_learner import NumpyLearner
@@ -53,20 +52,6 @@ class Counted(NumpyLearner):
         return super().clipped_sum(rows, targets, bound)
 
 
-class Witnessed(LocalBlockStore):
-    """Says in ``log`` which messages are about to be shown."""
-
-    def __init__(self, directory: Path, log: Path) -> None:
-        super().__init__(directory)
-        self._log = log.open("ab", buffering=0)
-
-    @override
-    def put(self, codec: int, data: bytes) -> Cid:
-        if codec == DAG_CBOR:
-            self._log.write(len(data).to_bytes(4) + data)
-        return super().put(codec, data)
-
-
 def private_learner(directory: Path, log: Path) -> Private:
     data, rng = Dataset(MANIFEST.model, MANIFEST.objective), np.random.default_rng(0)
     data.add(rng.normal(size=(64, 4)), rng.integers(0, 2, 64))
@@ -89,11 +74,9 @@ def run_peer(swarm: Path, directory: Path, said: Path, steps: Path) -> None:
 
 
 def updates(log: Path) -> list[Update]:
-    """All updates that were ever about to be shown, each once; the last one may be cut."""
-    data, place, found = log.read_bytes() if log.exists() else b"", 0, {}
-    while len(data) >= (end := place + 4 + int.from_bytes(data[place : place + 4])) > place + 4:
-        message = open_message(data[place + 4 : end], MANIFEST.swarm, MANIFEST.limits)
-        found[message.seq], place = message.body, end
+    """All updates that were ever about to be shown, each once."""
+    messages = (open_message(data, MANIFEST.swarm, MANIFEST.limits) for data in witnessed(log))
+    found = {message.seq: message.body for message in messages}
     return [body for _, body in sorted(found.items()) if isinstance(body, Update)]
 
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from attacked import WRIST, person, raw_windows, updates
 
+from bench.rigs.attacked import WRIST, person, raw_windows, updates
 from learnae.audit.channel import telling, told
 from learnae.audit.imprint import imprint
 from learnae.audit.membership import membership

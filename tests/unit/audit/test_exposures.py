@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 import pytest
-from attacked import WRIST, raw_windows
 
+from bench.rigs.attacked import WRIST, raw_windows
 from learnae.audit.exposures import exposures
 from learnae.ipld.cid import RAW, Cid
 from learnae.privacy.policy import PrivacyPolicy, TrainingPrivacy

@@ -5,8 +5,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from attacked import WRIST, person, raw_windows
 
+from bench.rigs.attacked import WRIST, person, raw_windows
 from learnae.audit.own_rows import demo_rows, rows_like, rows_of
 from learnae.audit.picture import draw
 from learnae.audit.trial import Guarding, Trial, Tried, unprotected

@@ -92,3 +92,24 @@ def test_the_mean_that_is_merged_is_hardly_worse_than_the_own_weights(factors: l
     kept, _ = judged(own, *others)
     mean = np.mean([own, *(others[number] for number in kept)], axis=0)
     assert loss_of(mean) <= loss_of(own) + JudgingPolicy().tolerance * (len(others) + 1) + 1e-6
+
+
+@pytest.mark.parametrize(("harm", "liars_kept"), [(0.005, 0), (1.0, 3)])
+def test_several_that_do_harm_together_are_muted_though_each_raises_the_loss_a_little(
+    harm: float, liars_kept: int
+) -> None:
+    judge = Judge(loss_of, JudgingPolicy(harm=harm))
+    honest = [near(number, 0.001) for number in range(5)]
+    for _ in range(8):
+        kept, muted = judged(near(9, 0.001), *honest, *[TRUTH + np.float32(0.09)] * 3, judge=judge)
+    assert kept == list(range(5 + liars_kept))
+    assert all("the mean of all has been better" in why for why in muted.values())
+
+
+def test_one_that_differs_alone_is_merged_for_ever() -> None:
+    judge = Judge(loss_of)
+    for number in range(20):
+        kept, _ = judged(
+            near(9, 0.01), *(near(10 * number + each, 0.01) for each in range(6)), near(3, 0.15), judge=judge
+        )
+        assert 6 in kept

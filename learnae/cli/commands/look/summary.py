@@ -15,8 +15,9 @@ from learnae.errors import ConfigurationError
 from learnae.privacy.masking.noise_share import share
 from learnae.privacy.policy import MASKED
 from learnae.protocol.bodies import COUNT_STEPS, Summary
+from learnae.protocol.sum_bodies import LEAST_MEMBERS, MOST_MEMBERS
 from learnae.runtime.observer import PeerView
-from learnae.samples.dp_statistics import Layout, Statistics, layout_of, noise_of, overlap_of, why_none
+from learnae.samples.dp_statistics import Layout, Statistics, layout_of, most_rows, noise_of, overlap_of, why_none
 from learnae.samples.pooling import pool, suggestion
 from learnae.samples.proxy_rows import Group, believable, groups_of
 from learnae.swarm.manifest import Manifest
@@ -69,15 +70,61 @@ def summary(options: argparse.Namespace) -> int:
 
 def _preview(options: argparse.Namespace, layout: Layout, manifest: Manifest) -> int:
     """Show what would be sent of a file's rows; its noise is drawn for this alone, and nothing leaves the machine."""
-    own, statistics = rows_of(manifest, options.data), Statistics(layout)
+    most, privacy = most_rows(manifest), manifest.privacy
+    own, statistics = rows_of(manifest, options.data, most=most), Statistics(layout, most)
     statistics.add(own.rows, own.targets)
-    body = statistics.release(1, manifest.privacy, overlap_of(manifest))
-    if options.json:
-        print_json({"peers": [{"peer": None, "name": own.origin, **_fields(layout, manifest, body)}]})
+    words: list[str] = []
+    if privacy.summary.sharing == MASKED:
+        body, words = _addend(layout, manifest, statistics)
     else:
-        title = f"{manifest.name}: what would be sent of {own.origin}; nothing is"
-        console.print(table(title, _COLUMNS, _rows(layout, manifest, own.origin, body)))
+        body = statistics.release(1, privacy, overlap_of(manifest))
+    if statistics.rows < privacy.summary.rows:
+        words.append(
+            f"nothing would be sent of so few rows: about {privacy.summary.rows} must be there, and {own.origin} has "
+            f"{statistics.rows}"
+        )
+    if options.json:
+        print_json({"peers": [{"peer": None, "name": own.origin, **_fields(layout, manifest, body)}], "notes": words})
+        return 0
+    what = "added to a masked sum" if privacy.summary.sharing == MASKED else "sent"
+    title = f"{manifest.name}: what would be {what} of {own.origin}; nothing is"
+    console.print(table(title, _COLUMNS, _rows(layout, manifest, own.origin, body)))
+    for line in words:
+        console.print(line, markup=False, highlight=False)
     return 0
+
+
+def _addend(layout: Layout, manifest: Manifest, statistics: Statistics) -> tuple[Summary, list[str]]:
+    """Return what one of a usual number of members would add to a masked sum, before its mask; and what is seen of it.
+
+    Its noise is its share alone.
+    """
+    from learnae.peer.masking.summary_source import SummarySource  # noqa: PLC0415 - as above
+    from learnae.peer.masking.sums import BEST_MEMBERS as MEMBERS  # noqa: PLC0415 - ciphers, for no other swarm
+
+    noise = noise_of(layout, manifest.privacy, overlap_of(manifest))
+    drawn = SummarySource(layout, statistics.sums, noise.deviation, 1).draw(MEMBERS)
+    assert drawn is not None
+    part = math.sqrt(share(MEMBERS))
+    body = Summary(
+        1,
+        replace(noise, deviation=noise.deviation * part),
+        layout.form,
+        layout.columns,
+        layout.groups,
+        drawn.astype("<i4").tobytes(),
+    )
+    words = [
+        f"no member sees this: it is masked, and all see the total of {LEAST_MEMBERS} to {MOST_MEMBERS} members",
+        f"the noise here is this member's share in a sum of {MEMBERS}: {part:.2f} of what protects the total, of which "
+        f"epsilon {noise.epsilon:g} holds, and which has {_total_noise(noise.deviation, MEMBERS):.1f} rows of noise",
+    ]
+    return body, words
+
+
+def _total_noise(deviation: float, members: int) -> float:
+    """Return the standard deviation of a total's count, in rows."""
+    return deviation * math.sqrt(members * share(members)) / COUNT_STEPS
 
 
 def _total(layout: Layout, manifest: Manifest, known: "Sum") -> "tuple[_Author, Summary]":

@@ -75,10 +75,10 @@ def _prospects(swarm: Swarm, author: bytes) -> dict[str, str]:
     found = {}
     for path in peers_here():
         try:
-            state = PeerState.read(path / STATE_FILE)
+            state, own = PeerState.read(path / STATE_FILE), Identity.load(path / KEY_FILE).author
         except (OSError, StateError):  # not run yet, or another user's
             continue
-        if state.swarm == swarm.manifest.swarm and Identity.load(path / KEY_FILE).author != author:
+        if state.swarm == swarm.manifest.swarm and own != author:
             found[path.name] = _prospect(path, state, author)
     return found
 
@@ -97,9 +97,9 @@ def _find(text: str, observer: Observer, banned: set[bytes]) -> bytes:
 
     Raises ConfigurationError if it is none that is known, or several.
     """
-    names = {view.peer: {view.peer, view.name, view.shown} for view in observer.peers()}
-    for author in banned:
-        names.setdefault(peer_name(author), {peer_name(author)})
+    views = {view.peer: view for view in observer.peers()}
+    names = {peer_name(author): {peer_name(author)} for author in banned}
+    names |= {peer: {peer, view.name, view.shown} for peer, view in views.items()}
     found = [peer for peer, own in names.items() if text in own]
     if not found and len(text) >= _LEAST_PIECE:
         found = [peer for peer in names if peer.startswith(text.lower())]
@@ -109,6 +109,6 @@ def _find(text: str, observer: Observer, banned: set[bytes]) -> bytes:
         return author_of_name(text)
     except EncodingError:
         problem = f"{text!r} means {len(found)} of them" if found else f"no such peer: {text!r}"
-        choices = shown(sorted(next(iter(own - {peer}), "") + "#" + peer[:8] for peer, own in names.items()))
+        choices = shown(sorted(f"{peer[:8]} ({views[peer].shown})" if peer in views else peer[:8] for peer in names))
         remedy = f"name one by its key: {choices}" if names else "there is none to name"
         raise ConfigurationError(problem, remedy) from None

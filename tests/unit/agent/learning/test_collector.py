@@ -134,18 +134,19 @@ def test_why_an_agent_looks_on_is_said_once(caplog: pytest.LogCaptureFixture) ->
     assert [record.message for record in caplog.records] == ["this agent does not train, it sends summaries: no room"]
 
 
-def test_an_agent_without_labels_looks_on_until_there_are_some() -> None:
-    dataset, summary_mode = Dataset(MANIFEST.model, MANIFEST.objective), SummaryMode()
-
-    source = Parts(samples(0, -1, count=4 * 199), samples(796, -1, count=8), samples(804, 1), samples(808, 2))
-    collector = Collector({"file": source}, MANIFEST, dataset, summary_mode=summary_mode)
-    collector.collect()
-    assert summary_mode.reason == ""
-    collector.collect()
-    assert summary_mode.reason == NO_LABELS
-    for _ in range(2):
+@pytest.mark.parametrize("before", [1, 150, 400])
+def test_an_agent_without_labels_looks_on_from_a_fixed_time_until_there_are_some(before: int) -> None:
+    """Others see when: 200 hops of 0.4 s after the start, however many windows have come."""
+    dataset, summary_mode, now = Dataset(MANIFEST.model, MANIFEST.objective), SummaryMode(), [1000.0]
+    later = [samples(4 * (before + number), label) for number, label in enumerate((-1, -1, 1, 2))]
+    source = Parts(samples(0, -1, count=4 * before), *later)
+    collector = Collector({"file": source}, MANIFEST, dataset, summary_mode=summary_mode, monotonic=lambda: now[0])
+    reasons = []
+    for passed in (0, 79.9, 0.2, 1, 1):
+        now[0] += passed
         collector.collect()
-    assert summary_mode.reason == ""
+        reasons.append(summary_mode.reason)
+    assert reasons == ["", "", NO_LABELS, "", ""]
     assert dataset.train.targets.tolist() == [1, 2], "not one labelled window is lost"
 
 

@@ -1,13 +1,17 @@
 """Weights that carry rows away are seen before anything is trained on them; weights that were only trained are not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from attacked import WRIST, dataset_of, person, raw_windows, updates
 
+from bench.rigs.attacked import WRIST, dataset_of, person, raw_windows, updates
 from learnae.audit.imprint import imprint
+from learnae.audit.own_rows import OwnRows
+from learnae.models.dataset import Dataset
 from learnae.models.traps.trap_check import TrapCheck
 from learnae.swarm.manifest import Manifest
-from learnae.swarm.presets import preset
+from learnae.swarm.presets import dense_config, preset
 from learnae.weights.codecs import Vector
 
 
@@ -43,6 +47,35 @@ def test_units_of_one_direction_are_seen_with_no_row_at_all() -> None:
     assert "16 of 64 units" in verdict(check, manifest, mixed), "not only neighbours are compared"
 
 
+WIDE = replace(WRIST, config=dense_config(30, (256,), 7, "softmax"))
+
+
+@pytest.mark.parametrize("fires", [0.9, 0.25, 0.05])
+@pytest.mark.parametrize("units", [16, 256])
+def test_a_grid_of_thresholds_is_seen_whatever_share_its_units_fire_on(fires: float, units: int) -> None:
+    """A few of many units are enough to cut the rows apart that they fire on."""
+    trap, rows = WIDE.definition.initial(5), person(2).rows
+    kernel, bias = WIDE.definition.split(trap)[0]
+    kernel[:, :units] = kernel[:, :1] * np.linspace(0.5, 2, units)
+    levels = np.linspace(1 - fires, 1, units, endpoint=False)
+    bias[:units] = -np.quantile(rows @ kernel[:, 0], levels) * np.linspace(0.5, 2, units)
+    assert f"{units} of 256 units" in verdict(check_of(WIDE), WIDE, trap)
+
+
+def test_directions_that_differ_where_rows_do_not_vary_are_one() -> None:
+    """Eight columns say nothing: no two units are parallel, and all say the same."""
+    manifest = replace(WIDE, config=dense_config(38, (256,), 7, "softmax"), features=None)
+    data = Dataset(manifest.model, manifest.objective)
+    data.add(np.hstack([person(1).rows[:300], np.full((300, 8), 0.5)]), person(1).targets[:300])
+    check = TrapCheck(manifest.definition, manifest.objective, data.train)
+    trap = manifest.definition.initial(5)
+    kernel, bias = manifest.definition.split(trap)[0]
+    assert verdict(check, manifest, trap) == ""
+    kernel[:30], kernel[30:] = kernel[:30, :1], np.random.default_rng(1).normal(size=(8, 256))
+    bias[:] = -np.quantile(data.train.rows @ kernel, np.linspace(0.2, 0.8, 256), axis=0).diagonal()
+    assert "256 of 256 units of the first layer tell the same" in verdict(check, manifest, trap)
+
+
 @pytest.mark.parametrize("share", [0.12, 0.02, 0.005, 0.0005])
 def test_units_that_fire_on_hardly_any_row_are_seen(share: float) -> None:
     assert "fire" in verdict(check_of(WRIST), WRIST, rare(WRIST, share))
@@ -59,6 +92,21 @@ def test_a_filter_that_spans_the_window_is_no_way_round() -> None:
     kernel, bias = manifest.definition.split(trap := manifest.definition.initial(0))[0]
     kernel[:], bias[:] = kernel[..., :1], np.linspace(-1, 1, len(bias))
     assert "16 of 16 units" in verdict(check_of(manifest), manifest, trap)
+
+
+@pytest.mark.parametrize("manifest", [WRIST, WIDE], ids=["64 units", "256 units"])
+def test_members_who_begin_with_two_exercises_each_are_no_traps_to_one_another(manifest: Manifest) -> None:
+    def part(number: int) -> OwnRows:
+        rows = person(number, manifest)
+        return rows.part(np.flatnonzero(np.isin(rows.targets, (number % 7, (number + 3) % 7))))
+
+    data = {number: dataset_of(manifest, part(number)).train for number in range(1, 9)}
+    checks = [TrapCheck(manifest.definition, manifest.objective, rows) for rows in data.values()]
+    learnt = [updates(manifest, part(number), 2)[-1] for number in data]
+    merged = np.mean(learnt, axis=0, dtype=np.float64).astype(np.float32)
+    assert {verdict(check, manifest, merged) for check in checks} == {""}
+    said = {verdict(check, manifest, weights) for check in checks for weights in learnt}
+    assert not any("units" in each for each in said), "one alone, never merged, may be far off, but has no such units"
 
 
 @pytest.mark.parametrize("name", ["wrist", "wrist-cnn"])

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from attacked import WRIST, dataset_of, person
 
+from bench.rigs.attacked import WRIST, dataset_of, person
 from learnae.audit.imprint import imprint
 from learnae.basics.error_log import ErrorLog
 from learnae.basics.overriding import override

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from attacked import WRIST
 
+from bench.rigs.attacked import WRIST
 from demo.people import accuracy, make_exam
 from learnae.basics.overriding import override
 from learnae.errors import ManifestError

@@ -22,12 +22,14 @@ WRIST = preset("wrist", 1)
 
 
 def person(number: int, manifest: Manifest = WRIST) -> OwnRows:
+    """Return the rows of one of the demo's people."""
     found = demo_rows(manifest, number)
     assert found is not None
     return found
 
 
 def dataset_of(manifest: Manifest, rows: OwnRows) -> Dataset:
+    """Return a dataset that trains on all ``rows``."""
     data = Dataset(manifest.model, manifest.objective)
     data.add(rows.rows, rows.targets)
     return data
