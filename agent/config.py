@@ -9,19 +9,23 @@ from learnae.config.places import Secret
 from learnae.config.privacy_section import PrivacySection
 from learnae.errors import ConfigurationError
 
+_PURSE_SECONDS = 25 * 3600.0  # in which a day's answers go out: of 24 hours, with an hour's at their beginning
+
 
 @dataclass(frozen=True, slots=True)
 class ResourcesSection:
     """``[resources]``: how much of this machine the agent may use; 0 for no limit.
 
     ``cpu``: share of one core, over time. ``temperature``: of the board in °C, above which it slows down.
-    ``bytes_per_day``: of messages and weights, out and in. ``memory``: MiB that must be available, or it does not
+    ``bytes_per_day``: of messages and weights, out and in; ``answers``: the share of them that others may ask for, over
+    MQTT and HTTP. ``memory``: MiB that must be available, or it does not
     train and only listens.
     """
 
     cpu: float = 0.0
     temperature: float = 0.0
     bytes_per_day: int = 0
+    answers: float = 0.25
     memory: int = 16
 
     def __post_init__(self) -> None:
@@ -33,6 +37,13 @@ class ResourcesSection:
         ):
             if not 0 <= value <= most:
                 raise ConfigurationError(f"resources.{key} is {value}", f"use 0 for no limit, at most {most:g}")
+        if not 0 < self.answers <= 1:
+            raise ConfigurationError(f"resources.answers is {self.answers}", "use a share, above 0 and at most 1")
+
+    @property
+    def answers_per_second(self) -> float:
+        """Return how many bytes others may ask for: as no 25 hours are to see more, an hour's at once is no more."""
+        return self.answers * self.bytes_per_day / _PURSE_SECONDS
 
 
 AUTO, TFLITE, NUMPY, NONE = ENGINES = ("auto", "tflite", "numpy", "none")

@@ -106,7 +106,16 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
     threshold = Threshold(config.inference.percentile, dataset.holdout, why_none_held_out)
     inferrer = Inferrer(manifest, predictor, threshold)
     shown = config.privacy.inference
-    links = connect(workspace, config.mqtt, config.ipfs, config.exchange, config.iota, config.lan, shown)
+    links = connect(
+        workspace,
+        config.mqtt,
+        config.ipfs,
+        config.exchange,
+        config.iota,
+        config.lan,
+        shown,
+        config.resources.answers_per_second,
+    )
 
     def facts() -> dict[str, Any]:
         return {

@@ -91,8 +91,11 @@ class Exchange(Protocol):
     def offer(self, cid: Cid, data: bytes) -> None:
         """Let other machines have this block. Idempotent. Raises TransportError."""
 
-    def fetch(self, cid: Cid) -> bytes:
-        """Return the block's bytes, unchecked. Raises BlockMissingError if no machine has it, else TransportError."""
+    def fetch(self, cid: Cid, most: int = MAX_BLOCK_BYTES) -> bytes:
+        """Return the block's bytes, unchecked, and no more than one byte beyond ``most``: what is larger is refused.
+
+        Raises BlockMissingError if no machine has it, else TransportError.
+        """
 
     def keep(self, cid: Cid) -> None:
         """Note that this machine's store holds a fetched block: an exchange with a store of its own keeps it, too.

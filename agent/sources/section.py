@@ -163,7 +163,7 @@ class SourceSection:
 
     def client_id_at(self, shared: MqttSection, peer: str, name: str) -> str:
         """Return what the source ``name`` of ``peer`` calls itself at its broker; empty if there is no name to take."""
-        base = shared.client_id or (f"learnae-{peer}" if peer else "")
+        base = shared.client_id or peer
         return self.client_id or (f"{base}-{name}" if base else "")
 
     def check_channels(self, known: tuple[str, ...]) -> None:

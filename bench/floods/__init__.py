@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 
-from bench.floods import tangle
+from bench.floods import exchange, tangle
 from bench.harness import Race
 
 PARTS: dict[str, Callable[[Race], None]] = {
     "tangle": tangle.run,
+    "exchange": exchange.run,
 }
 
 

@@ -26,26 +26,48 @@ class TokenBucket:
 
     def take(self, amount: float = 1.0) -> bool:
         """Return True if ``amount`` may happen now, and count it."""
+        may = self.has(amount)
+        self._left -= amount if may else 0.0
+        return may
+
+    def has(self, amount: float = 1.0) -> bool:
+        """Return True if ``amount`` may happen now."""
         now = self._monotonic()
         self._left = min(self._burst, self._left + (now - self._filled) * self._rate)
         self._filled = now
-        if self._left < amount:
-            return False
+        return self._left >= amount
+
+    def spend(self, amount: float) -> None:
+        """Count what has happened already: what is too much is paid off first."""
         self._left -= amount
-        return True
+
+    def give(self, amount: float) -> None:
+        """Allow more, up to the burst."""
+        self._left = min(self._burst, self._left + amount)
 
 
 class Spending:
     """Says whether so many bytes may go out now, and how many went; safe to use from several threads.
 
-    One asker takes at most half of what goes out, at once and in time, so that some is left for the others.
+    One asker takes at most half of what goes out, at once and in time, so that some is left for the others. What goes
+    out is also spent from the ``purse`` that several ways share, if there is one.
 
     >>> spend = Spending(burst=8, rate=0)
     >>> spend(3, b"ann"), spend(3, b"ann"), spend(3, b"bob"), spend(3), spend.taken(), spend.taken()
     (True, False, True, False, 6, 0)
+    >>> purse = Spending(burst=4, rate=0)
+    >>> [Spending(burst=8, rate=0, purse=purse)(3, b"ann") for way in ("mqtt", "http")]
+    [True, False]
     """
 
-    def __init__(self, burst: float, rate: float, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        burst: float,
+        rate: float,
+        monotonic: Callable[[], float] = time.monotonic,
+        purse: Callable[[int], bool] | None = None,
+    ) -> None:
+        self._purse = purse or (lambda _: True)
         self._bucket = TokenBucket(burst, rate, monotonic)
         self._of_one = burst / 2, rate / 2, monotonic
         self._askers = BoundedDict[bytes, TokenBucket](_MOST_ASKERS)
@@ -60,8 +82,9 @@ class Spending:
                 self._askers.renew(asker, own)
                 if not own.take(size):
                     return False
-            if not self._bucket.take(size):
+            if not (self._bucket.has(size) and self._purse(size)):
                 return False
+            self._bucket.spend(size)
             self._spent += size
             return True
 

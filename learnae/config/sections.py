@@ -112,7 +112,7 @@ class MqttSection:
     open swarm, sealed in a sealed one. ``gossip`` and ``exchange`` say what else the broker is used for;
     ``home_assistant`` also announces the peer there, below ``home_assistant_prefix``. ``plain`` says that the password
     may go to another machine without TLS. While the broker is away, at most ``queue_rows`` and ``queue_bytes`` of what
-    the monitor says wait on disk.
+    the monitor says wait on disk. Of blocks that others ask for, at most ``bytes_per_second`` go out.
     """
 
     broker: str = ""
@@ -133,6 +133,7 @@ class MqttSection:
     plain: bool = False
     queue_rows: int = 20_000
     queue_bytes: int = 8 << 20
+    bytes_per_second: int = 1 << 20
 
     def __post_init__(self) -> None:
         if self.broker:
@@ -149,6 +150,9 @@ class MqttSection:
             raise ConfigurationError("one of mqtt.cert_file and mqtt.key_file is missing", "set both")
         if self.password_file and not (self.user or self.user_file):
             raise ConfigurationError("mqtt.password_file is set and no user", "set mqtt.user or mqtt.user_file")
+        if not 1024 <= self.bytes_per_second <= 10**12:
+            problem = f"mqtt.bytes_per_second is {self.bytes_per_second}"
+            raise ConfigurationError(problem, "use bytes, from 1024 to 1000000000000")
         if self.queue_rows < 1 or self.queue_bytes < 1 << 16:
             raise ConfigurationError("the queue of mqtt has no room", "use queue_rows >= 1, queue_bytes >= 65536")
 

@@ -16,6 +16,7 @@ from learnae.ipld.cid import Cid
 from learnae.membership.sealing import Seals
 from learnae.ports import BlockStore
 from learnae.protocol.bodies import KEY, Update
+from learnae.protocol.identity import peer_name
 from learnae.protocol.messages import Message
 from learnae.protocol.tangle import Node, Tangle
 from learnae.weights.frames import check_shape, decode_frame
@@ -205,7 +206,7 @@ class Following:
             self._fail(news.cid, error)
             return None
         absent = [cid for _, node in chain for cid in node.blocks if not self.store.has(cid)]
-        self.store.want(absent)
+        self.store.want(absent, origin=peer_name(author))
         before, lacking = replica, set(absent)
         if chain and not lacking.isdisjoint(chain[0][1].blocks):
             chain = self._older_keyframe(chain[0][1], replica)

@@ -21,6 +21,7 @@ from learnae.errors import (
 )
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.membership.gate import Gate
+from learnae.membership.records import MAX_REKEY_BYTES
 from learnae.membership.sealing import Seals
 from learnae.ports import BlockStore, Clock, Gossip
 from learnae.protocol.announcements import PREFIX_BYTES, Announcement, Entry
@@ -246,7 +247,7 @@ class Replicator:
 
     def _ask(self, asked: dict[Cid, Bringer]) -> None:
         """Ask for what is not here, booked on who has named it; and give up what does not come."""
-        most, by_bringer = self.tangle.limits.message_bytes, dict[Bringer, list[Cid]]()
+        most, by_bringer = max(self.tangle.limits.message_bytes, MAX_REKEY_BYTES), dict[Bringer, list[Cid]]()
         for cid, bringer in asked.items():
             by_bringer.setdefault(bringer, []).append(cid)
         for bringer, names in by_bringer.items():

@@ -98,10 +98,10 @@ class MemoryExchange(Exchange):
         self._shared[cid] = data
 
     @override
-    def fetch(self, cid: Cid) -> bytes:
+    def fetch(self, cid: Cid, most: int = MAX_BLOCK_BYTES) -> bytes:
         self._check_open()
         try:
-            return self._shared[cid]
+            return self._shared[cid][: most + 1]
         except KeyError:
             raise BlockMissingError(f"block {cid} is not shared") from None
 

@@ -55,6 +55,16 @@ def test_what_nobody_has_is_missing(exchanges):
         exchanges.other.fetch(Cid.of(RAW, b"nobody has this"))
 
 
+def test_what_is_larger_than_it_may_be_is_not_brought(exchanges):
+    """A stranger names a block of 1 MiB as a message."""
+    cid = Cid.of(RAW, bytes(MAX_BLOCK_BYTES))
+    exchanges.one.offer(cid, bytes(MAX_BLOCK_BYTES))
+    data = b""
+    with suppress(BlockMissingError):
+        data = exchanges.other.fetch(cid, 65_536)
+    assert len(data) <= 65_537
+
+
 def test_what_was_offered_is_lacking_no_more(exchanges):
     cid, never = Cid.of(RAW, b"offered"), Cid.of(RAW, b"not yet")
     before = set(exchanges.one.lacking(lambda: [cid]))

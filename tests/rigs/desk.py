@@ -38,7 +38,7 @@ class Desk:
         """Note a message."""
         self.publish(topic, payload)
 
-    def subscribe(self, topic_filter: str, handler: Handler) -> None:
+    def subscribe(self, topic_filter: str, handler: Handler, qos: int = 1) -> None:
         """Subscribe once to a filter."""
         assert topic_filter not in self.handlers
         self.handlers[topic_filter] = handler

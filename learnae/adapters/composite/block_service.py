@@ -10,16 +10,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from learnae.adapters.composite.exchange_link import CONNECTED, Link, LinkPolicy
+from learnae.adapters.composite.lobby import Lobby
+from learnae.adapters.composite.turns import OWN, TurnPolicy, Turns, Wanted
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.basics.bounded_dict import BoundedDict
 from learnae.basics.error_log import ErrorLog
 from learnae.basics.overriding import override
-from learnae.errors import PeerError, StateError, StrangerError, TransportError
+from learnae.errors import BlockMissingError, LimitError, PeerError, StateError, StrangerError, TransportError
 from learnae.ipld.cid import MAX_BLOCK_BYTES, Cid
 from learnae.ports import BlockStore, Exchange, check_named, name_block
 from learnae.system.backoff import Backoff
 
 _JOIN_SECONDS = 2.0  # a fetch ends when its exchange is closed
+_LOOK_SECONDS = 1.0  # between two looks at whether an origin that has named too much in vain may go on
+_TRIAL_SECONDS = 60.0  # in which this peer refuses what it has fetched, or it was worth it
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +31,7 @@ class FetchPolicy:
     """Bounds the fetching of blocks. Pauses in seconds."""
 
     workers: int = 8  # fetches at once: as many MiB in memory, and enough for a slow one to cost the others nothing
-    queue: int = 8192  # names; more than Limits.wanted and the blocks of the largest frame. The rest is asked again
+    turns: TurnPolicy = TurnPolicy()  # what does not fit is asked for again
     remembered: int = 8192  # names of blocks that no exchange had
     first_pause: float = 0.25  # until a block that no exchange had is asked for again, doubled each time
     last_pause: float = 30.0
@@ -48,7 +52,9 @@ class BlockService(BlockStore):
 
     def __post_init__(self) -> None:
         self._links: list[Link] = []
-        self._queue: dict[Cid, None] = {}
+        self._turns = Turns(self.fetching.turns, self.fetching.workers)
+        self._lobby = Lobby()
+        self._trials = BoundedDict[Cid, tuple[str, int, float]](self.fetching.remembered)  # origin, bytes, when it came
         self._busy: dict[Cid, bool] = {}  # being fetched; False if it has been deleted since
         self._later = BoundedDict[Cid, tuple[Backoff, float]](self.fetching.remembered)  # when they are asked again
         self._wake = threading.Condition()
@@ -86,25 +92,33 @@ class BlockService(BlockStore):
 
     @override
     def get(self, cid: Cid) -> bytes:
+        """Return the block's bytes; what has come unasked is kept from now on."""
+        if (guest := self._lobby.take(cid)) is not None:
+            with self._wake:
+                self._trials[cid] = guest.by, len(guest.data), time.monotonic()
+            try:
+                self._keep(cid, guest.data, guest.link)
+            except StateError as error:
+                self._lobby.put(cid, guest.data, guest.by, guest.link)
+                raise BlockMissingError(f"block {cid}: {error.problem}", error.remedy) from error
+            return guest.data
         return self.local.get(cid)
 
     @override
     def has(self, cid: Cid) -> bool:
-        return self.local.has(cid)
+        return cid in self._lobby or self.local.has(cid)
 
     @override
-    def want(self, cids: Sequence[Cid], most: int = MAX_BLOCK_BYTES, origin: str = "") -> None:
+    def want(self, cids: Sequence[Cid], most: int = MAX_BLOCK_BYTES, origin: str = OWN) -> None:
         if not any(link.state == CONNECTED for link in self._links):
             return
         now = time.monotonic()
         with self._wake:
-            before = len(self._queue)
+            added = 0
             for cid in cids:
-                if len(self._queue) >= self.fetching.queue:
-                    break
                 if cid not in self._busy and (cid not in self._later or self._later[cid][1] <= now):
-                    self._queue[cid] = None
-            self._wake.notify(len(self._queue) - before)
+                    added += self._turns.add(cid, most, origin, is_again=cid in self._later)
+            self._wake.notify(added)
 
     @override
     def cids(self) -> Iterable[Cid]:
@@ -113,10 +127,14 @@ class BlockService(BlockStore):
     @override
     def delete(self, cids: Iterable[Cid], unused_for: int = 0) -> None:
         """Delete blocks here; exchanges let go of those that have gone, too."""
-        names = list(cids)
+        names, now = list(cids), time.monotonic()
         with self._wake:
             for cid in names:
-                self._queue.pop(cid, None)
+                self._lobby.take(cid)
+                self._turns.forget(cid)
+                origin, size, came = self._trials.pop(cid, (OWN, 0, now))
+                if size and not unused_for and now - came < _TRIAL_SECONDS:
+                    self._turns.book(origin, size)
                 if cid in self._busy:
                     self._busy[cid] = False
         # what is being fetched comes before this, or sees that it is not wanted
@@ -128,21 +146,26 @@ class BlockService(BlockStore):
 
     # -- for adapters
 
-    def receive(self, cid: Cid, data: bytes, origin: str) -> None:
-        """Keep a block that the exchange ``origin`` has received, asked for or not, and offer it to the others.
+    def receive(self, cid: Cid, data: bytes, origin: str, by: str = "") -> None:
+        """Keep a block that the exchange ``origin`` has received, and offer it to the others.
 
-        Raises EncodingError or LimitError for wrong bytes, StrangerError, StateError if it cannot be kept.
+        What ``by`` has sent unasked waits in memory until this peer reads it, or it makes room. Raises EncodingError
+        or LimitError for wrong bytes, StrangerError, StateError if it cannot be kept.
         """
         check_named(cid, data)
         self.check(data)
-        if not self.local.has(cid):
+        if self.local.has(cid):
+            return
+        if by:
+            self._lobby.put(cid, data, by, origin)
+        else:
             self._keep(cid, data, origin)
 
     @property
     def is_idle(self) -> bool:
         """Return True if nothing is under way: all offers and wishes have been tried."""
         with self._wake:
-            fetching = bool(self._queue or self._busy)
+            fetching = bool(len(self._turns) or self._busy)
         return not fetching and all(link.is_idle for link in self._links)
 
     def close(self) -> None:
@@ -162,15 +185,17 @@ class BlockService(BlockStore):
     # -- fetching
 
     def _work(self) -> None:
-        while (cid := self._next()) is not None:
-            found = self._fetch(cid)
+        while (wanted := self._next()) is not None:
+            cid, found = wanted.cid, self._fetch(wanted)
             with self._wake:
-                wanted = self._busy.pop(cid)
+                is_wanted = self._busy.pop(cid)
+                self._turns.done(wanted, found)
                 if found:
                     self._later.pop(cid, None)
-                if not wanted:
+                if not is_wanted:
                     self._delete(cid)
-            if not wanted:  # the exchanges may have kept it, and may have been offered it
+                self._wake.notify()  # this origin may have another turn
+            if not is_wanted:  # the exchanges may have kept it, and may have been offered it
                 self._tell(cid, offer=False)
 
     def _delete(self, cid: Cid) -> None:
@@ -179,24 +204,24 @@ class BlockService(BlockStore):
         except StateError as error:
             self.errors.count(error)
 
-    def _next(self) -> Cid | None:
+    def _next(self) -> Wanted | None:
         with self._wake:
-            while not self._queue and not self._closing:
-                self._wake.wait()
-            if self._closing:
-                return None
-            cid = next(iter(self._queue))
-            del self._queue[cid]
-            self._busy[cid] = True
-            return cid
+            while not self._closing:
+                wanted = self._turns.take(besides=self._busy.__contains__)
+                if wanted is not None:
+                    self._busy[wanted.cid] = True
+                    return wanted
+                self._wake.wait(_LOOK_SECONDS if self._turns.waiting else None)
+            return None
 
-    def _fetch(self, cid: Cid) -> bool:
+    def _fetch(self, wanted: Wanted) -> bool:
         """Ask one exchange after the other, unless the block is here; return False if none had it."""
+        cid = wanted.cid
         try:
-            if self.local.has(cid):
+            if self.has(cid):
                 return True
             links = [link for link in self._links if link.state == CONNECTED]
-            if any(self._fetch_from(link, cid) for link in links):
+            if any(self._fetch_from(link, wanted) for link in links):
                 return True
         except StateError as error:  # it cannot be kept here
             self.errors.count(error)
@@ -205,12 +230,20 @@ class BlockService(BlockStore):
             self._postpone(cid)
         return False
 
-    def _fetch_from(self, link: Link, cid: Cid) -> bool:
+    def _fetch_from(self, link: Link, wanted: Wanted) -> bool:
+        cid = wanted.cid
         try:
-            data = link.fetch(cid)
+            data = link.fetch(cid, wanted.most)
             self.check(data)
+            with self._wake:
+                self._trials[cid] = wanted.origin, len(data), time.monotonic()
             self._keep(cid, data, link.name)
             link.keep(cid)
+        except LimitError as error:
+            self.errors.count(error)
+            with self._wake:
+                self._turns.book(wanted.origin, wanted.most)
+            return False
         except StrangerError as error:
             self.errors.count(error)
             return False
@@ -232,6 +265,7 @@ class BlockService(BlockStore):
         """Ask for all missing blocks again: a link that has come back may have them."""
         with self._wake:
             self._later.clear()
+            self._turns.forgive()
 
     def _tell(self, cid: Cid, offer: bool, besides: str = "") -> None:
         for link in self._links:

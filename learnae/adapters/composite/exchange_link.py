@@ -12,8 +12,8 @@ from functools import partial
 from learnae.adapters.local.arrivals import Arrivals
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.basics.error_log import ErrorLog
-from learnae.errors import BlockMissingError, EncodingError, LearnaeError, PeerError, TransportError
-from learnae.ipld.cid import Cid
+from learnae.errors import BlockMissingError, EncodingError, LearnaeError, LimitError, PeerError, TransportError
+from learnae.ipld.cid import MAX_BLOCK_BYTES, Cid
 from learnae.ports import Exchange, check_named
 from learnae.system.backoff import Backoff
 
@@ -87,14 +87,19 @@ class Link:
                 self._overflowed = True
             self._wake.notify()
 
-    def fetch(self, cid: Cid) -> bytes:
-        """Fetch a block and check it; raises BlockMissingError, or TransportError or EncodingError and is then away."""
+    def fetch(self, cid: Cid, most: int = MAX_BLOCK_BYTES) -> bytes:
+        """Fetch a block and check it; raises BlockMissingError, or TransportError or EncodingError and is then away.
+
+        Raises LimitError for one of more than ``most`` bytes, which is the fault of the peer that has named it.
+        """
         if cid.names(b""):  # Bitswap takes an empty block for one that is not there
             return b""
         try:
-            data = self.exchange.fetch(cid)
+            data = self.exchange.fetch(cid, most)
+            if len(data) > most:
+                raise LimitError(f"block {cid} has more than {most} bytes", "it is not kept")
             check_named(cid, data)
-        except BlockMissingError:
+        except (BlockMissingError, LimitError):
             raise
         except PeerError as error:
             wrong = EncodingError(f"{self.name} sent wrong bytes for block {cid}", "it is left alone for a while")

@@ -12,7 +12,7 @@ from learnae.adapters.http.client import USER_AGENT, HttpClient, SilenceError
 from learnae.adapters.http.connection import Answer
 from learnae.basics.overriding import override
 from learnae.errors import BlockMissingError, TransportError
-from learnae.ipld.cid import Cid
+from learnae.ipld.cid import MAX_BLOCK_BYTES, Cid
 from learnae.ports import Exchange
 from learnae.text import host_of
 
@@ -51,9 +51,9 @@ class BlockReader(Exchange):
         """Do nothing: it is read only."""
 
     @override
-    def fetch(self, cid: Cid) -> bytes:
+    def fetch(self, cid: Cid, most: int = MAX_BLOCK_BYTES) -> bytes:
         try:
-            answer = self._get(str(cid), self._backoffs.seconds(cid))
+            answer = self._get(str(cid), self._backoffs.seconds(cid), most)
         except SilenceError as error:
             self._backoffs.failed(cid)
             self._probe()  # is it still looking for the block, or is it hanging?
@@ -90,8 +90,8 @@ class BlockReader(Exchange):
             f"{self.client.name} sends us to {host_of(location)[:100]!r} for {name}", "is it a member?"
         )
 
-    def _get(self, name: str, seconds: float) -> Answer:
-        return self.client.ask("GET", f"{self._path}/ipfs/{name}?format=raw", seconds, self._headers)
+    def _get(self, name: str, seconds: float, most: int = MAX_BLOCK_BYTES) -> Answer:
+        return self.client.ask("GET", f"{self._path}/ipfs/{name}?format=raw", seconds, self._headers, most=most)
 
     def _probe(self) -> None:
         try:

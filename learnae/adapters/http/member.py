@@ -18,7 +18,7 @@ from learnae.basics.bounded_dict import BoundedDict
 from learnae.basics.error_log import ErrorLog
 from learnae.basics.overriding import override
 from learnae.errors import BlockMissingError, EncodingError, LearnaeError, PeerError, TransportError
-from learnae.ipld.cid import Cid
+from learnae.ipld.cid import MAX_BLOCK_BYTES, Cid
 from learnae.ports import BlockStore
 from learnae.protocol.identity import peer_name
 from learnae.system.backoff import Backoff
@@ -68,11 +68,11 @@ class MemberExchange(BlockReader):
         self._timeout = timeout
 
     @override
-    def fetch(self, cid: Cid) -> bytes:
+    def fetch(self, cid: Cid, most: int = MAX_BLOCK_BYTES) -> bytes:
         if not self._slots.acquire(timeout=self._timeout):
             raise BlockMissingError(f"{self.client.name} is busy with other blocks")
         try:
-            return super().fetch(cid)
+            return super().fetch(cid, most)
         finally:
             self._slots.release()
 

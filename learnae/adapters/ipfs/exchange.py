@@ -103,13 +103,13 @@ class KuboExchange(Exchange):
         self.keep(cid)
 
     @override
-    def fetch(self, cid: Cid) -> bytes:
+    def fetch(self, cid: Cid, most: int = MAX_BLOCK_BYTES) -> bytes:
         """Let the daemon search the network for the block, longer each time."""
         search = self._backoffs.seconds(cid)
         try:
             options = {"timeout": f"{search:g}s"}
             seconds = search + self.waits.grace
-            data = self.rpc.call("block/get", str(cid), seconds=seconds, options=options, most=MAX_BLOCK_BYTES)
+            data = self.rpc.call("block/get", str(cid), seconds=seconds, options=options, most=most)
         except KuboError as error:
             self._backoffs.failed(cid)
             self.acquaintances.meet()

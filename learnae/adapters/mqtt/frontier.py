@@ -5,10 +5,13 @@ one costs another question, or bytes that are here already.
 """
 
 import threading
+from contextlib import suppress
 
 from learnae.basics.bounded_dict import BoundedDict
+from learnae.errors import LearnaeError
 from learnae.ipld.cid import Cid
-from learnae.protocol.announcements import Announcement
+from learnae.protocol.announcements import PREFIX_BYTES, Announcement
+from learnae.protocol.identity import author_of_name
 
 _REMEMBERED = 8192  # authors, and names of messages
 
@@ -27,6 +30,12 @@ class Frontier:
         with self._lock:
             for entry in announcement.entries:
                 self._here.renew(entry.author, entry.seq)
+
+    def knows(self, peer: str) -> bool:
+        """Return True if a message of the author with this name is attached here."""
+        with suppress(LearnaeError), self._lock:
+            return author_of_name(peer)[:PREFIX_BYTES] in self._here
+        return False
 
     def note_heard(self, announcement: Announcement) -> None:
         """Note what another peer names."""

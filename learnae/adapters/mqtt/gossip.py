@@ -18,7 +18,7 @@ from learnae.basics.error_log import ErrorLog
 from learnae.basics.overriding import override
 from learnae.errors import LearnaeError, LimitError
 from learnae.ports import Gossip, Heard
-from learnae.protocol.announcements import PREFIX_BYTES, Announcement, Entry
+from learnae.protocol.announcements import MAX_BYTES, PREFIX_BYTES, Announcement, Entry
 from learnae.protocol.identity import peer_name
 from learnae.protocol.messages import Message
 
@@ -26,12 +26,13 @@ _log = logging.getLogger(__name__)
 
 _PEERS = 1024  # whose newest announcement waits to be heard, and as many whose newest pushed message does
 _NAME_CHARACTERS = 64
+_AT_ONCE = 32  # announcements that are read at one time; the rest waits
 
 
 class MqttGossip(Gossip):
     """Announces the newest state at most once in ``interval`` seconds; counts in ``errors`` what it refuses.
 
-    ``frontier`` is told of all announcements.
+    ``frontier`` is told of all announcements. They are read as they are heard: who announces too fast is read seldom.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class MqttGossip(Gossip):
         self._said_at = float("-inf")
         self._timer: threading.Timer | None = None
         self._is_closed = False
-        self._heard = BoundedDict[str, Announcement](_PEERS)
+        self._heard = BoundedDict[str, bytes](_PEERS)  # unread
         self._pushed = BoundedDict[str, Entry](_PEERS)  # beyond that, announcements will name the newest
         self._lock = threading.Lock()
         connection.subscribe(topics.all("heads"), self._on_announcement)
@@ -76,13 +77,14 @@ class MqttGossip(Gossip):
 
     @override
     def heard(self) -> Iterable[Heard]:
-        """Return the newest announcement of each peer, and the newest message that each has pushed."""
+        """Return the newest announcement of some peers, known ones first, and the newest message each has pushed."""
         with self._lock:
-            found, pushed = [Heard(*each) for each in self._heard.items()], list(self._pushed.items())
-            self._heard.clear()
+            first = sorted(self._heard, key=lambda peer: not self._frontier.knows(peer))[:_AT_ONCE]
+            waiting, pushed = [(peer, self._heard.pop(peer)) for peer in first], list(self._pushed.items())
             self._pushed.clear()
-        said = {(heard.announcer, entry.author): entry.seq for heard in found for entry in heard.announcement.entries}
-        news = [(peer, entry) for peer, entry in pushed if said.get((peer, entry.author), -1) <= entry.seq]
+        found = [Heard(peer, said) for peer, payload in waiting if (said := self._read(peer, payload)) is not None]
+        newest = {(heard.announcer, entry.author): entry.seq for heard in found for entry in heard.announcement.entries}
+        news = [(peer, entry) for peer, entry in pushed if newest.get((peer, entry.author), -1) <= entry.seq]
         return [*found, *(Heard(peer, Announcement((entry,))) for peer, entry in news)]
 
     def note(self, message: Message) -> None:
@@ -114,15 +116,19 @@ class MqttGossip(Gossip):
         peer = self._topics.peer_of(received.topic)
         if peer == self._topics.peer:
             return
+        payload = received.payload[: MAX_BYTES + 1]  # what is longer is refused
+        with self._lock:
+            self._heard[peer] = payload  # in its place: who announces fast is not the newest for ever
+
+    def _read(self, peer: str, payload: bytes) -> Announcement | None:
         try:
-            announcement = parse_announcement(peer, received.payload)
+            announcement = parse_announcement(peer, payload)
         except LearnaeError as error:
             self._errors.count(error)
-            return
+            return None
         _log.debug("heard %d authors of peer %.8s", len(announcement.entries), peer)
         self._frontier.note_heard(announcement)
-        with self._lock:
-            self._heard.renew(peer, announcement)
+        return announcement
 
 
 def parse_announcement(peer: str, payload: bytes) -> Announcement:

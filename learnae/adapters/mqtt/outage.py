@@ -10,7 +10,10 @@ from learnae.system.backoff import Backoff
 _log = logging.getLogger(__name__)
 
 TAKEN_OVER = 142  # MQTT 5's reason code: another connection has this one's client id, which is made of the peer's key
-RIVAL = "another process with this peer's key is connected: stop one of the two, or give one a key of its own"
+RIVAL = (
+    "another process with this peer's key or client id is connected: stop one of the two, or give one a key of its "
+    "own; if it is none of yours, let the broker have use_username_as_clientid (docs/mqtt.md)"
+)
 _FIRST_DELAY, _MOST_DELAY = 0.5, 10.0  # seconds between attempts, before jitter
 _MOST_YIELD = 30.0  # seconds, where each attempt throws off the rival, whose next one throws off this
 _JITTER = 0.5, 1.5  # many peers lose one broker at one time

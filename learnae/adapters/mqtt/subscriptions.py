@@ -52,10 +52,13 @@ class Subscriptions:
         self._lock = lock
         self._counts = counts
         self._handlers: dict[str, list[Handler]] = {}
+        self._qos: dict[str, int] = {}
+        self.come = self.come_bytes = 0  # messages, and what they carried; their reader sets them back
         self._unconfirmed: dict[int, str] = {}  # filters by paho's number
 
-    def add(self, topic_filter: str, handler: Handler) -> None:
-        """Note a handler; ``subscribe`` asks the broker for it."""
+    def add(self, topic_filter: str, handler: Handler, qos: int) -> None:
+        """Note a handler; ``subscribe`` asks the broker for it, at this ``qos``."""
+        self._qos[topic_filter] = qos
         handlers = self._handlers.setdefault(topic_filter, [])
         handlers.append(handler)
         if len(handlers) == 1:
@@ -64,6 +67,7 @@ class Subscriptions:
     def remove(self, topic_filter: str) -> None:
         """Forget a filter and its handlers."""
         self._handlers.pop(topic_filter, None)
+        self._qos.pop(topic_filter, None)
         self._client.message_callback_remove(topic_of(topic_filter))
 
     def subscribe(self, topic_filter: str) -> None:
@@ -71,7 +75,7 @@ class Subscriptions:
         if why := self.limits.why_not_subscribe(topic_filter):
             self._refuse(topic_filter, why)
             return
-        _, number = self._client.subscribe(topic_filter, qos=1)
+        _, number = self._client.subscribe(topic_filter, qos=self._qos[topic_filter])
         if number is not None:
             self._unconfirmed[number] = topic_filter
 
@@ -97,6 +101,8 @@ class Subscriptions:
 
     def _dispatcher(self, topic_filter: str) -> Callable[[Client, Any, MQTTMessage], None]:
         def dispatch(_client: Client, _data: Any, message: MQTTMessage) -> None:
+            self.come += 1
+            self.come_bytes += len(message.payload)
             content_type = getattr(message.properties, "ContentType", "")
             received = Received(message.topic, bytes(message.payload), content_type, bool(message.retain))
             _log.debug("heard %.200s: %d bytes", received.topic, len(received.payload))

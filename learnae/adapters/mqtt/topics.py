@@ -31,4 +31,9 @@ class Topics:
 
     def peer_of(self, topic: str) -> str:
         """Return the peer that writes ``topic``."""
-        return topic[len(self.prefix) + 1 :].split("/")[1]
+        return self.place_of(topic)[0]
+
+    def place_of(self, topic: str) -> tuple[str, str]:
+        """Return the peer that writes ``topic``, and the channel."""
+        _, peer, channel, *_ = topic[len(self.prefix) + 1 :].split("/")
+        return peer, channel

@@ -1,5 +1,6 @@
 """From configuration to the adapters that cross this machine's border: the one list of them."""
 
+from learnae.adapters.token_bucket import Spending
 from learnae.config.privacy_section import LABEL
 from learnae.config.sections import ExchangeSection, GatewaySection, IotaSection, IpfsSection, LanSection, MqttSection
 from learnae.errors import ConfigurationError
@@ -7,6 +8,9 @@ from learnae.ports import Exchange
 from learnae.runtime.link_set import LinkSet
 from learnae.runtime.workspace import Workspace
 from learnae.system.installation import how_to_install
+
+_HOUR_SECONDS = 3600.0
+_LARGEST_BYTES = 2 << 20  # an answer over MQTT, which goes out whole
 
 
 def connect(
@@ -17,12 +21,15 @@ def connect(
     iota: IotaSection,
     lan: LanSection,
     shown: str = LABEL,
+    answers: float = 0.0,
 ) -> LinkSet:
     """Make all links that are configured, not yet reachable perhaps; raises ConfigurationError.
 
-    ``ipfs`` with a daemon is an IpfsSection; ``shown`` is ``[privacy] inference``. Nothing here waits for a network: a
-    peer works alone until the first link is there.
+    ``ipfs`` with a daemon is an IpfsSection; ``shown`` is ``[privacy] inference``. Of what others ask for over
+    MQTT and HTTP, ``answers`` bytes a second go out, an hour's at once; 0 for no such limit. Nothing here waits for a
+    network: a peer works alone until the first link is there.
     """
+    purse = Spending(max(answers * _HOUR_SECONDS, _LARGEST_BYTES), answers) if answers else None
     links = LinkSet()
     if not workspace.meeting:  # no member has told this peer where the others meet
         return LinkSet(states={"links": lambda: "none: start again once a member has let this peer in"})
@@ -30,7 +37,7 @@ def connect(
         from learnae.runtime.links.mqtt import connect_mqtt  # noqa: PLC0415 - an extra
 
         has_daemon = isinstance(ipfs, IpfsSection) and bool(ipfs.api)
-        links += connect_mqtt(mqtt, workspace, has_daemon, shown)
+        links += connect_mqtt(mqtt, workspace, has_daemon, shown, purse)
     if isinstance(ipfs, IpfsSection) and ipfs.api:
         try:
             from learnae.runtime.links.kubo import connect_ipfs  # noqa: PLC0415 - an extra, and a heavy one
@@ -43,7 +50,7 @@ def connect(
         from learnae.runtime.links.http import connect_http  # noqa: PLC0415 - two megabytes
 
         is_sealed, admits = workspace.swarm.manifest.is_sealed, workspace.gate.admits
-        links += connect_http(lan, workspace, is_sealed, workspace.meeting, admits)
+        links += connect_http(lan, workspace, is_sealed, workspace.meeting, admits, purse)
     links = links.sorted_by(exchange.rank)
     if iota.node:
         from learnae.runtime.links.iota import connect_iota  # noqa: PLC0415 - an extra

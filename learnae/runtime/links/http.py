@@ -26,16 +26,18 @@ def connect_http(
     is_sealed: bool = False,
     meeting: str = "",
     admits: Callable[[bytes], bool] = lambda _: True,
+    purse: Callable[[int], bool] | None = None,
 ) -> LinkSet:
     """Serve, and link to the members of ``[lan]``; raises ConfigurationError.
 
     ``is_sealed``: what the swarm's members say can be read by them alone, so that it may cross the network as it is.
     ``meeting`` is the swarm's name in addresses, its CID if it is empty; ``admits`` says whose announcements count.
+    What goes out to others is spent from the ``purse``.
     """
     swarm = workspace.swarm.manifest.swarm
     meeting = meeting or str(swarm)
     limits = ServerLimits(section.connections, section.per_address, section.timeout, rate=section.bytes_per_second)
-    own, spend = OwnVector(workspace.identity, swarm), limits.bucket()
+    own, spend = OwnVector(workspace.identity, swarm), limits.bucket(purse)
     gossip = HttpGossip(own)
     links = LinkSet(gossips={"http": gossip}, meters=(spend.taken,), closers=(own.close,))
     host, port = (free_place() if section.serve == AUTO else section.place()) if section.serve else ("", 0)
@@ -48,7 +50,7 @@ def connect_http(
             whereabouts = neighbourhood.whereabouts(place, key)
         reads, speaks = (make_client(*place, key, address.tls, whereabouts) for _ in range(2))
         link = MemberLink(
-            speaks, key, swarm, meeting, own, gossip, workspace.store, workspace.errors, spend, section.timeout,
+            speaks, key, swarm, meeting, own, gossip, workspace.store.local, workspace.errors, spend, section.timeout,
             whereabouts,
         )  # fmt: skip
         link.start()
@@ -57,7 +59,7 @@ def connect_http(
     if host:
         uploads = HttpUploads(own)
         invites, desks = _open_desk(workspace)
-        service = SwarmService(swarm, meeting, workspace.store.get, own, gossip, uploads, spend, admits, invites)
+        service = SwarmService(swarm, meeting, workspace.store.local.get, own, gossip, uploads, spend, admits, invites)
         is_plain = is_sealed or is_own_machine(host)
         tls = None if is_plain else server_context(workspace.identity, workspace.directory / KEY_FILE)
         server = HttpServer(host, port, service, workspace.errors, limits, tls)

@@ -1,5 +1,7 @@
 """``[mqtt]``: monitor, gossip and exchange over one MQTT connection."""
 
+from collections.abc import Callable
+
 from learnae.adapters.local.clock import SystemClock
 from learnae.adapters.mqtt.blocks.exchange import MqttExchange
 from learnae.adapters.mqtt.blocks.intake import NAME
@@ -12,6 +14,7 @@ from learnae.adapters.mqtt.monitor.outbox import Outbox
 from learnae.adapters.mqtt.monitor.publisher import MqttMonitor, Seal, stay_silent
 from learnae.adapters.mqtt.session import Session
 from learnae.adapters.mqtt.topics import OFFLINE, Topics
+from learnae.adapters.token_bucket import Spending
 from learnae.config.privacy_section import LABEL
 from learnae.config.sections import OFF, PLAIN, SEALED, MqttSection
 from learnae.errors import ConfigurationError
@@ -23,6 +26,7 @@ from learnae.swarm.manifest import FORECAST, Manifest
 QUEUE_FILE = "mqtt-queue.sqlite"
 
 _NEWS_SECONDS = 0.5  # between two announcements, where they are all that tells others of a message
+_BURST_SECONDS = 32  # of answers at once
 _HEALING_SECONDS = 10.0  # where messages are pushed, and announcements only heal what was lost
 
 
@@ -52,17 +56,23 @@ def disclosure_of(manifest: Manifest, shown: str) -> Disclosure:
     return Disclosure(judgement_of(manifest), shown, is_raw)
 
 
-def connect_mqtt(section: MqttSection, workspace: Workspace, holds: bool = False, shown: str = LABEL) -> LinkSet:
+def connect_mqtt(
+    section: MqttSection,
+    workspace: Workspace,
+    holds: bool = False,
+    shown: str = LABEL,
+    purse: Callable[[int], bool] | None = None,
+) -> LinkSet:
     """Link to the broker of ``[mqtt]``; raises ConfigurationError or StateError.
 
     ``holds``: this machine has other ways to provide blocks, so it also keeps frames that it does not follow. What the
-    model says of windows is ``shown`` as the owner has it.
+    model says of windows is ``shown`` as the owner has it. What goes out as answers is spent from the ``purse``.
     """
     manifest = workspace.swarm.manifest
     topics = Topics(section.prefix, workspace.meeting, workspace.name)
     mode = monitor_mode(section, manifest.is_sealed)
     will = None if mode == OFF else Will(topics.own("status"), OFFLINE)
-    connection = MqttConnection(section, section.client_id or f"learnae-{workspace.name}", will)
+    connection = MqttConnection(section, section.client_id or workspace.name, will)
     Session(connection, topics)
     links = LinkSet(states={"mqtt": connection.state})
     if mode == OFF:
@@ -87,6 +97,8 @@ def connect_mqtt(section: MqttSection, workspace: Workspace, holds: bool = False
         links += LinkSet(gossips={"mqtt": gossip}, closers=(gossip.close,))
     if section.exchange:
         heard = gossip.note if gossip else lambda _: None
+        rate = section.bytes_per_second
+        spend = Spending(rate * _BURST_SECONDS, rate, purse=purse)
         exchange = MqttExchange(
             connection,
             topics,
@@ -97,8 +109,9 @@ def connect_mqtt(section: MqttSection, workspace: Workspace, holds: bool = False
             workspace.opener,
             heard,
             frontier,
+            spend,
         )
-        links += LinkSet({NAME: exchange}, states={"mqtt exchange": exchange.state})
+        links += LinkSet({NAME: exchange}, states={"mqtt exchange": exchange.state}, meters=(spend.taken,))
     if manifest.membership is not None:
         from learnae.adapters.mqtt.invites.invite_desk import MqttInviteDesk  # noqa: PLC0415 - not in open swarms
 

@@ -603,8 +603,10 @@ def test_a_key_on_two_machines_stops_with_a_clear_error():
     copy.host.blocks = dict(one.host.blocks)
 
     simulation.restart(4)
+    simulation.run(60 * SECOND)
+    assert {3, 4} <= simulation.network.down, "their programs have ended"
     with pytest.raises(EquivocationError, match="two copies of its state"):
-        simulation.run(60 * SECOND)
+        one.peer.tick()
 
 
 def test_a_peer_alone_with_its_state_goes_on_though_all_its_blocks_are_lost():

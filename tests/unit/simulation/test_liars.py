@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from attacked import WRIST, dataset_of, person
 
+from bench.rigs.attacked import WRIST, dataset_of, person
 from learnae.simulation.attacks import BACKDOOR_CLASS, LIES, Knowledge, adapt, forge, triggered
 from learnae.simulation.liars import told, trained_on
 from learnae.weights.codecs import Vector

@@ -57,9 +57,9 @@ class ServerLimits:
         """Return how long an answer of so many bytes may take."""
         return self.seconds + size / self.slowest
 
-    def bucket(self) -> Spending:
-        """Return what says whether so many bytes may go out now."""
-        return Spending(max(_BURST_BYTES, self.rate * _BURST_SECONDS), self.rate)
+    def bucket(self, purse: Callable[[int], bool] | None = None) -> Spending:
+        """Return what says whether so many bytes may go out now; they are spent from the ``purse``, too."""
+        return Spending(max(_BURST_BYTES, self.rate * _BURST_SECONDS), self.rate, purse=purse)
 
 
 def free_place() -> tuple[str, int]:

@@ -80,7 +80,7 @@ class SwarmService:
             raise RefusedError(413, LimitError(problem, f"at most {most} are read"))
         if request.method == "PUT":
             cid = self._uploaded(request)
-            if not self._uploads.takes(cid):
+            if not self._uploads.takes(cid, request.length):
                 raise RefusedError(409, LimitError("a block that was not asked for", "it is not read"))
 
     def answer(self, request: Request, body: bytes) -> Response:

@@ -9,7 +9,7 @@ from learnae.adapters.http.own_vector import OwnVector
 from learnae.basics.bounded_dict import BoundedDict
 from learnae.basics.overriding import override
 from learnae.errors import BlockMissingError, TransportError
-from learnae.ipld.cid import Cid
+from learnae.ipld.cid import MAX_BLOCK_BYTES, Cid
 from learnae.ports import Exchange, check_named
 
 CALLER_SECONDS = 150.0  # after its last call a member is gone; it calls every minute
@@ -18,7 +18,8 @@ _REMEMBERED = 1024  # blocks that have come: two members may bring one
 
 
 class _Wish:
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self.most = most  # bytes
         self.arrived = threading.Event()
         self.data: bytes | None = None
 
@@ -41,10 +42,10 @@ class HttpUploads(Exchange):
         """Note that a member has called."""
         self._called = time.monotonic()
 
-    def takes(self, cid: Cid) -> bool:
-        """Return True if the block was asked for, now or lately."""
+    def takes(self, cid: Cid, size: int) -> bool:
+        """Return True if a block of ``size`` bytes was asked for, now or lately."""
         with self._lock:
-            return cid in self._wishes or cid in self._came
+            return cid in self._came or (cid in self._wishes and size <= self._wishes[cid].most)
 
     def bring(self, cid: Cid, data: bytes) -> None:
         """Give the block to what waits for it; raises EncodingError or LimitError for wrong bytes."""
@@ -64,14 +65,14 @@ class HttpUploads(Exchange):
         """Do nothing: members that call ask this machine's server."""
 
     @override
-    def fetch(self, cid: Cid) -> bytes:
+    def fetch(self, cid: Cid, most: int = MAX_BLOCK_BYTES) -> bytes:
         missing = BlockMissingError(f"no member that calls has brought block {cid}")
         if self._is_closed:
             raise TransportError("this machine's HTTP server is closed")
         if time.monotonic() - self._called > CALLER_SECONDS:
             raise missing
         with self._lock:
-            wish = self._wishes.setdefault(cid, _Wish())
+            wish = self._wishes.setdefault(cid, _Wish(most))
         self._own.want(cid)
         try:
             came = wish.arrived.wait(self._backoffs.seconds(cid))

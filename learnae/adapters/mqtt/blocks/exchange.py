@@ -11,20 +11,23 @@ import random
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
+from learnae.adapters.mqtt.blocks.claims import Claims
 from learnae.adapters.mqtt.blocks.inbox import Counts, MqttInbox
 from learnae.adapters.mqtt.blocks.intake import Intake, Keeper
 from learnae.adapters.mqtt.blocks.leases import Leases
-from learnae.adapters.mqtt.blocks.responder import MqttResponder
+from learnae.adapters.mqtt.blocks.responder import MqttResponder, usual_spending
 from learnae.adapters.mqtt.blocks.wire_format import Want
 from learnae.adapters.mqtt.blocks.wish_table import Wish, WishTable
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.adapters.mqtt.frontier import Frontier
 from learnae.adapters.mqtt.topics import CBOR, Topics
+from learnae.adapters.mqtt.turnstile import Turnstile
 from learnae.adapters.token_bucket import TokenBucket
 from learnae.basics.overriding import override
 from learnae.errors import BlockMissingError, LearnaeError, TransportError
-from learnae.ipld.cid import DAG_CBOR, Cid
+from learnae.ipld.cid import DAG_CBOR, MAX_BLOCK_BYTES, Cid
 from learnae.ports import Exchange
 from learnae.protocol.identity import peer_name
 from learnae.protocol.limits import Limits
@@ -49,11 +52,12 @@ class Tuning:
     push_bytes: int = 4 << 20  # a larger frame is only sent to peers that ask
     lease: float = 600.0  # after which frames of an author are no longer heard unless one is wanted again
     authors: int = 64  # with a lease at one time: as many as a trainer follows
-    unasked_bytes: int = 64 << 20  # that pushes of strangers may put on the disk at once …
-    unasked_rate: float = 128 << 10  # … and a second
+    frame_bytes: int = 4 << 20  # that pushed frames of one author may put on the disk at once …
+    frame_rate: float = 8 << 10  # … and a second; what is beyond waits in memory
+    due: float = 1.0  # for which an answer that was claimed is waited for before it is asked for again
     claim: float = 1.0  # for which holders leave an answer to the one that claimed it
     inbox_messages: int = 256  # that wait; a flood beyond that is dropped, and asked for again if it was worth it
-    inbox_bytes: int = 8 << 20
+    inbox_bytes: int = 4 << 20
 
 
 @dataclass(eq=False)
@@ -62,7 +66,8 @@ class MqttExchange(Exchange):
 
     ``holds`` also takes frames of authors that this peer does not follow, for peers that it provides them to by other
     ways. ``heard`` is told of every pushed message. ``opener`` decodes and verifies messages. ``frontier`` tells how
-    much of a message's past is here.
+    much of a message's past is here, and which authors are known. ``spend`` says whether so many bytes may go out to
+    an asker.
     """
 
     connection: MqttConnection
@@ -74,13 +79,22 @@ class MqttExchange(Exchange):
     opener: Callable[[bytes, Cid, Limits], Message] = open_message
     heard: Callable[[Message], None] = lambda _: None
     frontier: Frontier = field(default_factory=Frontier)
+    spend: Callable[[int, bytes], bool] = field(default_factory=usual_spending)
     tuning: Tuning = Tuning()
 
     def __post_init__(self) -> None:
         self.counts = Counts()
         self._inbox = MqttInbox(self.counts, self.tuning.inbox_messages, self.tuning.inbox_bytes)
+        self._claims = Claims()
         self._answers = MqttResponder(
-            self.connection, self.topics, self.store, self._inbox, self.counts, self.tuning.claim
+            self.connection,
+            self.topics,
+            self.store.local,
+            self._inbox,
+            self.counts,
+            self.tuning.claim,
+            self.spend,
+            self._claims,
         )
         self._wishes = WishTable(self.connection, self.topics)
         self._leases = Leases(self.connection, self.topics, self.tuning.lease, self.tuning.authors)
@@ -91,16 +105,19 @@ class MqttExchange(Exchange):
             self._leases,
             self.frontier,
             self.counts,
-            TokenBucket(self.tuning.unasked_bytes, self.tuning.unasked_rate),
+            partial(TokenBucket, self.tuning.frame_bytes, self.tuning.frame_rate),
             self._open,
-            self._answers.distrust,
+            self._claims,
             self.heard,
+            self.limits.message_bytes,
         )
-        handler = self._inbox.handler
+        passes = Turnstile(self.topics, self.frontier.knows, self.counts).passes
+        handler = partial(self._inbox.handler, is_welcome=passes)
         self._on_block, self._on_frame = handler(intake.on_block), handler(intake.on_frame)
-        self.connection.subscribe(self.topics.all("want"), handler(self._answers.on_want))
-        self.connection.subscribe(self.topics.all("have"), handler(self._answers.on_have))
-        self.connection.subscribe(self.topics.all("message"), handler(intake.on_message, intake.is_welcome))
+        self.connection.subscribe(self.topics.all("want"), handler(self._answers.on_want), qos=0)
+        self.connection.subscribe(self.topics.all("have"), handler(self._answers.on_have), qos=0)
+        message = self._inbox.handler(intake.on_message, lambda each: passes(each) and intake.is_welcome(each))
+        self.connection.subscribe(self.topics.all("message"), message, qos=0)  # announcements heal what is lost
         if self.holds:
             self.connection.subscribe(self.topics.all("frame"), self._on_frame)
 
@@ -126,9 +143,9 @@ class MqttExchange(Exchange):
         self._push(message)
 
     @override
-    def fetch(self, cid: Cid) -> bytes:
+    def fetch(self, cid: Cid, most: int = MAX_BLOCK_BYTES) -> bytes:
         self._check_connected()
-        wish = self._wishes.enter(cid, self._on_block)
+        wish = self._wishes.enter(cid, self._on_block, most)
         try:
             if not self.holds:
                 self._leases.begin(cid, self._on_frame)
@@ -196,13 +213,22 @@ class MqttExchange(Exchange):
             if arrived:
                 break
             self._ask(cid, wish)
-            arrived = wish.arrived.wait(tuning.ask * random.uniform(0.7, 1.3))
-        while not arrived and (wish.arriving.is_set() or self._answers.claimed(cid) + tuning.slow > time.monotonic()):
-            arrived = wish.arrived.wait(tuning.ask)
+            arrived = wish.arrived.wait(tuning.ask * random.uniform(0.7, 1.3)) or self._wait_for_claims(
+                cid, wish, tuning.due
+            )
+        if not arrived and not self._wait_for_claims(cid, wish, tuning.slow):
+            self._claims.settle(cid)
         if wish.data is None:
             self._check_connected()
             raise BlockMissingError(f"no peer on the broker has block {cid}")
         return wish.data
+
+    def _wait_for_claims(self, cid: Cid, wish: Wish, seconds: float) -> bool:
+        """Wait while the block is arriving, or a holder has claimed it less than ``seconds`` ago; return if it came."""
+        arrived = False
+        while not arrived and (wish.arriving.is_set() or self._claims.latest(cid) + seconds > time.monotonic()):
+            arrived = wish.arrived.wait(min(self.tuning.ask, seconds) / 4)
+        return arrived
 
     def _ask(self, cid: Cid, wish: Wish) -> None:
         """Ask for a block, unless it is coming or another peer has asked for it just now."""

@@ -3,9 +3,11 @@
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import takewhile
 from typing import Protocol
 
+from learnae.adapters.mqtt.blocks.claims import Claims
 from learnae.adapters.mqtt.blocks.inbox import Counts
 from learnae.adapters.mqtt.blocks.leases import Leases
 from learnae.adapters.mqtt.blocks.wire_format import MOST_CHAIN, Block, Readable, linked, unpack
@@ -14,35 +16,43 @@ from learnae.adapters.mqtt.frontier import Frontier
 from learnae.adapters.mqtt.subscriptions import Received
 from learnae.adapters.mqtt.topics import Topics
 from learnae.adapters.token_bucket import TokenBucket
+from learnae.basics.bounded_dict import BoundedDict
 from learnae.errors import EncodingError, LearnaeError, LimitError, StrangerError
 from learnae.ipld.cid import RAW, Cid
 from learnae.ports import check_named
 from learnae.protocol.announcements import PREFIX_BYTES
 from learnae.protocol.identity import peer_name
+from learnae.protocol.limits import Limits
 from learnae.protocol.messages import Envelope, Message
 
 _log = logging.getLogger(__name__)
 
 NAME = "mqtt"
+_AUTHORS = 1024  # whose frames are counted
 
 
 class Keeper(Readable, Protocol):
     """The blocks of this machine."""
 
+    @property
+    def local(self) -> Readable:
+        """Return those that are kept: what others are answered with."""
+
     def check(self, data: bytes) -> None:
         """Raise StrangerError for a message that is not to be kept, before it is decoded."""
 
-    def receive(self, cid: Cid, data: bytes, origin: str) -> None:
-        """Keep a block that came from ``origin``; raises LearnaeError."""
+    def receive(self, cid: Cid, data: bytes, origin: str, by: str = "") -> None:
+        """Keep a block that came from ``origin``, in memory only if ``by`` has sent it unasked; raises LearnaeError."""
 
 
 @dataclass(eq=False)
 class Intake:
     """Stores what other peers send, each block decoded once; refuses with LearnaeError what nothing here asked for.
 
-    ``unasked`` bounds what strangers put on the disk, ``open_pushed`` decodes and verifies a message, ``distrust`` is
-    told of peers that sent wrong bytes for a block, ``heard`` of every pushed message that was stored, ``frontier`` of
-    where messages stand that are still missing.
+    ``frames`` bounds what each author's pushed frames take on the disk; all else that comes unasked waits in memory.
+    ``open_pushed`` decodes and verifies a message, ``claims`` is told of peers that sent a block, or something else in
+    its place, ``heard`` of every pushed message that was stored, ``frontier`` of where messages stand that are still
+    missing.
     """
 
     topics: Topics
@@ -51,11 +61,15 @@ class Intake:
     leases: Leases
     frontier: Frontier
     counts: Counts
-    unasked: TokenBucket
+    frames: Callable[[], TokenBucket]
     open_pushed: Callable[[bytes], Message]
-    distrust: Callable[[Cid, str], None]
+    claims: Claims
     heard: Callable[[Message], None]
-    _lock: threading.Lock = field(init=False, default_factory=threading.Lock)  # of the bucket
+    message_bytes: int = Limits().message_bytes
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()  # of the buckets
+        self._frames = BoundedDict[str, TokenBucket](_AUTHORS)
 
     def on_block(self, received: Received) -> None:
         """Take an answer: the block that is waited for, and its past."""
@@ -68,11 +82,15 @@ class Intake:
             data, *others = unpack(received.payload, MOST_CHAIN)
             check_named(cid, data)
         except LearnaeError:
-            self.distrust(cid, peer)
+            self.claims.distrust(cid, peer)
             raise
+        if len(data) > wish.most:
+            wish.arrived.set()  # no other bytes have that name
+            raise LimitError(f"block {cid} has {len(data)} bytes", f"at most {wish.most} are taken")
         wish.arriving.set()
         try:
-            self._take_chain(Block.read(cid, data), others)
+            self._take_chain(Block.read(cid, data), others, peer)
+            self.claims.settle(cid, peer)
             wish.data = data
             self.counts.add("fetched")
             _log.debug("fetched block %s and %d before it: %d bytes", cid, len(others), len(received.payload))
@@ -100,7 +118,7 @@ class Intake:
         self.leases.note(peer, message.blocks)
         if message.previous is not None and not message.checkpoint:
             self.frontier.note_place(message.previous, message.author[:PREFIX_BYTES], message.seq - 1)
-        self._accept(message.cid, message.data)
+        self._accept(message.cid, message.data, peer, is_kept=False)
         self.heard(message)
 
     def on_frame(self, received: Received) -> None:
@@ -110,34 +128,33 @@ class Intake:
             return
         if not self.leases.names(peer, cid):
             raise EncodingError(f"{peer[:8]} pushes a block that no message of it names", "it is ignored")
-        self._accept(cid, received.payload, is_followed=self.leases.has(peer))
+        self._accept(cid, received.payload, peer, is_kept=self._has_room(peer, len(received.payload)))
         self.leases.expire(peer)
 
-    def _take_chain(self, newest: Block, others: list[bytes]) -> None:
+    def _take_chain(self, newest: Block, others: list[bytes], by: str) -> None:
         """Keep the past that came along, oldest first, so that the newest frames are remembered best."""
-        chain = [newest, *linked(newest, others)]
+        chain = [newest, *takewhile(lambda block: len(block.data) <= self.message_bytes, linked(newest, others))]
         for block in reversed(chain):
             if block is not newest:
-                self._keep(block.cid, block.data)
+                self._keep(block.cid, block.data, by)
             if block.blocks:
                 self.leases.note(peer_name(block.author), block.blocks)
         oldest = chain[-1]
         if oldest.previous is not None:
             self.frontier.note_place(oldest.previous, oldest.author[:PREFIX_BYTES], oldest.seq - 1)
 
-    def _accept(self, cid: Cid, data: bytes, is_followed: bool = False) -> None:
-        """Keep what was pushed, as far as strangers may fill this machine's disk."""
-        is_welcome = self.wishes.find(cid) is not None or is_followed or self.store.has(cid)
-        if not (is_welcome or self._has_room(len(data))):
-            raise LimitError("more is pushed than this machine keeps unasked", "it is asked for when it is wanted")
-        self._keep(cid, data)
+    def _accept(self, cid: Cid, data: bytes, by: str, is_kept: bool) -> None:
+        """Take what was pushed: in memory, unless it ``is_kept`` or waited for."""
+        self._keep(cid, data, "" if is_kept or self.wishes.find(cid) is not None else by)
         self.counts.add("accepted")
         _log.debug("accepted pushed block %s: %d bytes", cid, len(data))
 
-    def _has_room(self, size: int) -> bool:
+    def _has_room(self, author: str, size: int) -> bool:
         with self._lock:
-            return self.unasked.take(size)
+            bucket = self._frames.get(author) or self.frames()
+            self._frames.renew(author, bucket)
+            return bucket.take(size)
 
-    def _keep(self, cid: Cid, data: bytes) -> None:
-        self.store.receive(cid, data, NAME)
+    def _keep(self, cid: Cid, data: bytes, by: str) -> None:
+        self.store.receive(cid, data, NAME, by)
         self.wishes.fulfil(cid, data)

@@ -7,7 +7,7 @@ from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.adapters.mqtt.subscriptions import Handler
 from learnae.adapters.mqtt.topics import Topics
 from learnae.errors import TransportError
-from learnae.ipld.cid import Cid
+from learnae.ipld.cid import MAX_BLOCK_BYTES, Cid
 
 
 @dataclass(slots=True)
@@ -15,9 +15,10 @@ class Wish:
     """A block that threads wait for.
 
     ``arriving`` is set while what came with the block is written. ``arrived`` ends the wait; ``data`` was written
-    before it, and is None if the block has not come.
+    before it, and is None if the block has not come. ``most`` is how many bytes it may have.
     """
 
+    most: int = MAX_BLOCK_BYTES
     users: int = 0
     data: bytes | None = None
     arriving: threading.Event = field(default_factory=threading.Event)
@@ -39,11 +40,12 @@ class WishTable:
         if self.closed.is_set():
             raise TransportError("the exchange over MQTT is closed")
 
-    def enter(self, cid: Cid, handler: Handler) -> Wish:
+    def enter(self, cid: Cid, handler: Handler, most: int = MAX_BLOCK_BYTES) -> Wish:
         """Wait until ``leave`` for a block whose answers ``handler`` gets; raises TransportError after ``close``."""
         with self._lock:
             self.check_open()  # close wakes only the threads that wait by then
-            wish = self._wishes.setdefault(cid, Wish())
+            wish = self._wishes.setdefault(cid, Wish(most))
+            wish.most = max(most, wish.most)
             wish.users += 1
             if wish.users == 1:
                 self._connection.subscribe(self._topics.all(f"block/{cid}"), handler)

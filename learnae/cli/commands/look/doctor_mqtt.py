@@ -49,7 +49,7 @@ class _Trial:
 
     def __post_init__(self) -> None:
         self.word = secrets.token_hex(8)
-        known = self.section.client_id or f"learnae-{self.peer}"
+        known = self.section.client_id or self.peer
         self.topic = f"{self.section.prefix}/{self.swarm}/{self.peer}/{_CHANNEL}/{self.word}"
         self.link = MqttConnection(self.section, f"{known}-{_CHANNEL}")  # beside the peer, which may be running
         self.has_retained = False

@@ -11,13 +11,14 @@ from programs import wait_for
 
 from learnae.adapters.composite.block_service import BlockService, FetchPolicy
 from learnae.adapters.composite.exchange_link import AWAY, CONNECTED, LinkPolicy
+from learnae.adapters.composite.turns import TurnPolicy
 from learnae.adapters.local import arrivals
 from learnae.adapters.local.block_database import FILE
 from learnae.adapters.local.block_salvage import rebuild
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.basics.error_log import ErrorLog
 from learnae.errors import EncodingError, TransportError
-from learnae.ipld.cid import RAW, Cid
+from learnae.ipld.cid import MAX_BLOCK_BYTES, RAW, Cid
 from learnae.ports import Exchange
 from learnae.simulation.in_memory import MemoryExchange
 
@@ -42,9 +43,9 @@ class Daemon(MemoryExchange):
         self.note("offer")
         super().offer(cid, data)
 
-    def fetch(self, cid: Cid) -> bytes:
+    def fetch(self, cid: Cid, most: int = MAX_BLOCK_BYTES) -> bytes:
         self.note("fetch")
-        return super().fetch(cid)
+        return super().fetch(cid, most)
 
     def lacking(self, held: Callable[[], Iterable[Cid]]) -> Iterable[Cid]:
         self.note("lacking")
@@ -305,11 +306,11 @@ def test_more_than_a_link_remembers_is_offered_all_the_same(make: Make) -> None:
 
 def test_wishes_are_bounded_and_not_repeated(make: Make) -> None:
     daemon = Daemon()
-    store = make(daemon, fetching=FetchPolicy(workers=1, queue=10, remembered=10, first_pause=0.02))
+    store = make(daemon, fetching=FetchPolicy(workers=1, turns=TurnPolicy(names=10), remembered=10, first_pause=0.02))
     daemon.answers.clear()
     for _ in range(5):
         store.want([block(number)[0] for number in range(100)])
-    assert len(store._queue) <= 10
+    assert store._turns.waiting <= 10
     daemon.answers.set()
     wait_for(lambda: store.is_idle, "the store")
     for start in range(0, 100, 10):
@@ -409,3 +410,59 @@ def test_a_damaged_database_ends_no_thread(make: Make, tmp_path: Path) -> None:
     rebuild(path)
     wait_for(lambda: store.want([cid]) or store.has(cid), "the block")
     assert store.get(cid) == data
+
+
+def test_who_names_what_there_is_waits_for_no_stranger(make: Make) -> None:
+    """Eight workers, and strangers that name thousands of blocks for each of which an exchange is waited for."""
+    daemon, known = Daemon(), [block(number) for number in range(2)]
+    daemon.timeout = 60
+    store = make(daemon, fetching=FetchPolicy(first_pause=600.0, last_pause=600.0))
+    daemon.warehouse.update(dict(known))
+    store.want([known[0][0]], origin="honest")
+    wait_for(lambda: store.has(known[0][0]), "what shows that it names what there is")
+    daemon.answers.clear()
+    for stranger in range(9):
+        store.want([block(1000 * stranger + number)[0] for number in range(2, 900)], origin=f"stranger {stranger}")
+    wait_for(lambda: daemon.asked.count("fetch") == 5, "half of the workers to look for what strangers name")
+    store.want([known[1][0]], origin="honest")
+    wait_for(lambda: daemon.asked.count("fetch") == 6, "a worker that looks for what is true")
+    store.want([block(99_999)[0]])
+    wait_for(lambda: daemon.asked.count("fetch") == 7, "a worker for what this peer wants of itself")
+    daemon.answers.set()
+    wait_for(lambda: store.has(known[1][0]) and store.is_idle, "the end")
+    assert daemon.asked.count("fetch") <= 3 + 9 * TurnPolicy().vain
+
+
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_blocks_are_fetched_no_larger_than_they_may_be_and_what_is_refused_is_booked(make: Make, is_refused) -> None:
+    """A stranger names blocks that there are and that are worth nothing, or that are larger than any message."""
+    blocks = {Cid.of(RAW, data): data for data in (bytes([number]) * 1000 for number in range(100))}
+    store = make(Daemon(blocks), fetching=FetchPolicy(turns=TurnPolicy(refused_bytes=3000, refused_rate=0.0)))
+    for cid in list(blocks):
+        store.want([cid], 1000 if is_refused else 999, "stranger")
+        wait_for(lambda: store.is_idle, "the store")
+        if is_refused and store.has(cid):
+            store.delete([cid])
+    assert list(store.cids()) == []
+    assert store.errors.counts == ({} if is_refused else {"LimitError": 3})
+    assert store._links[0].exchange.asked.count("fetch") == 3
+
+
+def test_what_comes_unasked_waits_in_memory_until_it_is_read(make: Make) -> None:
+    daemon = Daemon()
+    store, (cid, data) = make(daemon), block(1)
+    store.receive(cid, data, "another", by="author")
+    assert store.has(cid)
+    assert list(store.cids()) == []
+    assert daemon.warehouse == {}
+    assert store.get(cid) == data
+    assert list(store.cids()) == [cid]
+    wait_for(lambda: daemon.warehouse == {cid: data}, "the offer")
+    for number in range(2, 2000):
+        large = b"%d " % number * 5000
+        store.receive(Cid.of(RAW, large), large, "another", by="stranger")
+    other, small = block(2)
+    store.receive(other, small, "another", by="author")
+    assert store._lobby._bytes <= 4 << 20
+    assert store.has(other)
+    assert list(store.cids()) == [cid]

@@ -12,6 +12,7 @@ from programs import wait_for
 
 from learnae.adapters.composite.block_service import BlockService
 from learnae.adapters.local.block_store import LocalBlockStore
+from learnae.adapters.mqtt.blocks.claims import Claims
 from learnae.adapters.mqtt.blocks.exchange import MqttExchange
 from learnae.adapters.mqtt.blocks.inbox import Counts, MqttInbox
 from learnae.adapters.mqtt.blocks.intake import Intake
@@ -39,31 +40,32 @@ FRAME = b"a frame"
 
 
 class Setting:
-    """An intake that lets strangers store ``unasked`` bytes."""
+    """An intake that lets each author store ``frames`` bytes."""
 
-    def __init__(self, directory, unasked: int = 10_000, members: Collection[bytes] = ()) -> None:
+    def __init__(self, directory, frames: int = 10_000, members: Collection[bytes] = ()) -> None:
         self.store = LocalBlockStore(directory)
 
         def check(data: bytes) -> None:
             if members and author_of(data) not in members:
                 raise StrangerError("not a member")
 
+        self.service = BlockService(self.store, check=check)
         self.wishes = WishTable(Desk(), TOPICS)
         self.leases = Leases(Desk(), TOPICS, 600.0, 1)
         self.frontier = Frontier()
         self.heard: list[Message] = []
         self.opened = 0
-        self.distrusted: list[tuple[Cid, str]] = []
+        self.claims = Claims()
         self.intake = Intake(
             TOPICS,
-            BlockService(self.store, check=check),
+            self.service,
             self.wishes,
             self.leases,
             self.frontier,
             Counts(),
-            TokenBucket(unasked, 0.0),
+            lambda: TokenBucket(frames, 0.0),
             self.open,
-            lambda cid, peer: self.distrusted.append((cid, peer)),
+            self.claims,
             self.heard.append,
         )
 
@@ -92,8 +94,9 @@ def test_a_pushed_message_and_the_frame_that_it_names_are_kept(setting):
         setting.hear(Author(2), "frame", FRAME)
     setting.hear(author, "frame", FRAME)
     assert setting.heard == [message]
+    assert list(setting.store.cids()) == [Cid.of(RAW, FRAME)]
+    assert setting.service.get(message.cid) == message.data  # from now on it is kept
     assert setting.store.get(message.cid) == message.data
-    assert setting.store.get(Cid.of(RAW, FRAME)) == FRAME
 
 
 def test_a_message_of_another_author_is_refused(setting):
@@ -119,19 +122,30 @@ def test_a_strangers_message_is_refused_before_it_is_queued_decoded_or_stored(tm
     assert list(setting.store.cids()) == []
 
 
-def test_what_is_followed_or_waited_for_is_kept_when_strangers_may_store_no_more(tmp_path):
-    author, setting = Author(1), Setting(tmp_path, unasked=0)
-    message = author.say(blocks=(Cid.of(RAW, FRAME),))
-    with pytest.raises(LimitError, match="unasked"):
-        setting.hear(author, "message", message.data)
-    wish = setting.wishes.enter(message.cid, print)
+def test_frames_are_kept_as_far_as_their_author_may_fill_the_disk_and_what_is_waited_for(tmp_path):
+    author, setting, frames = Author(1), Setting(tmp_path, frames=100), [bytes([number]) * 60 for number in range(3)]
+    cids = [Cid.of(RAW, frame) for frame in frames]
+    message = author.say(blocks=tuple(cids))
     setting.hear(author, "message", message.data)
-    assert wish.data == message.data
-    with pytest.raises(LimitError, match="unasked"):
-        setting.hear(author, "frame", FRAME)
-    setting.leases.begin(Cid.of(RAW, FRAME), print)
-    setting.hear(author, "frame", FRAME)
-    assert setting.store.has(Cid.of(RAW, FRAME))
+    setting.hear(author, "frame", frames[0])
+    setting.hear(author, "frame", frames[1])
+    assert list(setting.store.cids()) == cids[:1]
+    assert setting.service.has(cids[1])
+    wish = setting.wishes.enter(cids[2], print)
+    setting.hear(author, "frame", frames[2])
+    assert wish.data == frames[2]
+    assert setting.store.has(cids[2])
+
+
+def test_a_block_that_is_larger_than_what_is_waited_for_is_refused(setting):
+    liar, garbage = Author(2), bytes(70_000)
+    cid = Cid.of(DAG_CBOR, garbage)
+    wish = setting.wishes.enter(cid, print, most=Limits().message_bytes)
+    with pytest.raises(LimitError, match="at most 65536 are taken"):
+        setting.hear(liar, f"block/{cid}", pack([garbage]))
+    assert wish.arrived.is_set(), "no other bytes have that name"
+    assert wish.data is None
+    assert list(setting.store.cids()) == []
 
 
 def test_wrong_bytes_are_refused_and_their_sender_distrusted(setting):
@@ -140,7 +154,8 @@ def test_wrong_bytes_are_refused_and_their_sender_distrusted(setting):
     for payload in (pack([b"false"]), b"\xff"):
         with pytest.raises(EncodingError):
             setting.hear(liar, f"block/{wanted}", payload)
-    assert setting.distrusted == [(wanted, peer_name(liar.author))] * 2
+    setting.claims.hear(wanted, peer_name(liar.author))
+    assert setting.claims.latest(wanted) == float("-inf")
     assert not wish.arrived.is_set()
     setting.hear(liar, f"block/{wanted}", pack([b"true"]))
     assert wish.data == b"true"
@@ -152,8 +167,9 @@ def test_the_past_that_comes_along_is_kept_and_what_is_missing_before_it_is_note
     wish = setting.wishes.enter(third.cid, print)
     setting.hear(Author(3), f"block/{third.cid}", pack([third.data, second.data, stranger.data]))
     assert wish.data == third.data
-    held = [setting.store.has(each.cid) for each in (second, third, stranger)]
+    held = [setting.service.has(each.cid) for each in (second, third, stranger)]
     assert held == [True, False, False]  # the third goes to whoever fetches it
+    assert list(setting.store.cids()) == []  # before it is read, or it is no message after all
     assert setting.leases.names(peer_name(author.author), Cid.of(RAW, FRAME))
     assert setting.frontier._places == {first.cid: (author.author[:PREFIX_BYTES], 0)}
 

@@ -97,15 +97,31 @@ def test_what_is_kept_for_the_next_look_is_bounded_and_locked(desk):
         desk.hear(f"t/{SWARM}/+/heads", f"t/{SWARM}/peer-{number}/heads", news(number).to_bytes())
         gossip.note(message)
     heard = list(gossip.heard())
-    assert heard[:1024] == [Heard(f"peer-{number}", news(number)) for number in range(76, 1100)]
-    assert [each.announcement.entries for each in heard[1024:]] == [(entry_of(message),) for message in said[76:]]
+    assert heard[:32] == [Heard(f"peer-{number}", news(number)) for number in range(76, 108)]
+    assert [each.announcement.entries for each in heard[32:]] == [(entry_of(message),) for message in said[76:]]
+    assert list(gossip.heard())[:1] == [Heard("peer-108", news(108))]
+
+
+def test_who_announces_fast_is_read_once_a_look_and_known_peers_first(desk):
+    """500 a second are one at a time; a peer whose messages are here is read before a thousand strangers."""
+    frontier, author = Frontier(), Author(1)
+    gossip = MqttGossip(desk, Topics("t", str(SWARM), "alice"), 0.0, ErrorLog(), frontier)
+    gossip.announce(Announcement((Entry(author.author[:PREFIX_BYTES], 0, author.say().cid, None),)))
+    for number in range(500):
+        desk.hear(f"t/{SWARM}/+/heads", f"t/{SWARM}/fast/heads", news(number).to_bytes())
+        desk.hear(f"t/{SWARM}/+/heads", f"t/{SWARM}/sybil-{number}/heads", b"\xff" * 8000)
+    desk.hear(f"t/{SWARM}/+/heads", f"t/{SWARM}/{peer_name(author.author)}/heads", news(7).to_bytes())
+    heard = list(gossip.heard())
+    assert heard == [Heard(peer_name(author.author), news(7)), Heard("fast", news(499))]
+    assert gossip._errors.counts["EncodingError"] == 30
 
 
 def test_what_is_no_announcement_is_counted_and_a_peer_that_left_is_heard(desk):
     errors = ErrorLog()
     gossip, topic = gossip_at(desk, 0.0, errors), f"t/{SWARM}/peer/heads"
-    for payload in (news(1).to_bytes(), b"\xff", dagcbor.encode([some_cid(1)])):
-        desk.hear(f"t/{SWARM}/+/heads", topic, payload)
+    for number, payload in enumerate((b"\xff", dagcbor.encode([some_cid(1)]))):
+        desk.hear(f"t/{SWARM}/+/heads", f"t/{SWARM}/wrong-{number}/heads", payload)
+    desk.hear(f"t/{SWARM}/+/heads", topic, news(1).to_bytes())
     desk.hear(f"t/{SWARM}/+/heads", f"t/{SWARM}/gone/heads", b"")
     desk.hear(f"t/{SWARM}/+/heads", f"t/{SWARM}/alice/heads", news(2).to_bytes())  # its own
     assert list(gossip.heard()) == [Heard("peer", news(1)), Heard("gone", Announcement())]
@@ -127,4 +143,5 @@ def test_the_frontier_is_told_of_all_announcements(desk):
     gossip.announce(news(4))  # here, though not told yet
     desk.hear(f"t/{SWARM}/+/heads", f"t/{SWARM}/bob/heads", news(7).to_bytes())
     gossip.close()
+    assert len(list(gossip.heard())) == 1
     assert frontier.start_of(some_cid(7)) == 5

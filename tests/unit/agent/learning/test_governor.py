@@ -175,11 +175,17 @@ def test_too_little_memory_means_no_training() -> None:
     assert board.governor.steps(26) == 26
 
 
-@pytest.mark.parametrize("key", ["cpu", "temperature", "bytes_per_day", "memory"])
+@pytest.mark.parametrize("key", ["cpu", "temperature", "bytes_per_day", "memory", "answers"])
 @pytest.mark.parametrize("value", [-1, float("nan"), float("inf")])
 def test_limits_that_mean_nothing_are_refused(key: str, value: float) -> None:
     with pytest.raises(ConfigurationError, match=key):
         ResourcesSection(**{key: value})
+
+
+def test_others_may_ask_for_their_share_of_a_days_bytes_and_no_more() -> None:
+    assert ResourcesSection().answers_per_second == 0
+    rate = ResourcesSection(bytes_per_day=90_000_000, answers=0.5).answers_per_second
+    assert rate * 25 * 3600 == pytest.approx(45_000_000), "of 24 hours, with an hour's at their beginning"
 
 
 def test_a_governed_learner_trains_as_much_as_is_allowed_and_tells_how_long_it_took() -> None:
