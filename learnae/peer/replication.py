@@ -69,6 +69,7 @@ class Replicator:
     def __post_init__(self) -> None:
         limit = self.tangle.limits.wanted
         self._hearsay = Hearsay(limit)
+        self._taken = BoundedDict[Cid, None](limit)  # it may be forgotten since, and come again
         self._kept = Hearsay(limit)  # what others keep for ever
         now = self.clock.uptime()
         self._room = {known: _Room(self.at_once, rate, now) for known, rate in _RATE.items()}
@@ -118,7 +119,8 @@ class Replicator:
             if len(opened) >= self.messages_per_call or len(asked) + missed >= self.looks:
                 break
             is_wanted = self._is_wanted(cid, claim, hearsay is self._kept)
-            if not is_wanted and not (claim.is_asked and self._is_new(cid)):
+            may_come = claim.is_asked and cid not in self._taken and self._is_new(cid)
+            if not is_wanted and not may_come:
                 hearsay.forget(bringer, cid)
             elif cid not in self._refused and not self._is_too_early(cid):
                 claim.looked_for(uptime)
@@ -139,6 +141,7 @@ class Replicator:
                 asked[step] = source.bringer
                 break
             opened.add(step)
+            self._taken[step] = None
             self._room[source.known].left -= 1
             following = self.tangle.awaited_by(step)
             if following is None:
