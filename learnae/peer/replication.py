@@ -26,7 +26,7 @@ from learnae.membership.sealing import Seals
 from learnae.ports import BlockStore, Clock, Gossip
 from learnae.protocol.announcements import PREFIX_BYTES, Announcement, Entry
 from learnae.protocol.bodies import Sealed
-from learnae.protocol.hearsay import Bringer, Claim, Hearsay, author_of_bringer, name_of
+from learnae.protocol.hearsay import GIVEN_UP_MS, Bringer, Claim, Hearsay, author_of_bringer, name_of
 from learnae.protocol.limits import Limits
 from learnae.protocol.messages import Envelope, Message, open_message
 from learnae.protocol.tangle import Outcome, Tangle
@@ -113,14 +113,18 @@ class Replicator:
 
     def _look_around(self, hearsay: Hearsay, opened: set[Cid], asked: dict[Cid, Bringer], total: Outcome) -> None:
         """Look for what others have named, in turn."""
-        uptime = self.tangle.uptime
+        uptime, missed = self.tangle.uptime, 0
         for bringer, known, cid, claim in hearsay.due(uptime, self._knows, self._has_room):
-            if len(opened) >= self.messages_per_call or len(asked) >= self.looks:
+            if len(opened) >= self.messages_per_call or len(asked) + missed >= self.looks:
                 break
-            if not self._is_wanted(cid, claim, hearsay is self._kept):
+            is_wanted = self._is_wanted(cid, claim, hearsay is self._kept)
+            if not is_wanted and not (claim.is_asked and self._is_new(cid)):
                 hearsay.forget(bringer, cid)
             elif cid not in self._refused and not self._is_too_early(cid):
                 claim.looked_for(uptime)
+                if not is_wanted and not self.store.has(cid):  # it was asked for, and may still come
+                    missed += 1
+                    continue
                 self._look(cid, _Source(bringer, known, hearsay is self._kept), opened, asked, total)
 
     def _look(self, cid: Cid, source: "_Source", opened: set[Cid], asked: dict[Cid, Bringer], total: Outcome) -> None:
@@ -247,22 +251,21 @@ class Replicator:
         for cid, bringer in asked.items():
             by_bringer.setdefault(bringer, []).append(cid)
         for bringer, names in by_bringer.items():
+            for cid in names:
+                self._hearsay.expect(bringer, cid, self.tangle.uptime)
             self.store.want(names, most, name_of(bringer))
         for cid in (*self._hearsay.take_given_up(), *self._kept.take_given_up()):
             self.tangle.give_up(cid)
 
     def _is_wanted(self, cid: Cid, claim: Claim, is_kept: bool) -> bool:
-        """Return True if what was named or is needed may still be taken in."""
+        """Return True if what was named or is needed is to be asked for."""
         if claim.needed == self.tangle.uptime:  # by the last look at what is missing; also if it only is to testify
             return True
-        if not (self.tangle.is_new(cid) and self.gate.is_new(cid)):
-            return False
         entry = claim.entry
-        if is_kept:
-            return self.tangle.lacks_kept(cid)
-        if entry is None or claim.is_asked:  # what was asked for is taken in, though its author goes on meanwhile
-            return True
-        return self.gate.admits_prefix(entry.author) and cid in self.tangle.wanted_of(entry)
+        if is_kept or entry is None:
+            return is_kept and self._lacks_kept(cid)
+        is_current = claim.until >= claim.since + GIVEN_UP_MS
+        return is_current and self.gate.admits_prefix(entry.author) and cid in self.tangle.wanted_of(entry)
 
     def _delete(self, names: list[Cid]) -> None:
         if names and not self.is_archive:

@@ -99,6 +99,13 @@ class Hearsay:
         if cid in voice.names:
             voice.names[cid].needed = now
 
+    def expect(self, bringer: Bringer, cid: Cid, now: int) -> None:
+        """Note that a name was asked for: it may come for a while, needed or not."""
+        voice = self._voice(bringer)
+        self._add(voice, cid, None, now, now + _COMING_MS)
+        if cid in voice.names:
+            voice.names[cid].is_asked = True
+
     def drop(self, cid: Cid) -> None:
         """Forget a name, whoever gave it."""
         for voice in self._voices.values():
@@ -166,7 +173,7 @@ class Hearsay:
     def _add(self, voice: _Voice, cid: Cid, entry: Entry | None, now: int, until: int) -> None:
         claim = voice.names.get(cid)
         if claim is not None:
-            claim.entry, claim.until = claim.entry or entry, max(claim.until, until)
+            claim.entry, claim.until = entry or claim.entry, max(claim.until, until)
             return
         voice.names[cid] = Claim(entry, now, now, until)
         self._count += 1
