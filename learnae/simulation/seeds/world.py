@@ -196,7 +196,8 @@ class World:
     def _known(self) -> list[frozenset[object]]:
         """Return the newest messages of honest peers that each of them knows.
 
-        Those of strangers are forgotten at their horizon, by each at a tick of its own: there is none while all settle.
+        Of strangers they need not know the same: that a key which nobody has followed is banned is said to nobody
+        (Accuser), so those who were told both halves of its lie ban it, and others do not.
         """
         authors = {machine.author for machine in self.honest}
         return [

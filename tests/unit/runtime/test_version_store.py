@@ -229,6 +229,6 @@ def test_a_kill_leaves_whole_versions(tmp_path: Path) -> None:
     process.stdout.close()
     names = version_names(directory)
     assert names[0] == BEST
-    assert 4 <= len(names) <= 5  # the oldest may not be deleted yet
+    assert 4 <= len(names) <= 8  # the last three, older ones, and one that may not be deleted yet
     for name in names:
         assert np.isfinite(read_version(directory, name).vector).all()
