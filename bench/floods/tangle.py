@@ -454,8 +454,12 @@ def run(race: Race) -> None:
         taken = max(0, grown.memory) + grown.disk
         note = f"{grown.memory / 1e6:.1f} and {grown.disk / 1e6:.1f} MB"
         race.check(f"{what}: memory and disk", taken / 1e6, _MOST_MEGABYTES, AT_MOST, "MB", note)
-        note = f"virtual time; of a newcomer {fast.newcomer / 1000:.2f} s"
-        race.check(f"{what}: a true head after", max(fast.wait, fast.newcomer) / 1000, _MOST_WAIT, AT_MOST, "s", note)
+        race.check(f"{what}: a true head after", fast.wait / 1000, _MOST_WAIT, AT_MOST, "s", "virtual time")
+        name = f"{what}: a newcomer's first head, announced once"
+        if flood is free_announcers:  # it is one of them, and is heard by chance
+            race.figure(name, fast.newcomer / 1000, "s")
+        else:
+            race.check(name, fast.newcomer / 1000, _MOST_WAIT, AT_MOST, "s", "virtual time")
     with race.step("among a thousand new keys"):
         _among_strangers(race)
     with race.step("a chain that waits"):

@@ -38,9 +38,9 @@ _ROTATING = 16  # places of an announcement that are left to authors who are nei
 _RECORDS = 12  # places of an announcement that are left to records, where there is evidence, too
 _STRANGERS = 1024  # entries of authors who may be members soon, and messages of theirs
 _LOOKS = 128  # at names that are not here, in one call
-_WALK = 64  # messages of a stranger's chain until others have their turn
-_AT_ONCE = 2048  # messages that known bringers may bring, and as many strangers
-_RATE = {True: 100.0, False: 48.0}  # of known ones and of strangers, a second: some percent of a board's core
+_WALKS = 64, 8  # messages of a stranger's chain until others have their turn; where strangers bring much
+_AT_ONCE = 2048  # messages that known bringers may bring; strangers half of it
+_RATE = {True: 100.0, False: 40.0}  # of known ones and of strangers, a second: some percent of a board's core
 
 _log = logging.getLogger(__name__)
 
@@ -69,9 +69,12 @@ class Replicator:
     def __post_init__(self) -> None:
         limit = self.tangle.limits.wanted
         self._hearsay = Hearsay(limit)
+        self._taken = BoundedDict[Cid, None](limit)  # it may be forgotten since, and come again
         self._kept = Hearsay(limit)  # what others keep for ever
         now = self.clock.uptime()
-        self._room = {known: _Room(self.at_once, rate, now) for known, rate in _RATE.items()}
+        self._room = {
+            known: _Room(self.at_once if known else self.at_once / 2, rate, now) for known, rate in _RATE.items()
+        }
         self._unknown = BoundedDict[tuple[str, bytes], Entry](_STRANGERS)  # of authors who are not members yet
         self._refused = BoundedDict[Cid, None](_STRANGERS)  # messages of such
         self._version = self.gate.version
@@ -92,14 +95,15 @@ class Replicator:
         self._note_announcements()
         self._keep_to_members()
         total, opened, asked = Outcome(), set[Cid](), dict[Cid, Bringer]()
-        before, seen = -1, -1
+        before, seen, noted = -1, -1, set[Cid]()
         while before < len(opened) < self.messages_per_call:
             before = len(opened)
             for cid in list(self.gate.missing()):  # records first: they say who may speak
                 self._look(cid, _Source("", True), opened, asked, total)
             self._look_around(self._kept, opened, asked, total)
             self._keep_to_members()
-            needs = dict(self.tangle.needs())
+            needs = {cid: bringer for cid, bringer in self.tangle.needs() if cid not in noted}
+            noted.update(needs)
             if seen == self._version:  # all that was named has been looked for: what has come since needs more
                 for cid, bringer in needs.items():
                     self._look(cid, _Source(bringer, self._knows_bringer(bringer)), opened, asked, total)
@@ -118,14 +122,17 @@ class Replicator:
             if len(opened) >= self.messages_per_call or len(asked) + missed >= self.looks:
                 break
             is_wanted = self._is_wanted(cid, claim, hearsay is self._kept)
-            if not is_wanted and not (claim.is_asked and self._is_new(cid)):
+            may_come = claim.is_asked and cid not in self._taken and self._is_new(cid)
+            if not is_wanted and not may_come:
                 hearsay.forget(bringer, cid)
             elif cid not in self._refused and not self._is_too_early(cid):
                 claim.looked_for(uptime)
                 if not is_wanted and not self.store.has(cid):  # it was asked for, and may still come
                     missed += 1
                     continue
-                self._look(cid, _Source(bringer, known, hearsay is self._kept), opened, asked, total)
+                self._look(
+                    cid, _Source(bringer, known, hearsay is self._kept, is_late=not is_wanted), opened, asked, total
+                )
 
     def _look(self, cid: Cid, source: "_Source", opened: set[Cid], asked: dict[Cid, Bringer], total: Outcome) -> None:
         """Take in a message and what it continues, as far as it is here; what is not here is ``asked`` for.
@@ -133,12 +140,16 @@ class Replicator:
         One chain after another: if those of many authors waited at once, none might have room enough to reach its
         checkpoint.
         """
-        step, most = cid, self.messages_per_call if source.known else min(len(opened) + _WALK, self.messages_per_call)
+        step, most = cid, self.messages_per_call
+        if not source.known:
+            most = min(most, len(opened) + _WALKS[self._room[False].left < self.at_once / 4])
         while step not in opened and step not in asked and len(opened) < most:
             if not self._fetch(step, source, total):
                 asked[step] = source.bringer
+                self._room[source.known].asked += 1
                 break
             opened.add(step)
+            self._taken[step] = None
             self._room[source.known].left -= 1
             following = self.tangle.awaited_by(step)
             if following is None:
@@ -146,7 +157,7 @@ class Replicator:
             step = following
 
     def _has_room(self, known: bool) -> bool:
-        return self._room[known].left > 0
+        return self._room[known].left > self._room[known].asked
 
     def _knows_bringer(self, bringer: Bringer) -> bool:
         author = author_of_bringer(bringer)
@@ -173,14 +184,15 @@ class Replicator:
 
         This peer and those ``followed`` come first, the others take turns.
         """
-        limits, entries = self.tangle.limits, dict(self.tangle.entries())
+        limits, speakers = self.tangle.limits, dict.fromkeys(self.tangle.speakers())
         self.tangle.favoured = frozenset(followed := list(followed))
-        first = [author for author in dict.fromkeys((self.tangle.me, *followed)) if author in entries]
-        if len(entries) > limits.entries:
+        first = [author for author in dict.fromkeys((self.tangle.me, *followed)) if author in speakers]
+        if len(speakers) > limits.entries:
             first = first[: limits.entries - _ROTATING]
-        others = [author for author in entries if author not in set(first)]
+        said = set(first)
+        others = [author for author in speakers if author not in said]
         chosen = [*first, *_in_turn(others, self._turn, limits.entries - len(first))]
-        announced = Announcement(tuple(entries[author] for author in chosen), self._kept_in_turn())
+        announced = Announcement(tuple(map(self.tangle.entry_of, chosen)), self._kept_in_turn())
         self._turn += 1
         self.gossip.announce(announced)
 
@@ -296,7 +308,7 @@ class Replicator:
             message = self.opener(data, self.swarm, self.tangle.limits)
             self.seals.check_form(message)
         except StaleError as error:
-            self._forget(cid, error)
+            self._forget(cid, error, source)
         except StrangerError as error:  # it may be a member soon: not refused for ever
             self.errors.count(error)
             self._refused[cid] = None
@@ -314,9 +326,13 @@ class Replicator:
         if not is_asked_for and self.tangle.is_forgotten(envelope.author, envelope.seq):
             raise StaleError(f"message {cid.short} is older than its author's checkpoint")
 
-    def _forget(self, cid: Cid, error: StaleError) -> None:
-        """Count a message that is too old, and delete it: the peer that kept it forgets it, too."""
-        self.errors.count(error)
+    def _forget(self, cid: Cid, error: StaleError, source: "_Source") -> None:
+        """Count a message that is too old, unless it has only come late; and delete it.
+
+        The peer that kept it forgets it, too.
+        """
+        if not source.is_late:
+            self.errors.count(error)
         self.tangle.refuse(cid)
         self._delete([cid])
 
@@ -359,7 +375,7 @@ class Replicator:
             else:
                 outcome = self.tangle.testify(message, now)
         except StaleError as error:
-            self._forget(message.cid, error)
+            self._forget(message.cid, error, source)
             return
         except PeerError as error:
             self.errors.count(error)
@@ -377,21 +393,30 @@ class Replicator:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """Who has named a message, whether that one is known, and whether it was named as kept for ever."""
+    """Who has named a message, whether that one is known, and whether it was named as kept for ever.
+
+    It ``is_late`` if it was wanted when it was asked for, and is no more.
+    """
 
     bringer: Bringer
     known: bool
     is_kept: bool = False
+    is_late: bool = False
 
 
 class _Room:
-    """How many messages may be taken in now: so many ``at_once``, and so many ``a_second`` of the own uptime (ms)."""
+    """How many messages may be taken in now: so many ``at_once``, and so many ``a_second`` of the own uptime (ms).
+
+    No more are ``asked`` for at one look than may be taken in: they would wait on the disk.
+    """
 
     def __init__(self, at_once: float, a_second: float, now: int) -> None:
         self.left = self._at_once = at_once
+        self.asked = 0
         self._a_second, self._filled = a_second, now
 
     def fill(self, now: int) -> None:
+        self.asked = 0
         self.left = min(self._at_once, self.left + max(0, now - self._filled) * self._a_second / 1000)
         self._filled = now
 

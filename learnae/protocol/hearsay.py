@@ -102,9 +102,9 @@ class Hearsay:
     def expect(self, bringer: Bringer, cid: Cid, now: int) -> None:
         """Note that a name was asked for: it may come for a while, needed or not."""
         voice = self._voice(bringer)
-        self._add(voice, cid, None, now, now + _COMING_MS)
-        if cid in voice.names:
-            voice.names[cid].is_asked = True
+        self._add(voice, cid, None, now, now)
+        if (claim := voice.names.get(cid)) is not None:
+            claim.is_asked, claim.until = True, max(claim.until, claim.since + _COMING_MS)
 
     def drop(self, cid: Cid) -> None:
         """Forget a name, whoever gave it."""

@@ -24,7 +24,8 @@ class Pending:
     """Waiting messages, by name, by author, by who brought them, and by the previous message that they wait for.
 
     When it is full, the newest of the bringer with most bytes makes room, strangers first: none displaces what comes of
-    known ones, and what was dropped is announced, and fetched, again.
+    known ones. Of strangers as many may wait as the longest chain has (``Limits.since``). What was dropped is
+    announced, and fetched, again.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -35,6 +36,7 @@ class Pending:
         self._bookings: dict[Cid, Booking] = {}
         self._accounts: dict[Booking, _Account] = {}
         self._bytes = 0
+        self._known = 0  # messages of authors or bringers who are known
 
     def __contains__(self, cid: Cid) -> bool:
         return cid in self._messages
@@ -80,10 +82,16 @@ class Pending:
         heapq.heappush(account.newest, (-message.seq, message.cid.to_bytes()))
         self._bookings[message.cid] = booking
         self._bytes += size
+        self._known += is_known
         dropped = []
-        while len(self._messages) > self._limits.pending_messages or self._bytes > self._limits.pending_bytes:
+        strangers = len(self._messages) - self._known
+        while strangers > self._limits.since or self._is_full():
             dropped.append(self._make_room())
+            strangers = len(self._messages) - self._known
         return dropped
+
+    def _is_full(self) -> bool:
+        return len(self._messages) > self._limits.pending_messages or self._bytes > self._limits.pending_bytes
 
     def release(self, previous: Cid) -> list[Message]:
         """Remove and return the messages that continue ``previous``."""
@@ -126,6 +134,7 @@ class Pending:
         del account.names[cid]
         account.bytes -= size
         self._bytes -= size
+        self._known -= booking[0]
         if not account.names:
             del self._accounts[booking]
         elif len(account.newest) > 2 * len(account.names) + 8:

@@ -471,10 +471,18 @@ class Tangle:
 
     def entries(self) -> Iterator[tuple[bytes, Entry]]:
         """Return each author that is not banned, with its entry in an announcement."""
-        for author, chain in self._chains.items():
-            if chain.newest is not None:
-                head = self._nodes[chain.newest]
-                yield author, Entry(author[:PREFIX_BYTES], head.seq, head.cid, chain.checkpoint)
+        return ((author, self.entry_of(author)) for author in self.speakers())
+
+    def speakers(self) -> Iterator[bytes]:
+        """Return the authors of whom an entry can be announced."""
+        return (author for author, chain in self._chains.items() if chain.newest is not None)
+
+    def entry_of(self, author: bytes) -> Entry:
+        """Return what is announced of one of the ``speakers``."""
+        chain = self._chains[author]
+        assert chain.newest is not None
+        head = self._nodes[chain.newest]
+        return Entry(author[:PREFIX_BYTES], head.seq, head.cid, chain.checkpoint)
 
     def hints_for(self, author: bytes, now: int) -> tuple[Cid, ...]:
         """Return up to two fresh messages of others, newest of their authors, for the author's next one to name."""

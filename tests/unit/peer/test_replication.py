@@ -187,7 +187,7 @@ def test_what_a_checkpoint_has_replaced_is_dropped_before_it_is_verified(monkeyp
     side.hold(old)
     side.replicator.hear()
     assert opened == []
-    assert side.problems() == {"StaleError": 1}
+    assert side.problems() == {}, "it has only come late"
     assert not side.store.has(old.cid)
 
 
@@ -311,7 +311,7 @@ def test_strangers_are_taken_in_at_a_bounded_rate_and_in_turn() -> None:
     assert said[50] in side.replicator.hear().attached
     assert len(side.tangle) <= 3
     side.network.clock.time += 1000
-    assert 40 <= len(side.replicator.hear().attached) <= 50
+    assert 30 <= len(side.replicator.hear().attached) <= 42
 
 
 def test_a_block_that_is_refused_leaves_the_disk_at_once() -> None:

@@ -194,7 +194,7 @@ def test_a_deep_chain_waits_is_attached_and_is_dropped_without_recursion() -> No
     offer(tangle, *reversed(said[1:]))
     assert list(tangle.missing()) == [said[0].cid]
     assert tangle.attach(said[0], NOW).attached == said
-    tangle = new_tangle(pending_messages=depth)
+    tangle = new_tangle(pending_messages=depth, since=depth)
     offer(tangle, *reversed(said[1:]))
     tangle.refuse(said[0].cid)
     assert list(tangle.missing()) == []
