@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 import learnae
 from agent.config import AgentConfig
 from agent.ingestion.reader import FAILING
-from agent.install import add_parser
 from agent.labels import write_label
-from agent.learning.calibration import calibration_rows
 from agent.learning.engine_choice import why_no_training
 from agent.learning.inference import read_results
 from agent.learning.resources import Board
@@ -80,8 +78,30 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--json", action="store_true", help="for machines")
         _add_own(command, verb)
         command.set_defaults(command=run)
-    add_parser(verbs)
+    _add_install(verbs)
     return parser
+
+
+def _add_install(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = verbs.add_parser("install", help="write systemd's units and first configurations")
+    command.add_argument("names", nargs="*", metavar="NAME", help="of the agents here (board)")
+    command.add_argument("--bridge", action="append", default=[], metavar="NAME", help="a serial board, too")
+    command.add_argument("--trainer", action="store_true", help="a trainer, too")
+    swarm = "an invite code for one peer, - to read it from standard input; or manifest or directory of an open swarm"
+    command.add_argument("--swarm", default="", metavar="S", help=swarm)
+    command.add_argument("--root", type=Path, default=Path("/"), metavar="D", help="write below D: for images")
+    programs = "where the units find the programs (where this one is)"
+    command.add_argument("--programs", type=Path, metavar="D", help=programs)
+    command.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    command.add_argument("--verbose", action="store_true", help="log everything")
+    command.add_argument("--json", action="store_true", help="for machines")
+    command.set_defaults(command=_install)
+
+
+def _install(options: argparse.Namespace) -> int:
+    from agent.install import install  # noqa: PLC0415 - an agent that runs has no use for it
+
+    return install(options)
 
 
 def _add_own(command: argparse.ArgumentParser, verb: str) -> None:
@@ -189,7 +209,8 @@ def _said(result: Inference) -> str:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from learnae.peer.learning.versions import PERSONAL  # noqa: PLC0415 - an agent that runs has no use for these
+    from agent.learning.calibration import calibration_rows  # noqa: PLC0415 - an agent that runs has no use for these
+    from learnae.peer.learning.versions import PERSONAL  # noqa: PLC0415
     from learnae.runtime.observer import published_spent  # noqa: PLC0415
     from learnae.swarm.model_card import card, shown_by, with_card  # noqa: PLC0415
 

@@ -15,16 +15,13 @@ import sysconfig
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from learnae.errors import ConfigurationError, StateError
+from learnae.membership.codes.invite_code import InviteCode, is_code, parse
 from learnae.swarm.directory import open_manifest, read_manifest
 from learnae.system.atomic_files import write_atomic
 from learnae.system.installation import how_to_install, is_installed
-
-if TYPE_CHECKING:
-    from learnae.membership.codes.invite_code import InviteCode
 
 UNITS = ("learnae-agent@.service", "firmware-bridge@.service", "trainer-node.service")
 UNIT_DIRECTORY = "usr/local/lib/systemd/system"  # below /etc/systemd, so that `systemctl edit` wins
@@ -35,7 +32,7 @@ CREATE, REPLACE, SAME, KEEP = "create", "replace", "same", "keep"
 
 _PROGRAMS = "/opt/learnae/bin"  # where the shipped units look
 _SERVICE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")  # what systemd takes unescaped as an instance
-_EXAMPLE = "board"  # the name of the services in the examples
+EXAMPLE = "board"  # the name of the services in the examples
 _UMASK = 0o022  # services are other users than the one who installs: modes are what is said here, whatever theirs is
 _IN_UNITS = re.compile(r"[^\s\x00-\x1f\x7f\"'\\$%;]+")  # a path that systemd takes unescaped
 _HOMES = (Path("/root"), Path("/home"))
@@ -83,42 +80,23 @@ class Wanted:
 class Request:
     """Which services get a configuration, and the swarm that they join, if it is known: by manifest or by invite."""
 
-    agents: Sequence[str] = (_EXAMPLE,)
+    agents: Sequence[str] = (EXAMPLE,)
     bridges: Sequence[str] = ()
     trainer: bool = False
     swarm: Path | None = None
     code: InviteCode | None = None
 
 
-def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the verb ``install`` and its arguments."""
-    command = verbs.add_parser("install", help="write systemd's units and first configurations")
-    command.add_argument("names", nargs="*", metavar="NAME", help=f"of the agents here ({_EXAMPLE})")
-    command.add_argument("--bridge", action="append", default=[], metavar="NAME", help="a serial board, too")
-    command.add_argument("--trainer", action="store_true", help="a trainer, too")
-    swarm = "an invite code for one peer, - to read it from standard input; or manifest or directory of an open swarm"
-    command.add_argument("--swarm", default="", metavar="S", help=swarm)
-    command.add_argument("--root", type=Path, default=Path("/"), metavar="D", help="write below D: for images")
-    command.add_argument("--programs", type=Path, default=Path(sysconfig.get_path("scripts")), metavar="D",
-                         help="where the units find the programs (where this one is)")  # fmt: skip
-    command.add_argument("--dry-run", action="store_true", help="only say what would be done")
-    command.add_argument("--verbose", action="store_true", help="log everything")
-    command.add_argument("--json", action="store_true", help="for machines")
-    command.set_defaults(command=install)
-
-
 def install(options: argparse.Namespace) -> int:
     """Write what is missing and print what was done; the same again changes nothing."""
-    from learnae.membership.codes.invite_code import is_code, parse  # noqa: PLC0415 - running agents import this, too
-
-    agents = options.names or ([] if options.bridge or options.trainer else [_EXAMPLE])
+    agents = options.names or ([] if options.bridge or options.trainer else [EXAMPLE])
     text = sys.stdin.readline().strip() if options.swarm == "-" else options.swarm
     if is_code(text) and len(agents) + options.trainer != 1:
         raise ConfigurationError("an invite code, and not one peer that is to use it", "install peers one by one")
     code = parse(text) if is_code(text) else None
     manifest = Path(text) if text and code is None else None
     request = Request(agents, options.bridge, options.trainer, manifest, code)
-    programs = options.programs.absolute()
+    programs = (options.programs or Path(sysconfig.get_path("scripts"))).absolute()
     if not _IN_UNITS.fullmatch(str(programs)):
         remedy = "install Learnae at a path without spaces, quotes and %, such as /opt/learnae"
         raise ConfigurationError(f"a unit cannot start programs in {str(programs)!r}", remedy)
@@ -172,7 +150,7 @@ def wanted(request: Request, root: Path, programs: Path) -> Iterator[Wanted]:
         manifest = open_manifest(request.swarm) if request.swarm.is_dir() else read_manifest(request.swarm)
         yield Wanted(configuration / SWARM_FILE, manifest.to_bytes())
     for example, name, service in _services(request):
-        text = (shipped / "examples" / f"{example}.toml").read_text().replace(_EXAMPLE, name)
+        text = (shipped / "examples" / f"{example}.toml").read_text().replace(EXAMPLE, name)
         secrets = configuration / "credentials" / service
         yield Wanted(configuration / f"{service}.toml", _with_code(text, request.code).encode())
         yield Wanted(secrets, None, 0o700)

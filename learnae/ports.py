@@ -74,6 +74,10 @@ class BlockStore(Protocol):
         A block stays that another process with the same store has put or looked for in the last ``unused_for`` ms.
         """
 
+    def refuse(self, cid: Cid) -> None:
+        """Delete a block that this peer never should have been sent; it is booked on who has named or sent it."""
+        self.delete([cid])
+
 
 class Exchange(Protocol):
     """Carries blocks between machines. Called from worker threads; every call ends within the adapter's timeout.

@@ -315,7 +315,8 @@ class Replicator:
         except PeerError as error:
             self.errors.count(error)
             self.tangle.refuse(cid)
-            self._delete([cid])
+            if not self.is_archive:
+                self.store.refuse(cid)
         else:
             self._attach(message, source, total)
 

@@ -384,7 +384,7 @@ class Tangle:
         """Raise SequenceError or LimitError.
 
         A checkpoint is compared with the newest message before it that is here: whether the one that it names is
-        decides nothing, or peers would disagree.
+        decides nothing, or peers would disagree. That one may be of another branch, and later: the fork is to be seen.
         """
         if message.checkpoint:
             before = max((seq for seq in chain.by_seq if seq < message.seq), default=None)
@@ -394,8 +394,9 @@ class Tangle:
             previous = self._nodes[message.previous]
             if previous.author != message.author or previous.seq != message.seq - 1:
                 raise SequenceError(f"message {message.cid.short} does not continue its author's chain")
-        if previous is not None and message.time - previous.time < self.limits.interval:
-            problem = f"{peer_name(message.author)[:8]} speaks every {message.time - previous.time} ms"
+        passed = self.limits.interval if previous is None else message.time - previous.time
+        if (abs(passed) if message.checkpoint else passed) < self.limits.interval:
+            problem = f"{peer_name(message.author)[:8]} speaks every {passed} ms"
             raise LimitError(problem, f"the swarm allows one message in {self.limits.interval} ms")
         roots = [seq for seq in chain.checkpoints if seq <= message.seq]
         if not message.checkpoint and message.seq - max(roots, default=chain.floor) > self.limits.since:

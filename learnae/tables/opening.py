@@ -21,6 +21,8 @@ def check_readable(path: Path) -> None:
         path.open("rb").close()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}", "check the path and its permissions") from error
+    except UnicodeEncodeError as error:
+        raise DataError(f"cannot read {path!a}: this locale has no such letters", "set LC_ALL=C.UTF-8") from error
 
 
 def is_called_table(name: str) -> bool:

@@ -127,14 +127,12 @@ class BlockService(BlockStore):
     @override
     def delete(self, cids: Iterable[Cid], unused_for: int = 0) -> None:
         """Delete blocks here; exchanges let go of those that have gone, too."""
-        names, now = list(cids), time.monotonic()
+        names = list(cids)
         with self._wake:
             for cid in names:
                 self._lobby.take(cid)
                 self._turns.forget(cid)
-                origin, size, came = self._trials.pop(cid, (OWN, 0, now))
-                if size and not unused_for and now - came < _TRIAL_SECONDS:
-                    self._turns.book(origin, size)
+                self._trials.pop(cid, None)
                 if cid in self._busy:
                     self._busy[cid] = False
         # what is being fetched comes before this, or sees that it is not wanted
@@ -143,6 +141,15 @@ class BlockService(BlockStore):
         for cid in names:
             if cid not in held:
                 self._tell(cid, offer=False)
+
+    @override
+    def refuse(self, cid: Cid) -> None:
+        """Delete the block, and book its bytes on who has named or sent it, if it came lately."""
+        with self._wake:
+            origin, size, came = self._trials.pop(cid, (OWN, 0, 0.0))
+            if size and time.monotonic() - came < _TRIAL_SECONDS:
+                self._turns.book(origin, size)
+        self.delete([cid])
 
     # -- for adapters
 

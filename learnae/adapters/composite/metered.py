@@ -48,3 +48,7 @@ class MeteredStore(BlockStore):
     @override
     def delete(self, cids: Iterable[Cid], unused_for: int = 0) -> None:
         self._store.delete(cids, unused_for)
+
+    @override
+    def refuse(self, cid: Cid) -> None:
+        self._store.refuse(cid)

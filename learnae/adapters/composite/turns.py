@@ -12,6 +12,8 @@ from learnae.ipld.cid import Cid
 OWN = ""  # the origin of what this peer wants of itself
 _PROVEN_SECONDS = 3600.0  # for which an origin counts as one that names what there is
 _FOUND = 4.0  # names in vain that one which was found makes up for
+_PROOFS = 64  # a member whose messages are late is refused some that its checkpoints have replaced
+_PROVEN_PRICE = 1 / 16  # of a name in vain, where its origin has named what there is: a daemon of its own may be away
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class _Origin:
     again: dict[Cid, int] = field(default_factory=dict)  # what was in vain before: behind what is new
     at_work: int = 0
     found: float = float("-inf")  # time.monotonic of its last block
+    proofs: int = 0  # blocks found and not refused since, of the last ones
 
     def __len__(self) -> int:
         return len(self.fresh) + len(self.again)
@@ -111,18 +114,21 @@ class Turns:
         each.at_work -= 1
         self._strangers -= wanted.is_strange
         if is_found:
-            each.found = self._monotonic()
+            each.found, each.proofs = self._monotonic(), min(each.proofs + 1, _PROOFS)
             each.vain.give(_FOUND)
         else:
-            each.vain.spend(1.0)
+            each.vain.spend(self._price(wanted.origin, each))
 
     def book(self, origin: str, size: int) -> None:
         """Book a block that was fetched, and refused by this peer, on the origin that has named it."""
         each = self._origins.get(origin)
         if each is not None and origin != OWN:
-            each.found = float("-inf")
-            each.vain.spend(_FOUND + 1.0)
+            each.proofs = max(0, each.proofs - 1)
+            each.vain.spend(_FOUND + self._price(origin, each))
             each.refused.spend(size)
+
+    def _price(self, origin: str, each: _Origin) -> float:
+        return 1.0 if self._is_stranger(origin, each) else _PROVEN_PRICE
 
     def forget(self, cid: Cid) -> None:
         """Let the name wait no more, whichever origins have named it."""
@@ -156,7 +162,7 @@ class Turns:
         return origin == OWN or (each.at_work < self._half and not (is_strange and self._strangers >= self._half))
 
     def _is_stranger(self, origin: str, each: _Origin) -> bool:
-        return origin != OWN and self._monotonic() - each.found > _PROVEN_SECONDS
+        return origin != OWN and (not each.proofs or self._monotonic() - each.found > _PROVEN_SECONDS)
 
     def _is_spent(self, origin: str, each: _Origin) -> bool:
         """Return True while an origin has named too much in vain, or too much that was refused."""

@@ -129,7 +129,7 @@ def test_one_line_makes_a_member_and_the_broker_learns_nothing(fleet: Fleet, lin
     assert_refused(refused, 78, "it refuses us: Not authorized", "--password-file")
     done = fleet.join("bob", code)
     assert done.returncode == 0, done.stderr
-    assert "trains      classification, 22 parameters" in done.stdout
+    assert "trains      classification\nmodel       22 parameters" in done.stdout
     assert "readings by none" in done.stdout
     assert not (fleet.machine("bob").home / "peers" / "plantedbob" / "invite-code").exists()
     fleet.start("bob")

@@ -442,7 +442,7 @@ def test_blocks_are_fetched_no_larger_than_they_may_be_and_what_is_refused_is_bo
         store.want([cid], 1000 if is_refused else 999, "stranger")
         wait_for(lambda: store.is_idle, "the store")
         if is_refused and store.has(cid):
-            store.delete([cid])
+            store.refuse(cid)
     assert list(store.cids()) == []
     assert store.errors.counts == ({} if is_refused else {"LimitError": 3})
     assert store._links[0].exchange.asked.count("fetch") == 3
