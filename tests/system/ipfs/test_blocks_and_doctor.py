@@ -1,6 +1,7 @@
 """``learnae blocks`` and what ``learnae doctor`` says of IPFS, with and without a daemon."""
 
 import dataclasses
+import gc
 import json
 import re
 import time
@@ -108,6 +109,7 @@ def test_blocks_are_listed_checked_and_cleaned_up(here: Home, programs: Programs
     opened = LocalBlockStore(here.directory)
     assert_refused(programs.run("learnae", "blocks", "--fsck"), EXIT_TRY_AGAIN, "stop the peers")
     opened.close()
+    gc.collect()  # the commands above ran in this process, and what they had open is closed with their last reference
     done = here.blocks("--fsck", "--json")
     assert done.returncode == 1
     found = json.loads(done.stdout)

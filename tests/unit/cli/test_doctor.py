@@ -135,7 +135,7 @@ def test_people_get_a_table_with_the_whole_remedies(
     root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     take_away(monkeypatch, "safetensors")
-    monkeypatch.setattr(console, "width", 200)
+    monkeypatch.setattr(console, "width", 72)
     assert doctor(argparse.Namespace(json=False)) == 0
     said = capsys.readouterr().out
     assert "there is no swarm on this machine" in said

@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 
 from rich.text import Text
@@ -66,11 +66,19 @@ def doctor(options: argparse.Namespace) -> int:
         print_json([asdict(finding) for finding in findings])
     else:
         colours = {OK: "green", MISSING: "yellow", BROKEN: "red"}
-        rows: list[list[str | Text]] = [
-            [f.thing, Text(f.state, colours[f.state]), f.detail, f.remedy if f.state != OK else ""] for f in findings
-        ]
-        console.print(table("", ["what", "state", "found", "remedy"], rows, wrap=True))
+        rows: list[list[str | Text]] = [[f.thing, Text(f.state, colours[f.state]), f.detail] for f in findings]
+        console.print(table("", ["what", "state", "found"], rows, wrap=True))
+        _print_remedies(finding for finding in findings if finding.state != OK and finding.remedy)
     return int(any(finding.state == BROKEN for finding in findings))
+
+
+def _print_remedies(findings: Iterable[Finding]) -> None:
+    """Print each remedy once, in a line of its own that no border and no width cuts: it is there to be copied."""
+    cured = dict[str, list[str]]()
+    for finding in findings:
+        cured.setdefault(finding.remedy, []).append(finding.thing)
+    for remedy, things in cured.items():
+        console.print(Text(f"{', '.join(things)}: {remedy}"), soft_wrap=True)
 
 
 def _python() -> Iterator[Finding]:
