@@ -11,10 +11,11 @@ from learnae.peer.state import PeerState
 from learnae.protocol.bodies import KEY
 from learnae.protocol.limits import MINUTE
 from learnae.protocol.messages import Message
-from learnae.weights.codecs import Vector
-from learnae.weights.frames import Frame, FramePolicy, encode_frame
+from learnae.weights.codecs import LADDER, Vector
+from learnae.weights.frames import Frame, FramePolicy, block_sizes, encode_frame
 from learnae.weights.merge import Vote
 
+MESSAGE_BYTES = 700  # of an update without its frame: about, in a sealed swarm of eight
 _LONGEST_MS = 15 * MINUTE  # from one checkpoint to the next while learning
 
 
@@ -25,15 +26,21 @@ class FrameEncoder:
     A keyframe is due when what came since the last, messages included, weighs as much: a newcomer fetches at most twice
     a keyframe, and so much more is sent at most. ``own_vote`` is the own replica as a merge sees it: what others have
     decoded at the own newest update; None before the first.
+
+    Where updates ``may_be_coarser`` than the policy's, each is in the finest codec with which it takes ``room`` bytes
+    at most, its message and its share of a keyframe included; in the coarsest if none does.
     """
 
     policy: FramePolicy
     own_vote: Vote | None = None
+    may_be_coarser: bool = False
+    room: float = math.inf
     _update: Cid | None = None
     _key_bytes: int = 0
     _since_bytes: int = 0
     _since_updates: int = 0
     _key_time: int = 0
+    _message_bytes: int = MESSAGE_BYTES
 
     def change(self, weights: Vector) -> float:
         """Return how far ``weights`` (n,) are from what others hold, in its norm; infinite where they hold nothing."""
@@ -49,7 +56,7 @@ class FrameEncoder:
         """
         replica = self.own_vote.vector if self.own_vote else None
         base = None if whole or self._is_key_due(now) else self._update
-        frame = encode_frame(weights, replica, base, self.policy)
+        frame = encode_frame(weights, replica, base, replace(self.policy, delta=self.codec(len(weights))))
         if frame.header.kind == KEY:
             self._key_bytes, self._key_time = sum(map(len, frame.blocks)), now
             self._since_bytes, self._since_updates = 0, 0
@@ -61,8 +68,22 @@ class FrameEncoder:
         assert self.own_vote is not None
         self._update, self.own_vote = update.cid, replace(self.own_vote, time=update.time, settled=settled)
         self._since_updates += 1
+        self._message_bytes = len(update.data)
         if frame.header.kind != KEY:
             self._since_bytes += len(update.data) + sum(map(len, frame.blocks))
+
+    def codec(self, count: int) -> str:
+        """Return the codec of a delta of ``count`` values now."""
+        if not self.may_be_coarser or self.policy.delta not in LADDER:
+            return self.policy.delta
+        names = LADDER[LADDER.index(self.policy.delta) :]
+        return next((name for name in names if self._mean_bytes(name, count) <= self.room), names[-1])
+
+    def _mean_bytes(self, codec: str, count: int) -> float:
+        """Return what an update with deltas in ``codec`` takes in the mean over a keyframe and the deltas until it."""
+        key, delta = (sum(block_sizes(name, count)) for name in (self.policy.keyframe, codec))
+        deltas = min(self.policy.every, -(-key // (delta + self._message_bytes)))
+        return (key + deltas * delta) / (1 + deltas) + self._message_bytes
 
     def settle(self) -> None:
         """Note that the newest update is a settled peer's: its vote does not age."""

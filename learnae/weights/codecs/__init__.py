@@ -34,6 +34,7 @@ _CODECS: dict[str, Codec] = {
 NAMES = tuple(_CODECS)
 EXACT = ("f32", "f16")  # all others leave out what tells single rows
 WHOLE = (*EXACT, "q8")  # exact enough for a keyframe, which no later frame makes up for before a newcomer has it
+LADDER = ("q8", "q4", "ternary", "sign")  # the finest first: what an owner's limit of bytes steps down
 
 
 def codec_named(name: str) -> Codec:

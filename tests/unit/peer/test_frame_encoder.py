@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -13,7 +14,8 @@ from learnae.peer.frame_encoder import FrameEncoder
 from learnae.peer.state import PeerState
 from learnae.protocol.bodies import DELTA, KEY
 from learnae.protocol.limits import MINUTE
-from learnae.weights.frames import Frame, FramePolicy
+from learnae.weights.codecs import LADDER
+from learnae.weights.frames import Frame, FramePolicy, decode_frame
 
 SECOND = 1000
 LARGE = 20_000  # values: a keyframe of 80 kB, deltas of 20
@@ -108,3 +110,41 @@ def test_after_a_restart_the_next_keyframe_is_due_when_it_was() -> None:
         restarted.frames.restore(PeerState.from_bytes(saved))
     assert kinds == steady.kinds(60)
     assert kinds.count(KEY) > 1
+
+
+@pytest.mark.parametrize("delta", LADDER)
+def test_the_finest_codec_is_taken_with_which_updates_fit_the_room_and_none_finer_than_the_swarms(delta: str) -> None:
+    speaker = Speaker(4295, every=32, delta=delta)
+    speaker.frames.policy, speaker.frames.may_be_coarser = FramePolicy("q8", delta, 32), True
+    told, spent = [], {}
+    for room in (math.inf, 6000, 4500, 3500, 2500, 1000):
+        speaker.frames.room = room
+        said = [speaker.speak() for _ in range(64)]
+        codec = speaker.frames.codec(4295)
+        told.append(LADDER.index(codec))
+        spent[codec] = sum(size for _, size in said) / len(said)
+        assert spent[codec] <= room * 1.05 or codec == LADDER[-1]
+    assert told == sorted(told)
+    assert (told[0], told[-1]) == (LADDER.index(delta), len(LADDER) - 1)
+    assert list(spent) == list(LADDER[LADDER.index(delta) :])
+
+
+@pytest.mark.parametrize(("delta", "may_be_coarser"), [("q8", False), ("f32", True), ("top10", True)])
+def test_what_must_be_exact_stays_so_however_little_room_there_is(delta: str, may_be_coarser: bool) -> None:
+    frames = FrameEncoder(FramePolicy("q8", delta), may_be_coarser=may_be_coarser, room=0)
+    assert frames.codec(4295) == delta
+
+
+def test_followers_have_the_authors_replica_whatever_codec_each_delta_is_in() -> None:
+    speaker, replica = Speaker(4295), None
+    speaker.frames.policy, speaker.frames.may_be_coarser = FramePolicy("q8", "q8", 32), True
+    codecs = set()
+    for number in range(30):
+        speaker.frames.room = (math.inf, 4500, 3000, 0)[number % 4]
+        frame = speaker.frame()
+        replica = decode_frame(frame.header, frame.blocks, replica, 4295)
+        assert replica.tobytes() == frame.replica.tobytes()
+        codecs.add(frame.header.codec)
+        body = update_body(frame=frame.header.to_fields())
+        speaker.frames.published(speaker.author.say(body=body, time=speaker.now), frame, settled=False)
+    assert codecs >= set(LADDER)
