@@ -6,6 +6,7 @@ task, where the simulator would take hours.
 
 from __future__ import annotations
 
+import random
 import zlib
 from dataclasses import replace
 from statistics import median
@@ -16,6 +17,13 @@ from bench.attacks.table import wrist_trial
 from bench.attacks.twin import Outcome
 from bench.attacks.twin import run as run_trial
 from bench.harness import AT_LEAST, AT_MOST, Race, in_processes, seconds_of
+from learnae.ipld import dagcbor
+from learnae.ipld.cid import DAG_CBOR, RAW, Cid
+from learnae.membership.sealing import seal
+from learnae.protocol.announcements import Announcement, Entry
+from learnae.protocol.bodies import DELTA, NAME_BYTES, FrameHeader, Metrics, Update
+from learnae.protocol.identity import Identity
+from learnae.protocol.messages import compose
 from learnae.weights.codecs import NAMES, Codec, Vector, codec_named
 from learnae.weights.frames import VALUES_PER_BLOCK, FramePolicy
 
@@ -39,7 +47,35 @@ def run(race: Race) -> None:
         with race.step(f"codecs, {count:,} values"):
             for name in _DELTAS:
                 measure(race, name, count)
+    messages(race)
     swarms(race)
+
+
+def messages(race: Race) -> None:
+    """Report where the bytes of an update's message go, which announces a frame in a swarm of eight."""
+    rng = random.Random(1)
+    own, parents = Cid.of(DAG_CBOR, b"own"), tuple(Cid.of(DAG_CBOR, rng.randbytes(8)) for _ in range(3))
+    merged = tuple(rng.randbytes(NAME_BYTES) for _ in range(7))
+    body = Update(FrameHeader(DELTA, "sign", 4295, own), 12_345, 400, Metrics(0.3, 0.9, 170), merged, 10**8, 10**8)
+    plain = body.to_fields()
+    sealed = seal(bytes(32), bytes(8), bytes(32), 4711, 0, dagcbor.encode(plain))
+    for name, said in (("open", plain), ("sealed", sealed)):
+        message = compose(
+            Identity.from_seed(bytes(32)), own, 4711, parents, 1_800_000_000_000, said,
+            blocks=(Cid.of(RAW, b"frame"),), checkpoint=False,
+        )  # fmt: skip
+        race.figure(f"message of an update, {name}", len(message.data), "B")
+        fields = {**dagcbor.decode(message.data), **(plain if name == "open" else {"body (sealed)": said})}
+        fields.pop("body")
+        for field in sorted(fields, key=lambda field: -size_of(field, fields[field]))[:8]:
+            race.figure(f"… {name}: {field}", size_of(field, fields[field]), "B")
+    entry = Entry(bytes(8), 4711, own, parents[0])
+    race.figure("announcement of eight authors", len(Announcement((entry,) * 8).to_bytes()), "B")
+
+
+def size_of(name: str, value: object) -> int:
+    """Return the bytes that a field with its name takes in a map."""
+    return len(dagcbor.encode({name: value})) - 1
 
 
 def measure(race: Race, name: str, count: int) -> None:
