@@ -11,7 +11,7 @@ from learnae.peer.state import PeerState
 from learnae.protocol.bodies import KEY
 from learnae.protocol.limits import MINUTE
 from learnae.protocol.messages import Message
-from learnae.weights.codecs import LADDER, Vector
+from learnae.weights.codecs import LADDER, WHOLE, Vector
 from learnae.weights.frames import Frame, FramePolicy, block_sizes, encode_frame
 from learnae.weights.merge import Vote
 
@@ -24,9 +24,10 @@ _LONGEST_MS = 15 * MINUTE  # from one checkpoint to the next while learning
 class FrameEncoder:
     """Encodes a stream of keyframes, which are checkpoints, and deltas.
 
-    A keyframe is due when what came since the last, messages included, weighs as much, and three times what one takes
-    beyond a delta: a newcomer fetches at most four keyframes' worth, and a third more is sent at most. ``own_vote`` is
-    the own replica as a merge sees it: what others have decoded at the own newest update; None before the first.
+    A keyframe is due when what came since the last, messages included, weighs as much: a newcomer fetches at most twice
+    a keyframe, and so much more is sent at most. Where deltas are coarser than keyframes ever are it is three times
+    what a keyframe takes beyond one: at most four keyframes' worth, and a third more. ``own_vote`` is the own replica
+    as a merge sees it: what others have decoded at the own newest update; None before the first.
 
     Where updates ``may_be_coarser`` than the policy's, each is in the finest codec with which it takes ``room`` bytes
     at most, its message and its share of a keyframe included; in the coarsest if none does.
@@ -57,7 +58,7 @@ class FrameEncoder:
         """
         replica = self.own_vote.vector if self.own_vote else None
         codec = self.codec(len(weights))
-        is_due = self._is_key_due(now, sum(block_sizes(codec, len(weights))))
+        is_due = self._is_key_due(now, codec, len(weights))
         base = None if whole or is_due else self._update
         frame = encode_frame(weights, replica, base, replace(self.policy, delta=codec))
         if frame.header.kind == KEY:
@@ -85,7 +86,7 @@ class FrameEncoder:
     def _mean_bytes(self, codec: str, count: int) -> float:
         """Return what an update with deltas in ``codec`` takes in the mean over a keyframe and the deltas until it."""
         key, delta = (sum(block_sizes(name, count)) for name in (self.policy.keyframe, codec))
-        deltas = min(self.policy.every, -(-_due(key, delta) // (delta + self._message_bytes)))
+        deltas = min(self.policy.every, -(-_due(key, codec, count) // (delta + self._message_bytes)))
         return (key + deltas * delta) / (1 + deltas) + self._message_bytes
 
     def settle(self) -> None:
@@ -126,12 +127,12 @@ class FrameEncoder:
         self._since_bytes, self._since_updates = state.since_bytes, state.since_updates
         self.own_vote = None if state.replica is None else Vote(state.replica, state.samples, state.time, settled=False)
 
-    def _is_key_due(self, now: int, delta: int) -> bool:
-        """Return True if a newcomer would fetch much beside the last one, or that one is old; ``delta`` in bytes."""
-        is_heavy = self._since_bytes >= _due(self._key_bytes, delta) or self._since_updates >= self.policy.every
+    def _is_key_due(self, now: int, codec: str, count: int) -> bool:
+        """Return True if a newcomer would fetch much beside the last one, or that one is old."""
+        is_heavy = self._since_bytes >= _due(self._key_bytes, codec, count) or self._since_updates >= self.policy.every
         return is_heavy or not 0 <= now - self._key_time < _LONGEST_MS
 
 
-def _due(key: int, delta: int) -> int:
-    """Return how many bytes come after a keyframe until the next one is due; of both kinds, the bytes are given."""
-    return max(key, _OFTEN * (key - delta))
+def _due(key: int, codec: str, count: int) -> int:
+    """Return how many bytes come after a keyframe of ``key`` until the next, with deltas of ``count`` values."""
+    return key if codec in WHOLE else max(key, _OFTEN * (key - sum(block_sizes(codec, count))))
