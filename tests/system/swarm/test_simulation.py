@@ -48,6 +48,7 @@ PEERS = how_many(20, 30)
 CHURN = 0.3  # share of machines that are down at any time
 USUAL = Limits()
 WEATHER = Weather(delay=(10, 400), loss=0.2)
+EXACT_KEYS = FramePolicy("f32", "q8")
 
 
 def tiny_manifest(limits: Limits = USUAL, every: int = 32) -> Manifest:
@@ -797,7 +798,7 @@ def test_coarse_deltas_leave_the_authors_replica_everywhere_whatever_the_weather
     assert_no_problems(simulation)
 
 
-def wide_manifest(units: int = 2000, codec: FramePolicy = FramePolicy("f32", "q8")) -> Manifest:
+def wide_manifest(units: int = 2000, codec: FramePolicy = EXACT_KEYS) -> Manifest:
     """A model whose keyframe weighs as much as four deltas and their messages."""
     config = dense_config(2, (units,), 2, "softmax")
     options = {"training": TrainingPolicy(steps=1, batch=8), "codec": codec}
