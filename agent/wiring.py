@@ -58,6 +58,7 @@ from learnae.weights.codecs import Vector
 
 ROLE = "agent"
 _LOCAL_SECONDS = 1.0  # between two updates where all peers are on this machine
+_OWN_UPDATES = 4 * 24  # hours: a quarter of a day's bytes is aimed at for own updates
 _ROWS = 100_000  # of features, kept in memory; the oldest go
 _ROWS_BYTES = 256 << 20  # of them, however long one is
 _NEVER_LATER = ReaderLimits(enough=ReaderLimits().queue)  # only a bridge remembers what it was not asked
@@ -162,7 +163,10 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
 def policy_of(config: AgentConfig, is_private: bool) -> PublishPolicy:
     """Return how often an agent publishes."""
     metered = is_private or config.resources.bytes_per_day > 0
-    return publish_policy(config.publish, config.mqtt, config.ipfs, config.iota, config.lan, _LOCAL_SECONDS, metered)
+    aim = config.resources.bytes_per_day // _OWN_UPDATES
+    return publish_policy(
+        config.publish, config.mqtt, config.ipfs, config.iota, config.lan, _LOCAL_SECONDS, metered, aim
+    )
 
 
 def write_inference(model: ModelDefinition, weights: Vector, int8: bool, rows: Vector | None = None) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -90,14 +91,15 @@ def run(race: Race) -> None:
 
 def measure(kind: str, liars: int, rule: str, absent: bool, seed: int, adaptive: bool, rounds: int) -> float:
     """Return the accuracy of the worst honest peer of one run."""
-    manifest, people, test = _wrist()
-    outcome: Outcome = run_trial(
-        Trial(
-            manifest, people, test, _proxy,
-            attack=kind, liars=liars, rule=rule, absent=absent, seed=seed, adaptive=adaptive, rounds=rounds,
-        )
-    )  # fmt: skip
+    honest = wrist_trial(seed, rounds)
+    trial = replace(honest, attack=kind, liars=liars, rule=rule, absent=absent, adaptive=adaptive)
+    outcome: Outcome = run_trial(trial)
     return float(outcome.accuracies.min())
+
+
+def wrist_trial(seed: int, rounds: int) -> Trial:
+    """Return a run of eight honest people of the wrist task, judged."""
+    return Trial(*_wrist(), _proxy, seed=seed, rounds=rounds)
 
 
 @cache

@@ -1,25 +1,31 @@
 """The swarm as plain rounds: each peer trains, publishes, judges, merges. The rules are the product's own.
 
-No chain, codec or network: a table of attacks takes minutes where the simulator takes hours.
+No chain or network, and frames only where they are asked for: a table of attacks takes minutes where the simulator
+takes hours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.models.dataset import Dataset
 from learnae.models.definition import ModelDefinition
 from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.models.reference.numpy_model import predict
+from learnae.peer.frame_encoder import FrameEncoder
 from learnae.peer.learning.jury import capped_loss
 from learnae.privacy.clipping import NormClip
+from learnae.protocol.messages import Message
 from learnae.simulation.attacks import HONEST, Knowledge, adapt, flipped, forge
 from learnae.swarm.manifest import Manifest
 from learnae.weights.codecs import Vector
+from learnae.weights.frames import FramePolicy
 from learnae.weights.judging import Judge, JudgingPolicy
 from learnae.weights.merge import JUDGED, MergePolicy, Vote, merge
 
@@ -46,7 +52,9 @@ class Trial:
 
     ``proxy`` draws the rows that replicas are judged on, from what people's rows are summarised as. ``absent`` leaves
     the liars and their data away: what honest peers would reach then. Each hears ``hears`` others, drawn anew in each
-    round; 0 for all. Liars that are ``adaptive`` lie as much as a judge lets through.
+    round; 0 for all. Liars that are ``adaptive`` lie as much as a judge lets through. With ``frames`` others have what
+    is decoded of what is said, in place of the weights themselves; merges go ``step`` of the way. The mean accuracy of
+    the honest is noted after each number of rounds among ``marks``.
     """
 
     manifest: Manifest
@@ -61,16 +69,26 @@ class Trial:
     absent: bool = False
     hears: int = 0
     adaptive: bool = False
+    frames: FramePolicy | None = None
+    step: float = 1.0
+    marks: tuple[int, ...] = ()
     policy: JudgingPolicy = field(default_factory=JudgingPolicy)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Accuracy of each honest peer at the end, and the shares of judgements that muted honest peers, and liars."""
+    """Accuracy of each honest peer at the end, and the shares of judgements that muted honest peers, and liars.
+
+    ``still`` is the share that muted honest peers as they moved too little; ``course`` the mean accuracy at each mark;
+    ``frame_bytes`` those of an update, keyframes included.
+    """
 
     accuracies: NDArray[np.float64]
     honest_muted: float
     liars_muted: float
+    still: float = 0.0
+    course: Mapping[int, float] = field(default_factory=dict)
+    frame_bytes: float = 0.0
 
 
 def run(trial: Trial) -> Outcome:
@@ -89,7 +107,8 @@ def run(trial: Trial) -> Outcome:
     learners = [_learner(manifest, rows, rng) for rows in trained]
     judges = [_judge(manifest.definition, trial, shown, rng) for _ in people]
     base = manifest.definition.initial(manifest.seed)
-    old, muted = base, {False: [0, 0], True: [0, 0]}
+    old, muted = base, {False: Tally(), True: Tally()}
+    authors, course = [FrameAuthor(trial.frames) for _ in people], {}
     for number in range(trial.rounds):
         now = number * _ROUND_MS
         for learner in learners:
@@ -100,6 +119,7 @@ def run(trial: Trial) -> Outcome:
         for index in lying:
             lie = _said(trial, Knowledge(own[index], honest, base, old, rng))
             said[index] = adapt(lie, honest, judges[index].loss_of, len(lying)) if trial.adaptive else lie
+        said = [author.publish(vector, now) for author, vector in zip(authors, said, strict=True)]
         votes = [Vote(vector, len(rows.rows), now, False) for vector, rows in zip(said, people, strict=True)]
         if number == _OLD:
             old = np.mean(honest, axis=0).astype(np.float32)
@@ -115,18 +135,69 @@ def run(trial: Trial) -> Outcome:
                 judgement = judges[index].judge(mine, others, manifest.merge.half_life, now)
                 kept = list(judgement.kept)
                 for other in others:
-                    tally = muted[other[0] in lying]
-                    tally[0] += other in judgement.muted
-                    tally[1] += 1
-            result = merge(own[index], [mine, *(others[key] for key in kept)], MergePolicy(), now)
+                    muted[other[0] in lying].note(judgement.muted.get(other, ""))
+            heard = [votes[index] if trial.frames else mine, *(others[key] for key in kept)]
+            result = merge(own[index], heard, MergePolicy(trial.step), now)
             judges[index].note_own(result)
             learner.load(result)
             if index not in lying:
                 merged.append(result)
         base = np.mean(merged, axis=0).astype(np.float32)
-    accuracies = [_accuracy(manifest.definition, vector, trial.test) for vector in merged]
-    shares = {who: tally[0] / max(tally[1], 1) for who, tally in muted.items()}
-    return Outcome(np.array(accuracies), shares[False], shares[True])
+        if number + 1 in (*trial.marks, trial.rounds):
+            accuracies = np.array([_accuracy(manifest.definition, vector, trial.test) for vector in merged])
+            course[number + 1] = float(accuracies.mean())
+    put_out = float(np.mean([author.bytes for author in authors])) / trial.rounds
+    return Outcome(accuracies, muted[False].share, muted[True].share, muted[False].still_share, course, put_out)
+
+
+@dataclass(eq=False)
+class Tally:
+    """Counts judgements, those that mute, and those that do so as a replica moves too little."""
+
+    asked: int = 0
+    muted: int = 0
+    still: int = 0
+
+    def note(self, why: str) -> None:
+        """Count one judgement: why it mutes, empty if it does not."""
+        self.asked += 1
+        self.muted += bool(why)
+        self.still += "has moved" in why
+
+    @property
+    def share(self) -> float:
+        """Return how many of the judgements mute."""
+        return self.muted / max(self.asked, 1)
+
+    @property
+    def still_share(self) -> float:
+        """Return how many of the judgements mute what moves too little."""
+        return self.still / max(self.asked, 1)
+
+
+class FrameAuthor:
+    """Says weights as frames, as a peer does, and counts their ``bytes``; as they are without a policy."""
+
+    def __init__(self, policy: FramePolicy | None) -> None:
+        self._encoder = FrameEncoder(policy) if policy else None
+        self.bytes = 0
+
+    def publish(self, weights: Vector, now: int) -> Vector:
+        """Return what others have (n,) after the next frame of ``weights``."""
+        if self._encoder is None:
+            return weights
+        frame = self._encoder.encode(weights, 1, now)
+        self._encoder.published(cast(Message, _Update(now)), frame, settled=False)
+        self.bytes += sum(map(len, frame.blocks))
+        return frame.replica
+
+
+class _Update(NamedTuple):
+    """What an encoder takes of the message that announces a frame."""
+
+    time: int
+    cid: Cid = Cid.of(DAG_CBOR, b"an update")
+    data: bytes = bytes(500)
 
 
 def _said(trial: Trial, known: Knowledge) -> Vector:

@@ -8,8 +8,7 @@ from learnae.models.layers.over_time import Conv1D
 from learnae.privacy.policy import TrainingPrivacy
 from learnae.swarm.features import RAW_KIND
 from learnae.swarm.manifest import Manifest
-
-_ROUNDED = "q8"
+from learnae.weights.codecs import EXACT
 
 
 def exposures(manifest: Manifest, training: TrainingPrivacy | None = None) -> list[str]:
@@ -21,18 +20,18 @@ def exposures(manifest: Manifest, training: TrainingPrivacy | None = None) -> li
     >>> for line in exposures(preset("wrist", 1)):
     ...     print(line)
     updates tell rows of 30 values (figures of windows) as far as few were trained on: the first layer adds them up
-    no noise hides a single row: what does is how many there are (privacy.rows), clipping, and frames of 8 bits
+    no noise hides a single row: what does is how many there are (privacy.rows), clipping, and frames of at most 8 bits
     """
     lines = [_row_line(manifest)]
     training = training or manifest.privacy.training
-    exact = sorted({manifest.codec.keyframe, manifest.codec.delta} - {_ROUNDED})
+    exact = sorted({manifest.codec.keyframe, manifest.codec.delta} & set(EXACT))
     if training:
         lines.append(
             f"noise hides a single {training.protects}: epsilon {training.epsilon:g}, delta {training.delta:g}, "
             "whatever members compute"
         )
     else:
-        means = "how many there are (privacy.rows), clipping, and frames of 8 bits"
+        means = "how many there are (privacy.rows), clipping, and frames of at most 8 bits"
         if exact:
             means = f"how many there are (privacy.rows), and clipping; frames in {' and '.join(exact)} hide nothing"
         lines.append(f"no noise hides a single row: what does is {means}")

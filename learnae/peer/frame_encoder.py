@@ -11,10 +11,12 @@ from learnae.peer.state import PeerState
 from learnae.protocol.bodies import KEY
 from learnae.protocol.limits import MINUTE
 from learnae.protocol.messages import Message
-from learnae.weights.codecs import Vector
-from learnae.weights.frames import Frame, FramePolicy, encode_frame
+from learnae.weights.codecs import LADDER, WHOLE, Vector
+from learnae.weights.frames import Frame, FramePolicy, block_sizes, encode_frame
 from learnae.weights.merge import Vote
 
+MESSAGE_BYTES = 700  # of an update without its frame: about, in a sealed swarm of eight
+_OFTEN = 3  # times what a keyframe takes beyond a delta
 _LONGEST_MS = 15 * MINUTE  # from one checkpoint to the next while learning
 
 
@@ -23,17 +25,24 @@ class FrameEncoder:
     """Encodes a stream of keyframes, which are checkpoints, and deltas.
 
     A keyframe is due when what came since the last, messages included, weighs as much: a newcomer fetches at most twice
-    a keyframe, and so much more is sent at most. ``own_vote`` is the own replica as a merge sees it: what others have
-    decoded at the own newest update; None before the first.
+    a keyframe, and so much more is sent at most. Where deltas are coarser than keyframes ever are it is three times
+    what a keyframe takes beyond one: at most four keyframes' worth, and a third more. ``own_vote`` is the own replica
+    as a merge sees it: what others have decoded at the own newest update; None before the first.
+
+    Where updates ``may_be_coarser`` than the policy's, each is in the finest codec with which it takes ``room`` bytes
+    at most, its message and its share of a keyframe included; in the coarsest if none does.
     """
 
     policy: FramePolicy
     own_vote: Vote | None = None
+    may_be_coarser: bool = False
+    room: float = math.inf
     _update: Cid | None = None
     _key_bytes: int = 0
     _since_bytes: int = 0
     _since_updates: int = 0
     _key_time: int = 0
+    _message_bytes: int = MESSAGE_BYTES
 
     def change(self, weights: Vector) -> float:
         """Return how far ``weights`` (n,) are from what others hold, in its norm; infinite where they hold nothing."""
@@ -48,8 +57,10 @@ class FrameEncoder:
         One that must be ``whole`` stands alone. Raises FrameError, with nothing changed, if the weights are no weights.
         """
         replica = self.own_vote.vector if self.own_vote else None
-        base = None if whole or self._is_key_due(now) else self._update
-        frame = encode_frame(weights, replica, base, self.policy)
+        codec = self.codec(len(weights))
+        is_due = self._is_key_due(now, codec, len(weights))
+        base = None if whole or is_due else self._update
+        frame = encode_frame(weights, replica, base, replace(self.policy, delta=codec))
         if frame.header.kind == KEY:
             self._key_bytes, self._key_time = sum(map(len, frame.blocks)), now
             self._since_bytes, self._since_updates = 0, 0
@@ -61,8 +72,22 @@ class FrameEncoder:
         assert self.own_vote is not None
         self._update, self.own_vote = update.cid, replace(self.own_vote, time=update.time, settled=settled)
         self._since_updates += 1
+        self._message_bytes = len(update.data)
         if frame.header.kind != KEY:
             self._since_bytes += len(update.data) + sum(map(len, frame.blocks))
+
+    def codec(self, count: int) -> str:
+        """Return the codec of a delta of ``count`` values now."""
+        if not self.may_be_coarser or self.policy.delta not in LADDER:
+            return self.policy.delta
+        names = LADDER[LADDER.index(self.policy.delta) :]
+        return next((name for name in names if self._mean_bytes(name, count) <= self.room), names[-1])
+
+    def _mean_bytes(self, codec: str, count: int) -> float:
+        """Return what an update with deltas in ``codec`` takes in the mean over a keyframe and the deltas until it."""
+        key, delta = (sum(block_sizes(name, count)) for name in (self.policy.keyframe, codec))
+        deltas = min(self.policy.every, -(-_due(key, codec, count) // (delta + self._message_bytes)))
+        return (key + deltas * delta) / (1 + deltas) + self._message_bytes
 
     def settle(self) -> None:
         """Note that the newest update is a settled peer's: its vote does not age."""
@@ -102,7 +127,12 @@ class FrameEncoder:
         self._since_bytes, self._since_updates = state.since_bytes, state.since_updates
         self.own_vote = None if state.replica is None else Vote(state.replica, state.samples, state.time, settled=False)
 
-    def _is_key_due(self, now: int) -> bool:
-        """Return True if a newcomer would fetch more than a keyframe beside the last one, or that one is old."""
-        is_heavy = self._since_bytes >= self._key_bytes or self._since_updates >= self.policy.every
+    def _is_key_due(self, now: int, codec: str, count: int) -> bool:
+        """Return True if a newcomer would fetch much beside the last one, or that one is old."""
+        is_heavy = self._since_bytes >= _due(self._key_bytes, codec, count) or self._since_updates >= self.policy.every
         return is_heavy or not 0 <= now - self._key_time < _LONGEST_MS
+
+
+def _due(key: int, codec: str, count: int) -> int:
+    """Return how many bytes come after a keyframe of ``key`` until the next, with deltas of ``count`` values."""
+    return key if codec in WHOLE else max(key, _OFTEN * (key - sum(block_sizes(codec, count))))

@@ -400,7 +400,7 @@ class Peer:
         if is_last and self.settling.best is not None:
             self.training.learner.load(self.settling.best)
         if is_last or self._must_renew() or self._is_worth():
-            whole = is_last or self._is_new_epoch()
+            whole, self.frames.room = is_last or self._is_new_epoch(), self.cadence.policy.room
             published = self.publisher.publish_update(self.training.rows, whole=whole, settled=is_last)
             if published:
                 self.options.floors.begin()
@@ -654,7 +654,7 @@ def compose_peer(
         seals=seals, is_open=gate.is_open,
     )  # fmt: skip
     own = OwnChain(identity, replication, clock, errors)
-    frames = FrameEncoder(manifest.codec)
+    frames = FrameEncoder(manifest.codec, may_be_coarser=not len(ports.learner.moments.means))
     once, is_private = manifest.training, options.privacy() is not None
     if is_private:  # whether it publishes must not follow from a number of rows, and noise protects few of them
         options = replace(options, floors=ReleaseFloor(Floors(merge_first=options.floors.waits_for_others)))

@@ -1,5 +1,6 @@
 """When a change of the own weights is worth its bytes. Pure: time, bytes and norms are given."""
 
+import math
 from dataclasses import dataclass
 
 LEAST_CHANGE = 0.001  # of the norm of what others hold: less than eight bits a weight can tell
@@ -11,11 +12,20 @@ class PublishPolicy:
     """At least ``every`` ms lie between two updates, and they put out at most ``bytes_per_hour``; 0 for no limit.
 
     An update is worth its bytes where the weights have moved by ``least_change`` of the norm of the own replica.
+    ``aim`` bytes an hour slow nothing down: they count beside ``bytes_per_hour`` for how coarse frames are; 0 for no
+    limit.
     """
 
     every: int = 0
     bytes_per_hour: int = 0
     least_change: float = 0.0
+    aim: int = 0
+
+    @property
+    def room(self) -> float:
+        """Return the bytes that an update may take so that one fits into each ``every``; infinite without a limit."""
+        limits = [limit for limit in (self.bytes_per_hour, self.aim) if limit]
+        return min(limits) * self.every / _HOUR_MS if limits else math.inf
 
 
 class Cadence:

@@ -15,9 +15,9 @@ from learnae.errors import ConfigurationError
 from learnae.models.definition import ModelDefinition
 from learnae.models.optimisers import Optimiser
 from learnae.models.reference.numpy_model import train_step
+from learnae.peer.frame_encoder import MESSAGE_BYTES
 from learnae.text import counted
-from learnae.weights.codecs import codec_named
-from learnae.weights.frames import VALUES_PER_BLOCK
+from learnae.weights.frames import block_sizes
 
 if TYPE_CHECKING:
     from learnae.swarm.manifest import Manifest
@@ -32,7 +32,6 @@ _FLOAT_BYTES = 4
 _MEMBER_VECTORS = 3  # own weights, what others believe them to be, and the estimate
 _STEP_VECTORS = {"sgd": 2, "momentum": 3, "adam": 4}  # gradient, what the optimiser keeps, and what it computes with
 _PASSES = 3  # a step multiplies forward, back to its weights, and back to its inputs
-_MESSAGE_BYTES = 700
 _TRIED_PRODUCTS = 2 * 10**9  # of a step that is measured, or of some of its rows: a second or two
 _TRIED_BYTES = 512 << 20
 _SHORT_SECONDS = 0.2  # what takes less is taken twice: the first step finds its memory
@@ -55,13 +54,12 @@ class Costs:
     @classmethod
     def of(cls, manifest: Manifest) -> Costs:
         """Reckon what ``manifest`` asks for; nothing is computed."""
-        model, batch, codec = manifest.model, manifest.training.batch, codec_named(manifest.codec.delta)
-        full, rest = divmod(model.count, VALUES_PER_BLOCK)
+        model, batch = manifest.model, manifest.training.batch
         known = model if isinstance(model, ModelDefinition) else None
         return cls(
             model.count,
             _FLOAT_BYTES * model.count,
-            full * codec.size(VALUES_PER_BLOCK) + (codec.size(rest) if rest else 0) + _MESSAGE_BYTES,
+            sum(block_sizes(manifest.codec.delta, model.count)) + MESSAGE_BYTES,
             _STEP_VECTORS[manifest.optimiser.name] * _FLOAT_BYTES * model.count,
             _FLOAT_BYTES * batch * known.row_values if known else 0,
             _PASSES * batch * known.row_products if known else 0,

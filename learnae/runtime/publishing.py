@@ -17,13 +17,15 @@ def publish_policy(
     lan: LanSection,
     local: float,
     metered: bool,
+    aim: int = 0,
 ) -> PublishPolicy:
     """Return the policy of ``section``; a peer of one machine only publishes every ``local`` seconds by default.
 
     A ``metered`` one has an owner who counts its bytes, or rows that pay for each update: others come in time to merge.
+    Frames are as coarse as ``aim`` bytes an hour, and the section's, take; 0 for no limit.
     """
     seconds = section.every or _usual_seconds(mqtt, ipfs, iota, lan, local, metered)
-    return PublishPolicy(round(seconds * 1000), section.bytes_per_hour, LEAST_CHANGE)
+    return PublishPolicy(round(seconds * 1000), section.bytes_per_hour, LEAST_CHANGE, aim)
 
 
 def _usual_seconds(

@@ -304,7 +304,7 @@ class Manifest:
                 merge.choice("rule", RULES) if "rule" in merge else MEAN,
             ),
             codec=FramePolicy(
-                keyframe=codec.choice("keyframe", codecs.NAMES),
+                keyframe=codec.choice("keyframe", codecs.WHOLE),
                 delta=codec.choice("delta", codecs.NAMES),
                 every=codec.integer("every", 1, 1024),
             ),

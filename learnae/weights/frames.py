@@ -104,12 +104,17 @@ def check_shape(header: FrameHeader, blocks: int, count: int) -> None:
 def check_frame(header: FrameHeader, sizes: Sequence[int], count: int) -> None:
     """Raise as ``check_shape``, and unless blocks of these ``sizes`` can hold ``count`` values as ``header`` claims."""
     check_shape(header, len(sizes), count)
-    codec = codec_named(header.codec)
-    wanted = [codec.size(min(VALUES_PER_BLOCK, count - start)) for start in range(0, count, VALUES_PER_BLOCK)]
+    wanted = block_sizes(header.codec, count)
     if list(sizes) != wanted:
         raise BrokenFrameError(
             f"a {header.codec} frame in {len(sizes)} blocks of {sum(sizes)} bytes, not {sum(wanted)}"
         )
+
+
+def block_sizes(codec: str, count: int) -> list[int]:
+    """Return the bytes of each block of a frame of ``count`` values; raises FrameError if the codec is not known."""
+    size = codec_named(codec).size
+    return [size(min(VALUES_PER_BLOCK, count - start)) for start in range(0, count, VALUES_PER_BLOCK)]
 
 
 def block_count(count: int) -> int:

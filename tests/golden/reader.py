@@ -238,8 +238,66 @@ def q8(block: bytes, count: int) -> np.ndarray:
     return np.repeat(scales, GROUP)[:count] * np.frombuffer(block[4 * groups :], "i1").astype(np.float32)
 
 
+def scales_of(block: bytes, count: int) -> np.ndarray:
+    found = np.frombuffer(block, "<f4", count)
+    need(all(not word or 27 << 23 <= word < 255 << 23 for word in np.frombuffer(block, "<u4", count).tolist()), "scale")
+    return found
+
+
+def grouped(steps: list[int], block: bytes, count: int) -> np.ndarray:
+    return np.repeat(scales_of(block, -(-count // GROUP)), GROUP)[:count] * np.array(steps[:count], np.float32)
+
+
+def q4(block: bytes, count: int) -> np.ndarray:
+    halves = [half for byte in block[4 * -(-count // GROUP) :] for half in (byte % 16, byte // 16)]
+    need(8 not in halves and not any(halves[count:]), "step")
+    return grouped([half - 16 * (half > 8) for half in halves], block, count)
+
+
+def ternary(block: bytes, count: int) -> np.ndarray:
+    packed = block[4 * -(-count // GROUP) :]
+    need(max(packed) < 243, "byte")
+    steps = [byte // 3**place % 3 - 1 for byte in packed for place in range(5)]
+    need(all(step == -1 for step in steps[count:]), "rest")
+    return grouped(steps, block, count)
+
+
+def bits_of(block: bytes) -> list[int]:
+    return [byte >> place & 1 for byte in block for place in range(7, -1, -1)]
+
+
+def sign(block: bytes, count: int) -> np.ndarray:
+    bits = bits_of(block[4 * -(-count // GROUP) :])
+    need(not any(bits[count:]), "rest")
+    return grouped([1 - 2 * bit for bit in bits], block, count)
+
+
+def top10_size(count: int) -> int:
+    kept = -(-count // 10)
+    return 8 * -(-kept // GROUP) + -(-(6 * kept + (count - 1) // 8) // 8)
+
+
+def top10(block: bytes, count: int) -> np.ndarray:
+    kept = -(-count // 10)
+    scales, bits = scales_of(block, 2 * -(-kept // GROUP)), bits_of(block[8 * -(-kept // GROUP) :])
+    high, rest = bits[: kept + (count - 1) // 8], bits[kept + (count - 1) // 8 :]
+    need(sum(high) == kept and not any(rest[5 * kept :]), "places")
+    ones = [place for place, bit in enumerate(high) if bit]
+    low = [4 * rest[i] + 2 * rest[kept + i] + rest[2 * kept + i] for i in range(kept)]
+    places = [8 * (ones[i] - i) + low[i] for i in range(kept)]
+    need(places == sorted(set(places)) and places[-1] < count, "places")
+    result = np.zeros(count, np.float32)
+    for i, place in enumerate(places):
+        result[place] = scales[i // GROUP * 2 + rest[4 * kept + i]] * (1 - 2 * rest[3 * kept + i])
+    return result
+
+
 CODECS: dict[str, Any] = {
     "f32": (lambda n: 4 * n, lambda block, n: np.frombuffer(block, "<f4", n).astype(np.float32)),
     "f16": (lambda n: 2 * n, lambda block, n: np.frombuffer(block, "<f2", n).astype(np.float32)),
     "q8": (lambda n: 4 * -(-n // GROUP) + n, q8),
+    "q4": (lambda n: 4 * -(-n // GROUP) + -(-n // 2), q4),
+    "ternary": (lambda n: 4 * -(-n // GROUP) + -(-n // 5), ternary),
+    "sign": (lambda n: 4 * -(-n // GROUP) + -(-n // 8), sign),
+    "top10": (top10_size, top10),
 }

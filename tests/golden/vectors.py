@@ -6,6 +6,7 @@ difference means a new version, not new files. ``tests/golden/reader.py`` reads 
 
 import base64
 import json
+import math
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -264,10 +265,42 @@ def refused_frames() -> dict[str, dict[str, Any]]:
         "no number": ("a value is not finite", {"blocks": [(b"\x00\x00\xc0\x7f" + block[4:]).hex()]}),
         "too large": ("a value is beyond 10^6", {"blocks": [(np.float32(1.5e6).tobytes() + block[4:]).hex()]}),
         "delta on nothing": ("a delta without the replica that it stands on", {"type": "delta"}),
+        **refused_codes(),
     }
     return {
         name: {"why": why, **{key: value for key, value in good.items() if key != "replica"}, **change}
         for name, (why, change) in changed.items()
+    }
+
+
+def refused_codes() -> dict[str, tuple[str, dict[str, Any]]]:
+    """Return what no encoder of the coarse codecs writes: changes of one byte, or of the first scale."""
+
+    def changed(codec: str, place: int, value: int) -> dict[str, Any]:
+        block = bytearray.fromhex(next(frames(codec))["blocks"][0])
+        block[place] = value
+        return {"codec": codec, "blocks": [block.hex()]}
+
+    def with_scale(codec: str, scale: float) -> dict[str, Any]:
+        block = bytes.fromhex(next(frames(codec))["blocks"][0])
+        return {"codec": codec, "blocks": [(struct.pack("<f", scale) + block[4:]).hex()]}
+
+    scales = {"negative": -1.0, "minus nothing": -0.0, "subnormal": 1e-40, "infinite": math.inf, "no": math.nan}
+    return {
+        "q4 of eight below": ("a step is -8", changed("q4", 8, 0x88)),
+        "ternary of six": ("a byte is beyond 242", changed("ternary", 8, 243)),
+        "sign of more values": ("what fills up the last byte is not 0", changed("sign", -1, 0xFF)),
+        "top10 of more places": ("more than a tenth of the values", changed("top10", 8, 0xFF)),
+        "top10 of fewer places": ("less than a tenth of the values", changed("top10", 8, 0)),
+        "top10 of more bits": ("what fills up the last byte is not 0", changed("top10", -1, 0xFF)),
+        **{
+            f"{codec} with a {name} scale": (
+                "a scale is neither 0 nor from 2^-100 on and finite",
+                with_scale(codec, value),
+            )
+            for codec in ("q4", "ternary", "sign", "top10")
+            for name, value in scales.items()
+        },
     }
 
 

@@ -11,10 +11,10 @@ from learnae.models.layers.dense import KernelLayer
 from learnae.swarm.directory import is_created_here
 from learnae.swarm.features import RAW_KIND
 from learnae.swarm.manifest import Manifest
+from learnae.weights.codecs import EXACT
 
 EXACT_FRAMES, RAW_WINDOWS, FOREIGN_START = KEYS = ("exact_frames", "raw_windows", "foreign_start")
 _PARTS = 5  # of a window, at least, for a unit to see but one of them
-_ROUNDED = "q8"  # the only codec that leaves out what tells single rows
 
 
 def demands(manifest: Manifest, is_private: bool) -> dict[str, str]:
@@ -23,7 +23,7 @@ def demands(manifest: Manifest, is_private: bool) -> dict[str, str]:
     Where updates are differentially private (``is_private``), raw windows are no matter.
     """
     found = {}
-    exact = {manifest.codec.keyframe, manifest.codec.delta} - {_ROUNDED}
+    exact = {manifest.codec.keyframe, manifest.codec.delta} & set(EXACT)
     if exact:
         found[EXACT_FRAMES] = f"frames in {' and '.join(sorted(exact))}, of which rows can be computed more exactly"
     if manifest.features and manifest.features.kind == RAW_KIND and not is_private and not _looks_at_parts(manifest):

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learnae.errors import FrameError
-from learnae.weights.codecs import f16, f32, q8
+from learnae.weights.codecs import f16, f32, q4, q8, sign, ternary, top10
 
 Vector = NDArray[np.float32]
 Data = bytes | memoryview
@@ -22,11 +22,19 @@ class Codec(Protocol):
         """Encode ``values`` (n,) float32, finite."""
 
     def decode(self, data: Data, count: int) -> Vector:
-        """Decode ``size(count)`` bytes into (count,) float32, perhaps not finite."""
+        """Decode ``size(count)`` bytes into (count,) float32, perhaps not finite.
+
+        Raises BrokenFrameError for bytes that no encoder writes.
+        """
 
 
-_CODECS: dict[str, Codec] = {"f32": f32, "f16": f16, "q8": q8}
+_CODECS: dict[str, Codec] = {
+    "f32": f32, "f16": f16, "q8": q8, "q4": q4, "ternary": ternary, "sign": sign, "top10": top10
+}  # fmt: skip
 NAMES = tuple(_CODECS)
+EXACT = ("f32", "f16")  # all others leave out what tells single rows
+WHOLE = (*EXACT, "q8")  # exact enough for a keyframe, which no later frame makes up for before a newcomer has it
+LADDER = ("q8", "q4", "ternary", "sign")  # the finest first: what an owner's limit of bytes steps down
 
 
 def codec_named(name: str) -> Codec:

@@ -183,3 +183,11 @@ def test_the_race_of_privacy_holds_accuracy_and_audits(report):
     found = report("privacy")
     bounds = [("one window protected", 60, 90), ("one reading protected", 60, 90), ("told from others", 0.4, 0.7)]
     assert_checks_between(found, *bounds, ("times one without", 0.5, 50), ("with a tenth of the noise", 0.4, 20))
+
+
+@nightly
+def test_the_race_of_codecs_compares_what_swarms_reach(report):
+    found = report("codecs")
+    bounds = [(f"{name}: behind q8", -10, 10) for name in ("q4", "ternary", "sign", "top10")]
+    assert_checks_between(found, *bounds, ("sign: muted as they moved", -1, 0.01))
+    assert any(figure["name"] == "message of an update, sealed" for figure in found["figures"])

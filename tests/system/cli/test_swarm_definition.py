@@ -157,7 +157,8 @@ def test_with_differential_privacy_the_usual_is_another(programs: Programs) -> N
         ("[optimiser]\nlearning_rate = 0", ["optimiser.learning_rate", "0.0", "from 1e-30 to 1000"]),
         ("[optimiser]\nname = 'adam'\nepsilon = 0.0", ["optimiser.epsilon", "0.0", "from 1e-30 to 1"]),
         ("[optimiser]\nmomentum = 1", ["optimiser.momentum", "1.0", "from 0 to 0.999999"]),
-        ("[codec]\ndelta = 'q9'", ["delta", "q9", "q8"]),
+        ("[codec]\ndelta = 'q9'", ["delta", "q9", "q8", "top10"]),
+        ("[codec]\nkeyframe = 'sign'", ["keyframe", "sign", "f32, f16, q8"]),
         ("[optimiser]\nname = 'adamw'", ["adamw", "adam"]),
         ("[limits]\nhorizon = 5", ["horizon", "5"]),
         ("[privacy]\ndelta = 1e-6", ["privacy.delta without privacy.epsilon", "--epsilon"]),
@@ -187,4 +188,6 @@ def test_a_model_that_mixes_rows_is_refused_with_differential_privacy(programs: 
     said: list[object] = ["--model", tmp_path / "m.json", "--loss", "sparse_categorical_crossentropy"]
     done = programs.run("learnae", "swarm", "create", *said, "--epsilon", 4)
     assert_refused(done, CONFIGURATION, "BatchNormalization", "no --epsilon")
+    done = programs.run("learnae", "swarm", "create", *said, "--codec", "sign")
+    assert_refused(done, CONFIGURATION, "codec.delta sign", "BatchNormalization", "f32, f16, q8")
     assert not list(programs.home.glob("swarms/*"))

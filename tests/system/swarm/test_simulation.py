@@ -48,6 +48,7 @@ PEERS = how_many(20, 30)
 CHURN = 0.3  # share of machines that are down at any time
 USUAL = Limits()
 WEATHER = Weather(delay=(10, 400), loss=0.2)
+EXACT_KEYS = FramePolicy("f32", "q8")
 
 
 def tiny_manifest(limits: Limits = USUAL, every: int = 32) -> Manifest:
@@ -774,10 +775,33 @@ def test_a_delta_that_never_arrives_is_healed_by_its_authors_next_checkpoint():
     assert simulation.clock.now() - simulation.members[5].peer.following.replicas[author].time < 4 * SECOND
 
 
-def wide_manifest() -> Manifest:
+@pytest.mark.parametrize("codec", ["sign", "top10"])
+def test_coarse_deltas_leave_the_authors_replica_everywhere_whatever_the_weather(codec):
+    simulation = swarm(4, Setting(seed=19, weather=WEATHER), wide_manifest(400, FramePolicy("q8", codec)))
+    simulation.run(30 * SECOND)
+    simulation.crash(3)
+    simulation.run(10 * SECOND)
+    simulation.restart(3)
+    simulation.run(20 * SECOND)
+    settle(simulation)
+    own = {member.peer.author: member.peer.frames.own_vote for member in simulation.members}
+    for _ in range(20):  # frames that are lost are asked for again
+        held = [(author, one) for each in simulation.members for author, one in each.peer.following.replicas.items()]
+        if len(held) == 12 and all(replica.time == own[author].time for author, replica in held):
+            break
+        simulation.settle(SECOND)
+    assert len(held) == 12
+    assert all(replica.vector.tobytes() == own[author].vector.tobytes() for author, replica in held)
+    kinds = [news.update.frame.codec for news in simulation.members[0].peer.following.news.values()]
+    assert codec in kinds, "deltas, not keyframes alone"
+    assert accuracy(simulation, 0) > 0.85
+    assert_no_problems(simulation)
+
+
+def wide_manifest(units: int = 2000, codec: FramePolicy = EXACT_KEYS) -> Manifest:
     """A model whose keyframe weighs as much as four deltas and their messages."""
-    config = dense_config(2, (2000,), 2, "softmax")
-    options = {"training": TrainingPolicy(steps=1, batch=8), "codec": FramePolicy("f32", "q8")}
+    config = dense_config(2, (units,), 2, "softmax")
+    options = {"training": TrainingPolicy(steps=1, batch=8), "codec": codec}
     return Manifest("wide", config, "sparse_categorical_crossentropy", **options)
 
 

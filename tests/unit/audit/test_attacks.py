@@ -1,5 +1,7 @@
 """The attacks work on a member that nothing protects: else it would mean nothing that they fail on another."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from learnae.audit.imprint import imprint
 from learnae.audit.membership import membership
 from learnae.audit.reconstruction import changes, errors, only_row, quotients, row_space, shares
 from learnae.models.reference.numpy_model import predict
+from learnae.weights.frames import FramePolicy
 
 
 @pytest.mark.parametrize("number", range(1, 5))
@@ -48,6 +51,14 @@ def test_a_batch_of_one_raw_window_is_sent_as_it_is() -> None:
     own = person(1, manifest)
     found = quotients(changes(manifest.definition, updates(manifest, own, 250)))
     assert np.mean(errors(found, own.rows) < 0.01) > 0.3
+
+
+@pytest.mark.parametrize(("codec", "is_read"), [("q8", True), ("q4", False), ("top10", False)])
+def test_frames_coarser_than_eight_bits_send_no_window_as_it_is(codec: str, is_read: bool) -> None:
+    manifest = replace(raw_windows(hidden=16, steps=1, batch=1, rate=1e-3), codec=FramePolicy("q8", codec))
+    own = person(1, manifest)
+    near = errors(quotients(changes(manifest.definition, updates(manifest, own, 40))), own.rows)
+    assert (near.min() < 0.05) == is_read
 
 
 @pytest.mark.parametrize(("steps", "batch", "rate", "count"), [(1, 32, 1e-3, 20), (26, 32, 1e-5, 10)])

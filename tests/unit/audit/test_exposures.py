@@ -17,8 +17,12 @@ PRIVATE = replace(WRIST, privacy=PrivacyPolicy(TrainingPrivacy(epsilon=4.0)))
 @pytest.mark.parametrize(
     ("manifest", "said", "unsaid"),
     [
-        (WRIST, ["rows of 30 values (figures of windows)", "frames of 8 bits"], ["raw", "epsilon", "starting weights"]),
-        (raw_windows(8, 1, 1, 0.1), ["rows of 600 values (raw readings)", "f32 hide nothing"], ["8 bits"]),
+        (
+            WRIST,
+            ["rows of 30 values (figures of windows)", "frames of at most 8 bits"],
+            ["raw", "epsilon", "starting weights"],
+        ),
+        (raw_windows(8, 1, 1, 0.1), ["rows of 600 values (raw readings)", "f32 hide nothing"], ["at most 8 bits"]),
         (preset("wrist-cnn", 1), ["raw readings over time, 54 values at 50 places"], ["f32"]),
         (PRIVATE, ["a single window: epsilon 4, delta 1e-05"], ["no noise"]),
         (replace(WRIST, start=(Cid.of(RAW, b"weights"),)), ["starting weights"], ["epsilon"]),

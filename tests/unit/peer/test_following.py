@@ -4,6 +4,8 @@ from typing import Any
 import numpy as np
 import pytest
 from builders import COUNT, NOW, Author, new_tangle, offer, some_cid, update_body
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from learnae.adapters.composite.metered import MeteredStore
 from learnae.basics.error_log import ErrorLog
@@ -14,7 +16,7 @@ from learnae.protocol.limits import Limits
 from learnae.protocol.messages import Message
 from learnae.simulation.in_memory import MemoryBlockStore
 from learnae.simulation.network import Network, VirtualClock, Weather
-from learnae.weights.codecs import Vector
+from learnae.weights.codecs import NAMES, Vector
 from learnae.weights.frames import FramePolicy, encode_frame
 
 ME = Author(0).author
@@ -48,16 +50,17 @@ class Side:
 class Publisher(Author):
     """An author of frames; ``publish`` returns the message and its blocks."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, policy: FramePolicy = EXACT) -> None:
         super().__init__(number)
+        self.policy = policy
         self.replica: Vector | None = None
         self.base: Cid | None = None
 
-    def publish(self, value: float, key: bool = False, time: int | None = None) -> tuple[Message, list[bytes]]:
+    def publish(self, value: float | Vector, key: bool = False, time: int | None = None) -> tuple[Message, list[bytes]]:
         base = None if key else self.base
-        frame = encode_frame(np.full(COUNT, value, np.float32), self.replica, base, EXACT)
+        frame = encode_frame(np.full(COUNT, value, np.float32), self.replica, base, self.policy)
         links = tuple(Cid.of(RAW, block) for block in frame.blocks)
-        body = update_body(frame.header.kind, frame.header.base)
+        body = update_body(frame=frame.header.to_fields())
         message = self.say(body=body, blocks=links, time=time, checkpoint=key)
         self.replica, self.base = frame.replica, message.cid
         return message, frame.blocks
@@ -99,6 +102,29 @@ def test_a_chain_of_frames_becomes_a_replica() -> None:
     assert len(side.advance()) == 1
     assert side.vector_of(author) == [5.0] * COUNT
     assert side.traffic.bytes_in == 4 * 4 * COUNT
+
+
+@settings(max_examples=25)
+@given(st.sampled_from(NAMES[2:]), st.data())
+def test_frames_lost_doubled_and_out_of_order_never_leave_a_wrong_replica(codec: str, data: st.DataObject) -> None:
+    side, author, said, held = Side(), Publisher(1, FramePolicy("q8", codec)), [], {}
+    for number in range(8):
+        weights = np.random.default_rng(number).normal(size=COUNT).astype(np.float32)
+        said.append(author.publish(weights, key=number in (0, 5)))
+        assert author.replica is not None
+        held[said[-1][0].cid] = author.replica.tobytes()
+    for number in [*data.draw(st.lists(st.integers(0, 7), max_size=12)), *range(8)]:
+        message, blocks = said[number]
+        side.note(message)
+        if data.draw(st.booleans()) or number == 7:
+            keep(side, blocks)
+        side.advance()
+        for replica in side.following.replicas.values():
+            assert replica.vector.tobytes() == held[replica.cid]
+    for _, blocks in said:
+        keep(side, blocks)
+    side.advance()
+    assert side.following.replicas[author.author].cid == said[-1][0].cid
 
 
 def test_the_newest_update_counts_whatever_the_order_of_arrival() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -13,7 +14,8 @@ from learnae.peer.frame_encoder import FrameEncoder
 from learnae.peer.state import PeerState
 from learnae.protocol.bodies import DELTA, KEY
 from learnae.protocol.limits import MINUTE
-from learnae.weights.frames import Frame, FramePolicy
+from learnae.weights.codecs import LADDER, NAMES, WHOLE
+from learnae.weights.frames import Frame, FramePolicy, decode_frame
 
 SECOND = 1000
 LARGE = 20_000  # values: a keyframe of 80 kB, deltas of 20
@@ -53,6 +55,23 @@ def test_a_keyframe_is_due_when_what_came_since_weighs_as_much() -> None:
         since = sum(size for _, size in said[start + 1 : end])
         assert 4 * LARGE <= since < 4 * LARGE + said[start + 1][1], "no sooner, and at the next update"
     assert len(keys) > 10
+
+
+@pytest.mark.parametrize(("delta", "kinds"), [("f32", [KEY, DELTA, KEY, DELTA]), ("q4", [KEY, DELTA, DELTA, DELTA])])
+def test_where_a_keyframe_takes_no_more_than_a_delta_every_second_update_is_one(delta: str, kinds: list[str]) -> None:
+    assert Speaker(delta=delta).kinds(4) == kinds
+
+
+@pytest.mark.parametrize("delta", [name for name in NAMES if name not in WHOLE])
+def test_newcomers_fetch_four_keyframes_worth_and_keyframes_make_a_third_more_at_most(delta: str) -> None:
+    speaker = Speaker(delta=delta)
+    speaker.frames.policy = FramePolicy("q8", delta, 1024)
+    said = [speaker.speak() for _ in range(200)]
+    keys = [index for index, (kind, _) in enumerate(said) if kind == KEY]
+    for start, end in pairwise(keys):
+        key, since = said[start][1], [size for _, size in said[start + 1 : end]]
+        assert sum(since) < 3 * key + since[-1]
+        assert sum(size for _, size in said[start:end]) <= 4 / 3 * sum(since) + since[-1]
 
 
 def test_where_a_message_weighs_more_than_the_model_every_second_update_is_one() -> None:
@@ -108,3 +127,41 @@ def test_after_a_restart_the_next_keyframe_is_due_when_it_was() -> None:
         restarted.frames.restore(PeerState.from_bytes(saved))
     assert kinds == steady.kinds(60)
     assert kinds.count(KEY) > 1
+
+
+@pytest.mark.parametrize("delta", LADDER)
+def test_the_finest_codec_is_taken_with_which_updates_fit_the_room_and_none_finer_than_the_swarms(delta: str) -> None:
+    speaker = Speaker(4295, every=32, delta=delta)
+    speaker.frames.policy, speaker.frames.may_be_coarser = FramePolicy("q8", delta, 32), True
+    told, spent = [], {}
+    for room in (math.inf, 6000, 4500, 3500, 2500, 1000):
+        speaker.frames.room = room
+        said = [speaker.speak() for _ in range(64)]
+        codec = speaker.frames.codec(4295)
+        told.append(LADDER.index(codec))
+        spent[codec] = sum(size for _, size in said) / len(said)
+        assert spent[codec] <= room * 1.05 or codec == LADDER[-1]
+    assert told == sorted(told)
+    assert (told[0], told[-1]) == (LADDER.index(delta), len(LADDER) - 1)
+    assert list(spent) == list(LADDER[LADDER.index(delta) :])
+
+
+@pytest.mark.parametrize(("delta", "may_be_coarser"), [("q8", False), ("f32", True), ("top10", True)])
+def test_what_must_be_exact_stays_so_however_little_room_there_is(delta: str, may_be_coarser: bool) -> None:
+    frames = FrameEncoder(FramePolicy("q8", delta), may_be_coarser=may_be_coarser, room=0)
+    assert frames.codec(4295) == delta
+
+
+def test_followers_have_the_authors_replica_whatever_codec_each_delta_is_in() -> None:
+    speaker, replica = Speaker(4295), None
+    speaker.frames.policy, speaker.frames.may_be_coarser = FramePolicy("q8", "q8", 32), True
+    codecs = set()
+    for number in range(30):
+        speaker.frames.room = (math.inf, 4500, 3000, 0)[number % 4]
+        frame = speaker.frame()
+        replica = decode_frame(frame.header, frame.blocks, replica, 4295)
+        assert replica.tobytes() == frame.replica.tobytes()
+        codecs.add(frame.header.codec)
+        body = update_body(frame=frame.header.to_fields())
+        speaker.frames.published(speaker.author.say(body=body, time=speaker.now), frame, settled=False)
+    assert codecs >= set(LADDER)

@@ -69,6 +69,15 @@ def test_a_status_says_why_nothing_is_measured_until_it_is() -> None:
     assert why() == "no reading has come yet"
 
 
+def test_an_owner_who_counts_bytes_publishes_coarser_deltas_than_the_swarms() -> None:
+    machine = Machine()
+    machine.tick(4)
+    machine.peer.cadence.policy = PublishPolicy(every=1, aim=1)
+    machine.tick(4)
+    codecs = [message.body.frame.codec for message in machine.said() if isinstance(message.body, Update)]
+    assert codecs == ["q8"] * 5 + ["sign", "q8", "sign"], "a keyframe of three values is due after each delta"
+
+
 def test_published_frames_are_the_chain_that_followers_need() -> None:
     machine = ticked(12, manifest=tiny_manifest(codec=FramePolicy("f32", "q8", every=4)))
     updates = [message for message in machine.said() if isinstance(message.body, Update)]

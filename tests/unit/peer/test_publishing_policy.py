@@ -53,3 +53,10 @@ def test_another_policy_counts_at_once() -> None:
     cadence.end(0, 1)
     cadence.policy = PublishPolicy(every=50)
     assert cadence.is_due(50)
+
+
+def test_an_update_has_room_for_what_one_each_time_may_take() -> None:
+    assert PublishPolicy(every=60_000).room == math.inf
+    assert PublishPolicy(every=60_000, bytes_per_hour=60_000).room == 1000
+    assert PublishPolicy(every=60_000, bytes_per_hour=60_000, aim=30_000).room == 500
+    assert PublishPolicy(every=1000, aim=3600).room == 1

@@ -81,6 +81,22 @@ def test_it_takes_any_bytes_of_the_right_size_as_the_library_does(codec: str) ->
         assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("codec", NAMES)
+def test_it_takes_a_damaged_block_as_the_library_does(codec: str) -> None:
+    rng, count = np.random.default_rng(3), 303
+    header = FrameHeader("key", codec, count, None)
+    whole = codec_named(codec).encode(rng.normal(size=count).astype(np.float32))
+    for place in [*range(9), *rng.integers(9, len(whole), 60), len(whole) - 1]:
+        block = bytearray(whole)
+        block[place] ^= 1 << rng.integers(8)
+        wire = {"type": "key", "codec": codec, "count": count, "blocks": [block.hex()]}
+        found = [
+            outcome(lambda: reader.read_frame(wire, None, count)),  # noqa: B023 - called at once
+            outcome(lambda: decode_frame(header, [bytes(block)], None, count)),  # noqa: B023
+        ]
+        assert found[0] == found[1]
+
+
 def outcome(read) -> bytes | None:
     with np.errstate(all="ignore"):
         try:

@@ -200,6 +200,7 @@ def test_two_definitions_are_two_swarms() -> None:
         ("merge", "step", -0.5),
         ("merge", "half_life", 0),
         ("codec", "keyframe", "q2"),
+        ("codec", "keyframe", "sign"),
         ("codec", "delta", "q2"),
         ("codec", "every", 0),
         ("codec", "every", 1025),

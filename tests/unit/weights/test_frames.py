@@ -7,7 +7,7 @@ from builders import some_cid
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learnae.errors import FrameError
+from learnae.errors import BrokenFrameError, FrameError
 from learnae.protocol.bodies import DELTA, KEY, FrameHeader
 from learnae.weights import codecs
 from learnae.weights.codecs import Vector, codec_named, q8
@@ -22,7 +22,7 @@ from learnae.weights.frames import (
 )
 
 # the largest error of one value, as a share of the largest value around it
-PRECISION = {"f32": 0.0, "f16": 2**-11, "q8": 0.5001 / 127}
+PRECISION = {"f32": 0.0, "f16": 2**-11, "q8": 0.5001 / 127, "q4": 0.5001 / 7}
 
 
 def random_weights(seed: int, count: int, scale: float = 1.0) -> Vector:
@@ -32,7 +32,7 @@ def random_weights(seed: int, count: int, scale: float = 1.0) -> Vector:
 # -- codecs
 
 
-@pytest.mark.parametrize("name", codecs.NAMES)
+@pytest.mark.parametrize("name", PRECISION)
 @pytest.mark.parametrize("count", [0, 1, 255, 256, 257, 1000])
 def test_a_codec_keeps_its_size_and_precision(name: str, count: int) -> None:
     codec, values = codec_named(name), random_weights(1, count, 3.0)
@@ -78,14 +78,18 @@ def test_an_unknown_codec_says_what_to_do() -> None:
 
 
 @given(st.sampled_from(codecs.NAMES), st.integers(0, 300), st.randoms(use_true_random=False))
-def test_any_bytes_of_the_right_size_decode(name: str, count: int, rng: Any) -> None:
+def test_any_bytes_of_the_right_size_decode_or_are_broken(name: str, count: int, rng: Any) -> None:
     codec = codec_named(name)
-    decoded = codec.decode(rng.randbytes(codec.size(count)), count)
+    try:
+        decoded = codec.decode(rng.randbytes(codec.size(count)), count)
+    except BrokenFrameError:
+        assert name not in codecs.WHOLE
+        return
     assert (decoded.dtype, decoded.shape) == (np.float32, (count,))
 
 
 @given(
-    st.sampled_from(codecs.NAMES),
+    st.sampled_from(list(PRECISION)),
     st.lists(st.floats(-1e6, 1e6, width=32, allow_subnormal=True), min_size=1, max_size=40),
 )
 def test_any_weights_decode_to_finite_values_near_them(name: str, values: list[float]) -> None:
@@ -124,7 +128,7 @@ def test_a_follower_has_the_authors_replica_bit_for_bit(name: str) -> None:
         assert follower.tobytes() == replica.tobytes()
 
 
-@pytest.mark.parametrize("name", codecs.NAMES)
+@pytest.mark.parametrize("name", codecs.WHOLE)
 def test_the_error_of_a_frame_comes_back_in_the_next(name: str) -> None:
     weights = random_weights(3, 600)
     errors = [float(np.abs(replica - weights).max()) for _, _, replica in published(name, [weights] * 6)]
@@ -159,7 +163,8 @@ def test_large_models_span_blocks_that_every_store_takes() -> None:
             check_frame(header, [len(block) for block in blocks], count)
         replica = decode_frame(delta[0], delta[1], decode_frame(key[0], key[1], None, count), count)
         assert replica.tobytes() == delta[2].tobytes()
-        assert np.abs(replica - weights * 1.5).max() < 0.1
+        if name in codecs.WHOLE:
+            assert np.abs(replica - weights * 1.5).max() < 0.1
     assert [block_count(n) for n in (1, VALUES_PER_BLOCK, VALUES_PER_BLOCK + 1)] == [1, 1, 2]
 
 

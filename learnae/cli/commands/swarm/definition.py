@@ -17,6 +17,7 @@ from learnae.privacy.spent import UNITS
 from learnae.runtime.private.policy import private_optimiser
 from learnae.samples.dp_statistics import layout_of
 from learnae.swarm.manifest import OPEN, Manifest, TrainingPolicy
+from learnae.weights.codecs import NAMES, WHOLE
 from learnae.weights.frames import FramePolicy
 from learnae.weights.merge import JUDGED, MEAN, MergePolicy
 
@@ -38,8 +39,8 @@ SETTINGS: dict[str, tuple[str, type, str]] = {
         "mean, or judged (default, where it can be): what does badly on rows of everybody's kind is not merged",
     ),
     "--half-life": ("merge.half_life", int, "ms after which a replica counts half"),
-    "--keyframe-codec": ("codec.keyframe", str, "codec of whole weights: f32, f16, q8"),
-    "--delta-codec": ("codec.delta", str, "codec of what changed"),
+    "--keyframe-codec": ("codec.keyframe", str, f"codec of whole weights: {', '.join(WHOLE)}"),
+    "--codec": ("codec.delta", str, f"codec of what changed: {', '.join(NAMES)} (docs/tasks.md)"),
     "--keyframe-every": ("codec.every", int, "updates from one keyframe to the next, at most"),
     "--horizon": ("limits.horizon", int, "ms of silence after which a peer is forgotten"),
     "--skew": ("limits.skew", int, "ms that clocks may be ahead"),
@@ -179,6 +180,12 @@ def with_policies(manifest: Manifest, values: Mapping[str, Mapping[str, Any]]) -
     can_judge = bool(manifest.class_count and not manifest.only_keras and layout_of(manifest))
     is_seen = values["swarm"].get("summaries", EACH) == EACH
     rule = JUDGED if can_judge and is_seen and not privacy else MEAN  # noise in weights: not measured
+    codec = replace(manifest.codec, **values.get("codec", {}))
+    if codec.delta in NAMES and codec.delta not in WHOLE and "BatchNormalization" in str(manifest.config):
+        raise ConfigurationError(
+            f"codec.delta {codec.delta} for a model with BatchNormalization, whose variances it would make negative",
+            f"use {', '.join(WHOLE)}, or LayerNormalization",
+        )
     name = optimiser.get("name", manifest.optimiser.name)
     if name != manifest.optimiser.name and name in rates:
         optimiser.setdefault("learning_rate", rates[name])
@@ -188,7 +195,7 @@ def with_policies(manifest: Manifest, values: Mapping[str, Mapping[str, Any]]) -
         training=replace(manifest.training, **values.get("training", {})),
         optimiser=replace(manifest.optimiser, **optimiser),
         merge=replace(manifest.merge, **{"rule": rule, **values.get("merge", {})}),
-        codec=replace(manifest.codec, **values.get("codec", {})),
+        codec=codec,
         limits=replace(manifest.limits, **values.get("limits", {})),
         privacy=replace(manifest.privacy, training=privacy),
     )

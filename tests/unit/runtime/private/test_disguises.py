@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
-from learnae.runtime.private.consent import RAW_WINDOWS, demands
+from learnae.runtime.private.consent import EXACT_FRAMES, RAW_WINDOWS, demands
 from learnae.swarm.presets import preset
+from learnae.weights.codecs import NAMES
+from learnae.weights.frames import FramePolicy
 
 CNN = preset("wrist-cnn", 1)
 DENSE = ("Dense", {"units": 7, "activation": "softmax", "use_bias": True})
@@ -35,3 +37,9 @@ def test_a_window_taken_in_whole_needs_consent(layers: list[tuple[str, dict[str,
     found = demands(replace(CNN, config=config), is_private=False)
     assert (RAW_WINDOWS in found) is asks
     assert RAW_WINDOWS not in demands(replace(CNN, config=config), is_private=True)
+
+
+@pytest.mark.parametrize("codec", NAMES)
+def test_frames_that_are_coarser_than_eight_bits_need_no_consent(codec: str) -> None:
+    manifest = replace(preset("wrist", 1), codec=FramePolicy("q8", codec))
+    assert (EXACT_FRAMES in demands(manifest, is_private=False)) == (codec in ("f32", "f16"))
