@@ -2,10 +2,15 @@
 
 from collections.abc import Callable
 
-from bench.attacks import table, uneven, unmerge
+from bench.attacks import own, table, uneven, unmerge
 from bench.harness import Race
 
-PARTS: dict[str, Callable[[Race], None]] = {"table": table.run, "uneven": uneven.run, "unmerge": unmerge.run}
+PARTS: dict[str, Callable[[Race], None]] = {
+    "table": table.run,
+    "uneven": uneven.run,
+    "unmerge": unmerge.run,
+    "own": own.run,
+}
 
 
 def run(race: Race) -> None:

@@ -34,6 +34,7 @@ from learnae.simulation.attacks import (
     adapt,
     flipped,
     forge,
+    mirrored,
     triggered,
 )
 from learnae.simulation.network import PACKET_BYTES
@@ -273,7 +274,9 @@ def told(lie: Lie, data: Dataset, manifest: Manifest) -> Dataset:
     return _dataset(manifest, data.train.rows, _flipped(data.train.targets, manifest), data)
 
 
-def _flipped(targets: NDArray[np.generic], manifest: Manifest) -> NDArray[np.integer]:
+def _flipped(targets: NDArray[np.generic], manifest: Manifest) -> NDArray[np.generic]:
+    if not manifest.class_count:
+        return mirrored(np.asarray(targets, np.float32))
     return flipped(targets.reshape(len(targets), -1).astype(np.int64)[:, 0], manifest.class_count)
 
 

@@ -26,9 +26,10 @@ PACE = 0.2  # of the moving averages of harm and suspicion
 @dataclass(frozen=True, slots=True)
 class JudgingPolicy:
     """When a replica is muted: a loss beyond ``loss_ratio`` times the best and ``loss_slack``; a length beyond
-    ``length_ratio`` times the own; a ``movement`` of less than that share of the own one, over the last ``updates``.
-    So is one without which the loss of the mean of all has long been lower by more than ``harm``. The mean
-    takes in what does not raise its loss by more than ``tolerance``; all are merged if that is no worse by ``slack``.
+    ``length_ratio`` times the own, or below ``least_length`` times it; a ``movement`` of less than that share of the
+    own one, over the last ``updates``. So is one without which the loss of the mean of all has long been lower by more
+    than ``harm``. The mean takes in what does not raise its loss by more than ``tolerance``; all are merged if that is
+    no worse by ``slack``.
     A peer is suspect when an average over time of "its loss is beyond ``suspect_ratio`` times the best" is beyond
     ``suspicion``.
     """
@@ -36,6 +37,7 @@ class JudgingPolicy:
     loss_ratio: float = 2.0
     loss_slack: float = 0.1
     length_ratio: float = 3.0
+    least_length: float = 0.0
     movement: float = 0.15
     updates: int = 8
     harm: float = 0.01
@@ -98,20 +100,35 @@ class Judge:
         self._forget_all_but(others)
         losses = {author: self._loss(author, vote) for author, vote in others.items()}
         own_loss = self.loss_of(own.vector)
+        self._note_suspicion(losses, self._suspect_above(own_loss, losses))
+        unlike = {author: why for author, vote in others.items() if (why := self._why_unlike(author, vote, own))}
+        heard = [(author, vote) for author, vote in others.items() if author not in unlike]
+        found = self._among(own, own_loss, heard, losses, half_life, now)
+        return Judgement(found.kept, {**unlike, **found.muted})
+
+    def _among(
+        self,
+        own: Vote,
+        own_loss: float,
+        heard: Sequence[tuple[bytes, Vote]],
+        losses: Mapping[bytes, float],
+        half_life: int,
+        now: int,
+    ) -> Judgement:
+        """Judge those that are ``heard``, by their losses and by those of means."""
         best = min([own_loss, *losses.values()])
-        self._note_suspicion(losses, best)
-        muted = {author: why for author, vote in others.items() if (why := self._why_unlike(author, vote, own))}
-        bad = {
-            author: why for author, loss in losses.items() if author not in muted and (why := self._why_bad(loss, best))
-        }
-        heard = [(author, vote) for author, vote in others.items() if author not in muted]
-        muted |= self._harmful(own, heard, half_life, now)
+        bad = {author: why for author, _ in heard if (why := self._why_bad(losses[author], best))}
+        muted = self._harmful(own, heard, half_life, now)
         everybody = sorted((each for each in heard if each[0] not in muted), key=lambda each: losses[each[0]])
         good = [each for each in everybody if each[0] not in bad]
         kept, raised, loss = self._add(own, own_loss, good, half_life, now)
         if len(kept) < len(everybody) and self._mean_loss(own, everybody, half_life, now) <= loss + self.policy.slack:
             return Judgement(tuple(author for author, _ in everybody), muted)  # honest peers differ, too
         return Judgement(tuple(kept), {**muted, **bad, **raised})
+
+    def _suspect_above(self, own_loss: float, losses: Mapping[bytes, float]) -> float:
+        """Return what loss is a bad one."""
+        return self.policy.suspect_ratio * min([own_loss, *losses.values()]) + self.policy.loss_slack
 
     def _loss(self, author: bytes, vote: Vote) -> float:
         """Return the loss of a replica: computed once for each, and its place in the trail noted then."""
@@ -133,7 +150,7 @@ class Judge:
     def _why_unlike(self, author: bytes, vote: Vote, own: Vote) -> str:
         policy = self.policy
         length, own_length = float(np.linalg.norm(vote.vector)), float(np.linalg.norm(own.vector))
-        if not length <= policy.length_ratio * own_length and own_length > 0:
+        if not policy.least_length * own_length <= length <= policy.length_ratio * own_length and own_length > 0:
             return f"its weights are {length / own_length:.1f} times as long as the own"
         movement = self._movement(author)
         if movement is not None and movement < policy.movement and not vote.settled:
@@ -187,11 +204,11 @@ class Judge:
     def _mean_loss(self, own: Vote, others: Sequence[tuple[bytes, Vote]], half_life: int, now: int) -> float:
         return self.loss_of(consensus([own, *(vote for _, vote in others)], half_life, now, self.moments))
 
-    def _note_suspicion(self, losses: Mapping[bytes, float], best: float) -> None:
+    def _note_suspicion(self, losses: Mapping[bytes, float], most: float) -> None:
         policy = self.policy
         for author, loss in losses.items():
             movement = self._movement(author)
-            is_bad = not loss <= policy.suspect_ratio * best + policy.loss_slack
+            is_bad = not loss <= most
             is_bad |= movement is not None and movement < policy.movement
             before = self._suspicion.get(author, 0.0)
             self._suspicion[author] = before + PACE * (is_bad - before)

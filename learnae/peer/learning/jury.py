@@ -1,14 +1,17 @@
-"""The jury: replicas are judged on rows drawn from what members tell of theirs, before they are merged."""
+"""The jury: replicas are judged before they are merged, on rows drawn from what members tell of theirs, or own ones."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from learnae.basics.overriding import override
 from learnae.ipld.cid import Cid
+from learnae.models.dataset import Rows
 from learnae.models.definition import ModelDefinition
 from learnae.models.reference.numpy_model import predict
 from learnae.peer.following import Replica
@@ -17,41 +20,35 @@ from learnae.protocol.identity import peer_name
 from learnae.samples.proxy_rows import Group
 from learnae.swarm.manifest import Manifest
 from learnae.weights.codecs import Vector
-from learnae.weights.judging import Judge, JudgingPolicy
-from learnae.weights.merge import JUDGED, Vote
+from learnae.weights.judging import Judge
+from learnae.weights.merge import JUDGED, OWN, Vote
+from learnae.weights.own_judging import OwnJudge
 
 LEAST_WITNESSES = 3  # members whose summaries are believable: fewer may be one that lies
 FIRST_MS = 60_000  # in which own held-out rows stand in: what liars spoil before summaries come does not heal
 _FEWEST_OWN_ROWS = 20
+_MORE = 1.1  # times as many own rows: they are drawn anew
 POINTS, _POINTS_OF_LARGE = 256, 64  # of the proxy set
 _LARGE = 200_000  # weights: a pass takes its time
 _CAPS = 2.0  # times what knowing nothing loses: the most that one row adds to a loss
 
 Replicas = Mapping[bytes, Replica]
+Drawn = tuple[NDArray[np.float32], NDArray[Any]]  # rows (n, *input_shape) or (n, columns), and their targets
 
 
 class Jury:
-    """Says which replicas are merged; all of them where too few members tell of their rows.
+    """Says which replicas are merged; all of them while there is too little to judge by.
 
-    In its first minute own held-out rows stand in for theirs, unless it ``is_private``. ``muted`` says why each other
-    replica is not merged, until it is judged again.
+    ``muted`` says why each other replica is not merged, until it is judged again.
     """
 
-    def __init__(
-        self, manifest: Manifest, lessons: Lessons, is_private: bool = False, rng: np.random.Generator | None = None
-    ) -> None:
+    def __init__(self, manifest: Manifest, judge: Judge) -> None:
         self._model: ModelDefinition = manifest.definition
-        self._classes = manifest.class_count
         self._half_life = manifest.merge.half_life
         self._points = POINTS if self._model.count <= _LARGE else _POINTS_OF_LARGE
-        self._lessons = lessons
-        self._judge = Judge(self._loss, JudgingPolicy(), self._model.moments, rng or np.random.default_rng())
-        self._is_private = is_private
-        self._began: int | None = None
-        self._witnesses: Mapping[bytes, Sequence[Group]] | None = None
-        self._rows = np.zeros((0, *self._model.input_shape), np.float32)
-        self._targets = np.zeros(0, np.int64)
-        self._has_own = False
+        self._judge = judge
+        self._rows: NDArray[np.float32] = np.zeros((0, *self._model.input_shape), np.float32)
+        self._targets: NDArray[Any] = np.zeros(0)
         self._judged: frozenset[Cid] | None = None
         self.muted: Mapping[bytes, str] = {}
 
@@ -69,8 +66,11 @@ class Jury:
     def sit(self, own: Vote, replicas: Replicas, now: int) -> None:
         """Judge ``replicas`` again if any of them is new; ``own`` are the weights as they are, ``now`` in ms."""
         names = frozenset(replica.cid for replica in replicas.values())
-        self._began = now if self._began is None else self._began
-        self._call(now)
+        drawn = self._draw(now, names != self._judged)
+        if drawn is not None:
+            rows, self._targets = drawn
+            self._rows, self._judged = rows.reshape(len(rows), *self._model.input_shape), None
+            self._judge.forget_losses()
         if not len(self._rows):
             self.muted = {}
         elif names != self._judged:
@@ -81,28 +81,80 @@ class Jury:
         """Take in the own weights (count,) after a merge."""
         self._judge.note_own(merged)
 
-    def _call(self, now: int) -> None:
-        """Draw the proxy set anew if members tell something else."""
+    def _draw(self, now: int, has_news: bool) -> Drawn | None:
+        """Return rows and targets to judge by from now on; None for those of before."""
+        raise NotImplementedError
+
+
+class ProxyJury(Jury):
+    """Judges on rows drawn from members' summaries.
+
+    In its first minute rows ``held_out`` here stand in for theirs, unless it ``is_private``.
+    """
+
+    def __init__(
+        self, manifest: Manifest, lessons: Lessons, held_out: Rows | None = None, is_private: bool = False
+    ) -> None:
+        super().__init__(manifest, Judge(self._loss, moments=manifest.definition.moments))
+        self._classes = manifest.class_count
+        self._lessons = lessons
+        self._held_out = None if is_private else held_out
+        self._began: int | None = None
+        self._witnesses: Mapping[bytes, Sequence[Group]] | None = None
+        self._has_own = False
+
+    @override
+    def _draw(self, now: int, has_news: bool) -> Drawn | None:
+        self._began = now if self._began is None else self._began
         witnesses = self._lessons.believed
         if sum(1 for groups in witnesses.values() if groups) < LEAST_WITNESSES:
             witnesses = {}
-        is_early = not self._is_private and now - (self._began or 0) < FIRST_MS
+        is_early = self._held_out is not None and now - self._began < FIRST_MS
         if witnesses is self._witnesses or (not witnesses and self._witnesses == {} and is_early == self._has_own):
-            return
-        self._witnesses, self._judged, self._has_own = witnesses, None, False
-        rows, targets = np.zeros((0, *self._model.input_shape), np.float32), np.zeros(0, np.float32)
+            return None
+        self._witnesses, self._has_own = witnesses, is_early and not witnesses
+        rows, targets = self._rows[:0], self._targets[:0]
         if witnesses:
             rows, targets = self._lessons.proxy(self._points)
-        elif is_early:
-            self._has_own = True
-            rows, targets = self._lessons.held_out(self._points)
-            rows = rows if len(rows) >= _FEWEST_OWN_ROWS else rows[:0]
-        self._rows = rows.reshape(len(rows), *self._model.input_shape)
-        self._targets = targets[: len(rows)].reshape(len(rows)).astype(np.int64)
-        self._judge.forget_losses()
+        elif self._held_out is not None and is_early:
+            rows, targets = evenly(self._held_out, self._points)
+        return rows, targets.reshape(len(rows)).astype(np.int64)
 
     def _loss(self, weights: Vector) -> float:
         return capped_loss(self._model, weights, self._rows, self._targets, self._classes)
+
+
+class OwnJury(Jury):
+    """Judges on rows ``held_out`` here; drawn anew when there are a tenth more."""
+
+    def __init__(self, manifest: Manifest, held_out: Rows) -> None:
+        super().__init__(manifest, OwnJudge(self._loss, moments=manifest.definition.moments))
+        self._objective = manifest.objective
+        self._nothing = math.log(max(manifest.class_count, 2))  # loss of saying the same of all rows
+        self._held_out = held_out
+        self._enough = _FEWEST_OWN_ROWS
+
+    @override
+    def _draw(self, now: int, has_news: bool) -> Drawn | None:
+        if not has_news or self._held_out.written < self._enough:
+            return None
+        self._enough = math.ceil(_MORE * self._held_out.written)
+        rows, targets = evenly(self._held_out, self._points)
+        if not self._objective.is_classification:
+            same = np.broadcast_to(targets.mean(axis=0), targets.shape)
+            self._nothing = self._objective.value(same, targets)
+        return (rows, targets) if self._nothing > 0 else (rows[:0], targets[:0])
+
+    def _loss(self, weights: Vector) -> float:
+        with np.errstate(all="ignore"):
+            return self._objective.value(predict(self._model, weights, self._rows), self._targets) / self._nothing
+
+
+def evenly(rows: Rows, count: int) -> Drawn:
+    """Return at most ``count`` of ``rows``, evenly out of all, and their targets; none where there are too few."""
+    count = min(count, len(rows)) if len(rows) >= _FEWEST_OWN_ROWS else 0
+    places = np.linspace(0, len(rows) - 1, count).astype(int)
+    return rows.rows[places], rows.targets[places]
 
 
 def capped_loss(
@@ -118,6 +170,13 @@ def capped_loss(
     return float(np.minimum(losses, _CAPS * math.log(classes)).mean())
 
 
-def jury_of(manifest: Manifest, lessons: Lessons | None, is_private: bool) -> Jury | None:
-    """Return the jury of a swarm that asks for one; None where members' summaries are not seen."""
-    return Jury(manifest, lessons, is_private) if lessons and manifest.merge.rule == JUDGED else None
+def jury_of(manifest: Manifest, lessons: Lessons | None, held_out: Rows | None, is_private: bool) -> Jury | None:
+    """Return the jury of a swarm that asks for one; None where there is nothing to judge by.
+
+    That is where members' summaries are not seen, or there are no rows ``held_out``; one that ``is_private`` judges by
+    no own rows: what is merged would tell of them.
+    """
+    rule = manifest.merge.rule
+    if rule == JUDGED and lessons:
+        return ProxyJury(manifest, lessons, held_out, is_private)
+    return OwnJury(manifest, held_out) if rule == OWN and held_out is not None and not is_private else None
