@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from bench.attacks import own, table, uneven, unmerge
+from bench.attacks import cost, own, table, uneven, unmerge
 from bench.harness import Race
 
 PARTS: dict[str, Callable[[Race], None]] = {
@@ -10,6 +10,7 @@ PARTS: dict[str, Callable[[Race], None]] = {
     "uneven": uneven.run,
     "unmerge": unmerge.run,
     "own": own.run,
+    "cost": cost.run,
 }
 
 

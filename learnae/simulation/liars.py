@@ -15,7 +15,7 @@ from learnae.basics.overriding import override
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
 from learnae.models.dataset import Dataset
 from learnae.models.wrapped_learner import WrappedLearner
-from learnae.peer.learning.jury import LEAST_WITNESSES, POINTS, capped_loss
+from learnae.peer.learning.jury import LEAST_WITNESSES, POINTS, CappedLoss
 from learnae.ports import Clock, Heard, Learner, Trained
 from learnae.protocol.announcements import PREFIX_BYTES, Announcement, Entry
 from learnae.protocol.bodies import Join, Profile, Update
@@ -150,7 +150,7 @@ class Crew:
             return lie
         rows, classes = proxy
         model, count = self._manifest.definition, self._manifest.class_count
-        return adapt(lie, honest, lambda vector: capped_loss(model, vector, rows, classes, count), self.count)
+        return adapt(lie, honest, CappedLoss(model, rows, classes, count), self.count)
 
     def _rows(self) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
         """Return rows drawn from what members tell, as an honest jury does; None while there is too little."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,14 @@ from learnae.ipld.cid import Cid
 from learnae.models.dataset import Rows
 from learnae.models.definition import ModelDefinition
 from learnae.models.reference.numpy_model import predict
+from learnae.models.reference.stacked import Stacked, is_stackable
 from learnae.peer.following import Replica
 from learnae.peer.summaries.lessons import Lessons
 from learnae.protocol.identity import peer_name
 from learnae.samples.proxy_rows import Group
 from learnae.swarm.manifest import Manifest
 from learnae.weights.codecs import Vector
-from learnae.weights.judging import Judge
+from learnae.weights.judging import Judge, LossesOf
 from learnae.weights.merge import JUDGED, OWN, Vote
 from learnae.weights.own_judging import OwnJudge
 
@@ -33,7 +34,6 @@ _LARGE = 200_000  # weights: a pass takes its time
 _CAPS = 2.0  # times what knowing nothing loses: the most that one row adds to a loss
 
 Replicas = Mapping[bytes, Replica]
-Drawn = tuple[NDArray[np.float32], NDArray[Any]]  # rows (n, *input_shape) or (n, columns), and their targets
 
 
 class Jury:
@@ -42,13 +42,12 @@ class Jury:
     ``muted`` says why each other replica is not merged, until it is judged again.
     """
 
-    def __init__(self, manifest: Manifest, judge: Judge) -> None:
+    def __init__(self, manifest: Manifest, kind: type[Judge]) -> None:
         self._model: ModelDefinition = manifest.definition
         self._half_life = manifest.merge.half_life
         self._points = POINTS if self._model.count <= _LARGE else _POINTS_OF_LARGE
-        self._judge = judge
-        self._rows: NDArray[np.float32] = np.zeros((0, *self._model.input_shape), np.float32)
-        self._targets: NDArray[Any] = np.zeros(0)
+        self._judge = kind(lambda weights: self._each([weights])[0], moments=self._model.moments, losses_of=self._each)
+        self._losses: LossesOf | None = None  # None while there is too little to judge by
         self._judged: frozenset[Cid] | None = None
         self.muted: Mapping[bytes, str] = {}
 
@@ -66,12 +65,10 @@ class Jury:
     def sit(self, own: Vote, replicas: Replicas, now: int) -> None:
         """Judge ``replicas`` again if any of them is new; ``own`` are the weights as they are, ``now`` in ms."""
         names = frozenset(replica.cid for replica in replicas.values())
-        drawn = self._draw(now, names != self._judged)
-        if drawn is not None:
-            rows, self._targets = drawn
-            self._rows, self._judged = rows.reshape(len(rows), *self._model.input_shape), None
+        if self._draws(now, names != self._judged):
+            self._judged = None
             self._judge.forget_losses()
-        if not len(self._rows):
+        if self._losses is None:
             self.muted = {}
         elif names != self._judged:
             self._judged = names
@@ -81,9 +78,13 @@ class Jury:
         """Take in the own weights (count,) after a merge."""
         self._judge.note_own(merged)
 
-    def _draw(self, now: int, has_news: bool) -> Drawn | None:
-        """Return rows and targets to judge by from now on; None for those of before."""
+    def _draws(self, now: int, has_news: bool) -> bool:
+        """Draw rows to judge by from now on, if others are due; return whether they were."""
         raise NotImplementedError
+
+    def _each(self, several: Iterable[Vector]) -> Sequence[float]:
+        assert self._losses is not None
+        return self._losses(several)
 
 
 class ProxyJury(Jury):
@@ -95,7 +96,7 @@ class ProxyJury(Jury):
     def __init__(
         self, manifest: Manifest, lessons: Lessons, held_out: Rows | None = None, is_private: bool = False
     ) -> None:
-        super().__init__(manifest, Judge(self._loss, moments=manifest.definition.moments))
+        super().__init__(manifest, Judge)
         self._classes = manifest.class_count
         self._lessons = lessons
         self._held_out = None if is_private else held_out
@@ -104,65 +105,97 @@ class ProxyJury(Jury):
         self._has_own = False
 
     @override
-    def _draw(self, now: int, has_news: bool) -> Drawn | None:
+    def _draws(self, now: int, has_news: bool) -> bool:
         self._began = now if self._began is None else self._began
         witnesses = self._lessons.believed
         if sum(1 for groups in witnesses.values() if groups) < LEAST_WITNESSES:
             witnesses = {}
         is_early = self._held_out is not None and now - self._began < FIRST_MS
         if witnesses is self._witnesses or (not witnesses and self._witnesses == {} and is_early == self._has_own):
-            return None
-        self._witnesses, self._has_own = witnesses, is_early and not witnesses
-        rows, targets = self._rows[:0], self._targets[:0]
+            return False
+        self._witnesses, self._has_own, self._losses = witnesses, is_early and not witnesses, None
         if witnesses:
-            rows, targets = self._lessons.proxy(self._points)
-        elif self._held_out is not None and is_early:
-            rows, targets = evenly(self._held_out, self._points)
-        return rows, targets.reshape(len(rows)).astype(np.int64)
+            self._judge_by(*self._lessons.proxy(self._points))
+        elif self._held_out is not None and is_early and len(self._held_out) >= _FEWEST_OWN_ROWS:
+            self._judge_by(*evenly(self._held_out, self._points))
+        return True
 
-    def _loss(self, weights: Vector) -> float:
-        return capped_loss(self._model, weights, self._rows, self._targets, self._classes)
+    def _judge_by(self, rows: NDArray[np.float32], targets: NDArray[Any]) -> None:
+        rows, targets = rows.reshape(len(rows), *self._model.input_shape), targets.reshape(len(rows)).astype(np.int64)
+        self._losses = CappedLoss(self._model, rows, targets, self._classes).of_each if len(rows) else None
 
 
 class OwnJury(Jury):
     """Judges on rows ``held_out`` here; drawn anew when there are a tenth more."""
 
     def __init__(self, manifest: Manifest, held_out: Rows) -> None:
-        super().__init__(manifest, OwnJudge(self._loss, moments=manifest.definition.moments))
+        super().__init__(manifest, OwnJudge)
         self._objective = manifest.objective
-        self._nothing = math.log(max(manifest.class_count, 2))  # loss of saying the same of all rows
+        self._classes = manifest.class_count
         self._held_out = held_out
         self._enough = _FEWEST_OWN_ROWS
 
     @override
-    def _draw(self, now: int, has_news: bool) -> Drawn | None:
+    def _draws(self, now: int, has_news: bool) -> bool:
         if not has_news or self._held_out.written < self._enough:
-            return None
+            return False
         self._enough = math.ceil(_MORE * self._held_out.written)
         rows, targets = evenly(self._held_out, self._points)
+        nothing = math.log(max(self._classes, 2))  # loss of saying the same of all rows
         if not self._objective.is_classification:
-            same = np.broadcast_to(targets.mean(axis=0), targets.shape)
-            self._nothing = self._objective.value(same, targets)
-        return (rows, targets) if self._nothing > 0 else (rows[:0], targets[:0])
+            nothing = self._objective.value(np.broadcast_to(targets.mean(axis=0), targets.shape), targets)
 
-    def _loss(self, weights: Vector) -> float:
-        with np.errstate(all="ignore"):
-            return self._objective.value(predict(self._model, weights, self._rows), self._targets) / self._nothing
+        def losses(several: Iterable[Vector]) -> list[float]:
+            with np.errstate(all="ignore"):
+                outputs = (predict(self._model, weights, rows) for weights in several)
+                return [self._objective.value(output, targets) / nothing for output in outputs]
+
+        self._losses = losses if nothing > 0 else None
+        return True
 
 
-def evenly(rows: Rows, count: int) -> Drawn:
-    """Return at most ``count`` of ``rows``, evenly out of all, and their targets; none where there are too few."""
-    count = min(count, len(rows)) if len(rows) >= _FEWEST_OWN_ROWS else 0
-    places = np.linspace(0, len(rows) - 1, count).astype(int)
+def evenly(rows: Rows, count: int) -> tuple[NDArray[np.float32], NDArray[Any]]:
+    """Return at most ``count`` of ``rows``, evenly out of all, and their targets."""
+    places = np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)
     return rows.rows[places], rows.targets[places]
 
 
-def capped_loss(
-    model: ModelDefinition, weights: Vector, rows: NDArray[np.float32], targets: NDArray[np.int64], classes: int
-) -> float:
-    """Return the mean cross entropy (nats) of ``rows`` (n, *input_shape) and their classes (n,), each row's capped."""
+class CappedLoss:
+    """The mean cross entropy (nats) of ``rows`` (n, *input_shape) and their classes (n,), each row's capped."""
+
+    def __init__(
+        self, model: ModelDefinition, rows: NDArray[np.float32], targets: NDArray[np.int64], classes: int
+    ) -> None:
+        self._model, self._rows, self._targets, self._classes = model, rows, targets, classes
+        self._stacked = Stacked(model, rows) if is_stackable(model) else None
+
+    def __call__(self, weights: Vector) -> float:
+        """Return that of these weights (count,)."""
+        return self.of_each([weights])[0]
+
+    def of_each(self, several: Iterable[Vector]) -> list[float]:
+        """Return that of each of ``several`` weights: together they cost half as much."""
+        if self._stacked is None:
+            outputs = (predict(self._model, weights, self._rows).reshape(len(self._rows), -1) for weights in several)
+            return [_of_likely(output, self._targets, self._classes) for output in outputs]
+        with np.errstate(all="ignore"):
+            parts = [_of_sums(sums, self._targets, self._classes) for sums in self._stacked.final_sums(several)]
+        return [loss for part in parts for loss in part]
+
+
+def _of_sums(sums: NDArray[np.float32], targets: NDArray[np.int64], classes: int) -> list[float]:
+    """Return the losses (k,) of what enters a softmax, or a sigmoid, (k, outputs, n); that is overwritten."""
+    if sums.shape[1] == 1:  # of the second class: that of the first is 0
+        sums = np.concatenate([np.zeros_like(sums), sums], axis=1)
+    sums -= sums.max(axis=1, keepdims=True)
+    losses = -sums[:, targets, np.arange(len(targets))]
+    losses += np.log(np.exp(sums, out=sums).sum(axis=1))
+    found: list[float] = np.fmin(losses, _CAPS * math.log(classes)).mean(axis=1).tolist()
+    return found
+
+
+def _of_likely(output: NDArray[np.float32], targets: NDArray[np.int64], classes: int) -> float:
     with np.errstate(all="ignore"):
-        output = predict(model, weights, rows).reshape(len(rows), -1)
         if output.shape[1] == 1:
             output = np.concatenate([1 - output, output], axis=1)
         likely = np.nan_to_num(output[np.arange(len(output)), targets])
