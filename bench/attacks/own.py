@@ -22,7 +22,7 @@ from learnae.weights.merge import MEAN, OWN, MergePolicy
 
 _PEERS, _SEEDS = 8, 3
 _LIARS = (1, 3)
-_MINUTES, _QUICK_MINUTES = 2.0, 0.3
+_MINUTES, _QUICK_MINUTES = 1.0, 0.2
 _KINDS = ("sign-flip", "zeros", "scaled", "label-flip", "noise", "inner-product", "amplified", "stale")
 _AHEAD = 25  # samples: half a second
 _HOLDOUT = 0.3  # the last part of each exercise

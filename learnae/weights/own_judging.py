@@ -1,7 +1,7 @@
 """Judging replicas on own held-out rows, where no rows of everybody's kind can be drawn: values, raw windows. Pure.
 
 Own rows are few and of one kind, but no liar knows them. An honest member whose rows differ may do badly on them, so
-no more is asked of a replica than that it knows something, or is nearly as good as the own weights.
+no more is asked of a replica than that it knows something, or is nearly as good as the best.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from learnae.weights.judging import Judge, Judgement, JudgingPolicy
 from learnae.weights.merge import Vote
 
 NOTHING = 1.0  # loss of what says the same of all rows, the best that this can: the unit of losses here
-_OWN_RATIO = 1.5  # a newcomer, which knows nothing itself, listens to all that are not far worse
+_BEST_RATIO = 1.5  # where no one knows anything yet, all that are not far worse than the best are heard
 OWN_POLICY = JudgingPolicy(least_length=1 / 3)
 
 
 @dataclass(eq=False)
 class OwnJudge(Judge):
-    """Mutes what is beyond NOTHING and beyond _OWN_RATIO times the own loss; and what Judge mutes by its weights.
+    """Mutes what is beyond NOTHING and beyond _BEST_RATIO times the best loss; and what Judge mutes by its weights.
+
+    The best counts, not the own weights: a newcomer, and who has been spoiled, hears those who know something.
 
     >>> import numpy as np
     >>> def loss_of(weights):
@@ -44,13 +46,11 @@ class OwnJudge(Judge):
     ) -> Judgement:
         most = self._suspect_above(own_loss, losses)
         kept = sorted((author for author, _ in heard if losses[author] <= most), key=losses.__getitem__)
-        muted = {
-            author: f"a loss of {losses[author]:.2f} on own rows, knowing nothing has 1, the own {own_loss:.2f}"
-            for author, _ in heard
-            if author not in kept
-        }
-        return Judgement(tuple(kept), muted)
+        why = f"on own rows, knowing nothing has 1, the own {own_loss:.2f}"
+        return Judgement(
+            tuple(kept), {author: f"a loss of {losses[author]:.2f} {why}" for author, _ in heard if author not in kept}
+        )
 
     @override
     def _suspect_above(self, own_loss: float, losses: Mapping[bytes, float]) -> float:
-        return max(NOTHING, _OWN_RATIO * own_loss)
+        return max(NOTHING, _BEST_RATIO * min([own_loss, *losses.values()]))

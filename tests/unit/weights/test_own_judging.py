@@ -56,12 +56,18 @@ def test_who_knows_something_is_merged_however_much_better_the_own_weights_are()
 
 @given(st.floats(-3, 0, width=32), st.lists(st.floats(-4, 4, width=32), min_size=1, max_size=6))
 @settings(max_examples=60)
-def test_who_has_learnt_nothing_listens_to_all_that_are_no_worse(own: float, factors: list[float]) -> None:
+def test_who_has_learnt_nothing_listens_to_the_best_and_to_those_who_know_something(
+    own: float, factors: list[float]
+) -> None:
     others = [np.float32(factor) * TRUTH for factor in factors]
+    losses = [loss_of(other) for other in others]
     assert loss_of(own * TRUTH) >= NOTHING
     kept, muted = judged(own * TRUTH, *others)
-    unmuted = [number for number, other in enumerate(others) if "as long" not in muted.get(number, "")]
-    assert {number for number in unmuted if loss_of(others[number]) <= loss_of(own * TRUTH)} <= set(kept)
+    unmuted = [number for number in range(len(others)) if "as long" not in muted.get(number, "")]
+    best = min([loss_of(own * TRUTH), *losses])
+    assert {number for number in unmuted if losses[number] <= max(NOTHING, best)} <= set(kept)
+    if best < NOTHING / 2:
+        assert all(losses[number] <= NOTHING for number in kept), "who has been spoiled is not kept so"
 
 
 def test_long_badness_makes_suspect_and_heals() -> None:
