@@ -191,7 +191,7 @@ class Judge:
             found, ahead = self._losses_of(candidate for candidate, _ in means), min(2 * ahead, most)
             for (candidate, weight), its in zip(means, found, strict=True):
                 author, place = ordered[place][0], place + 1
-                if its > loss + self.policy.tolerance or np.isnan(its):
+                if not its <= loss + self.policy.tolerance:
                     raised[author] = f"the mean's loss would rise from {loss:.3f} to {its:.3f}"
                     ahead = 1
                     break
