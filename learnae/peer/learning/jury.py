@@ -31,6 +31,7 @@ _FEWEST_OWN_ROWS = 20
 _MORE = 1.1  # times as many own rows: they are drawn anew
 POINTS, _POINTS_OF_LARGE = 256, 64  # of the proxy set
 _LARGE = 200_000  # weights: a pass takes its time
+_PRODUCTS = 1 << 23  # of a pass of own rows, unless fewer than those would be left: a convolution has many
 _CAPS = 2.0  # times what knowing nothing loses: the most that one row adds to a loss
 
 Replicas = Mapping[bytes, Replica]
@@ -130,6 +131,7 @@ class OwnJury(Jury):
 
     def __init__(self, manifest: Manifest, held_out: Rows) -> None:
         super().__init__(manifest, OwnJudge)
+        self._points = min(self._points, max(_POINTS_OF_LARGE, _PRODUCTS // self._model.row_products))
         self._objective = manifest.objective
         self._classes = manifest.class_count
         self._held_out = held_out
