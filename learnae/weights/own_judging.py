@@ -20,9 +20,10 @@ OWN_POLICY = JudgingPolicy(least_length=1 / 3)
 
 @dataclass(eq=False)
 class OwnJudge(Judge):
-    """Mutes what is beyond NOTHING and beyond _BEST_RATIO times the best loss; and what Judge mutes by its weights.
+    """Mutes what is beyond NOTHING once anyone knows more, the own weights included; and what Judge mutes by weights.
 
-    The best counts, not the own weights: a newcomer, and who has been spoiled, hears those who know something.
+    The best counts, not the own weights: a newcomer, and who has been spoiled, hears those who know something. While no
+    one does, what is beyond _BEST_RATIO times the best is muted.
 
     >>> import numpy as np
     >>> def loss_of(weights):
@@ -53,4 +54,5 @@ class OwnJudge(Judge):
 
     @override
     def _suspect_above(self, own_loss: float, losses: Mapping[bytes, float]) -> float:
-        return max(NOTHING, _BEST_RATIO * min([own_loss, *losses.values()]))
+        best = min([own_loss, *losses.values()])
+        return NOTHING if best < NOTHING else _BEST_RATIO * best
