@@ -32,8 +32,8 @@ class JudgingPolicy:
     own one, over the last ``updates``. So is one without which the loss of the mean of all has long been lower by more
     than ``harm``. The mean takes in what does not raise its loss by more than ``tolerance``; all are merged if that is
     no worse by ``slack``.
-    A peer is suspect when an average over time of "its loss is beyond ``suspect_ratio`` times the best" is beyond
-    ``suspicion``.
+    One whose loss is beyond ``suspect_ratio`` times the best is never merged, and suspect when an average over time of
+    that is beyond ``suspicion``.
     """
 
     loss_ratio: float = 2.0
@@ -127,6 +127,8 @@ class Judge:
         best = min([own_loss, *losses.values()])
         bad = {author: why for author, _ in heard if (why := self._why_bad(losses[author], best))}
         muted = self._harmful(own, heard, half_life, now)
+        most = self._suspect_above(own_loss, losses)
+        muted |= {author: why for author, why in bad.items() if not losses[author] <= most}
         everybody = sorted((each for each in heard if each[0] not in muted), key=lambda each: losses[each[0]])
         good = [each for each in everybody if each[0] not in bad]
         kept, raised, loss = self._add(own, own_loss, good, half_life, now)
@@ -135,7 +137,7 @@ class Judge:
         return Judgement(tuple(kept), {**muted, **bad, **raised})
 
     def _suspect_above(self, own_loss: float, losses: Mapping[bytes, float]) -> float:
-        """Return what loss is a bad one."""
+        """Return which loss is the most that honest peers that differ have for long."""
         return self.policy.suspect_ratio * min([own_loss, *losses.values()]) + self.policy.loss_slack
 
     def _look_at(self, others: Mapping[bytes, Vote]) -> dict[bytes, float]:
