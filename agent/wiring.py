@@ -145,6 +145,7 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
         facts=facts,
         summaries=releasing,
         lessons=lessons,
+        held_out=dataset.holdout,
         update_clip=update_clip(manifest, config.privacy.clip),
         addend=addend_of(manifest, statistics, releasing),
         privacy=private.spent,

@@ -143,6 +143,7 @@ def _build(
         personal=personal_of(swarm.manifest, dataset, workspace.store, config.train.personal),
         summaries=releasing,
         lessons=lessons,
+        held_out=dataset.holdout,
         addend=addend_of(swarm.manifest, dataset, releasing),
     )
     linked = build_peer(workspace, learner, options, links)

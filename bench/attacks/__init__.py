@@ -2,10 +2,16 @@
 
 from collections.abc import Callable
 
-from bench.attacks import table, uneven, unmerge
+from bench.attacks import cost, own, table, uneven, unmerge
 from bench.harness import Race
 
-PARTS: dict[str, Callable[[Race], None]] = {"table": table.run, "uneven": uneven.run, "unmerge": unmerge.run}
+PARTS: dict[str, Callable[[Race], None]] = {
+    "table": table.run,
+    "uneven": uneven.run,
+    "unmerge": unmerge.run,
+    "own": own.run,
+    "cost": cost.run,
+}
 
 
 def run(race: Race) -> None:

@@ -19,7 +19,7 @@ from learnae.models.definition import ModelDefinition
 from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.models.reference.numpy_model import predict
 from learnae.peer.frame_encoder import FrameEncoder
-from learnae.peer.learning.jury import capped_loss
+from learnae.peer.learning.jury import CappedLoss
 from learnae.privacy.clipping import NormClip
 from learnae.protocol.messages import Message
 from learnae.simulation.attacks import HONEST, Knowledge, adapt, flipped, forge
@@ -219,10 +219,8 @@ def _judge(model: ModelDefinition, trial: Trial, shown: Sequence[Rows], rng: np.
     own = np.random.default_rng(rng.integers(2**63))
     proxy, classes = trial.proxy(shown, own), trial.manifest.class_count
 
-    def loss_of(weights: Vector) -> float:
-        return capped_loss(model, weights, proxy.rows, proxy.classes, classes)
-
-    return Judge(loss_of, trial.policy, rng=own)
+    loss = CappedLoss(model, proxy.rows, proxy.classes, classes)
+    return Judge(loss, trial.policy, rng=own, losses_of=loss.of_each)
 
 
 def _flipped(rows: Rows, classes: int) -> Rows:

@@ -13,7 +13,7 @@ from learnae.protocol.identity import Identity
 from learnae.protocol.messages import Message, compose, open_message
 from learnae.protocol.tangle import Outcome
 
-_WAIT_MS = 50_000  # for own messages that others claim to know, until a peer goes on without them
+_WAIT_MS = 50_000  # for what comes before a newer own message, until a peer goes on without it
 
 
 class OwnChain:
@@ -27,7 +27,7 @@ class OwnChain:
         self._tangle = replication.tangle
         self._clock = clock
         self._errors = errors
-        self._deadline: int | None = None  # uptime; while others claim to know more
+        self._deadline: int | None = None  # uptime; while a newer own message waits
         self._is_shown = True  # ``last``, or the disk has taken it as state and not yet as a block
         self._without_frame: Cid | None = None  # the message whose frame was lost
 
@@ -117,23 +117,24 @@ class OwnChain:
     def catch_up(self, store: BlockStore) -> bool:
         """Go on after the newest message of this key that is known: the state may be older than it, or lost.
 
-        Return False while others claim to know a newer one, and it has not come, for some time: its seq would be used
-        again.
+        Return False while others may still prove that there is a newer one, or it is here and what comes before it is
+        not, for some time: its seq would be used again.
         """
         ahead = filter(None, (self._tangle.waiting_of(self.author), self._replication.own_unread))
         waiting = max(ahead, key=lambda message: message.seq, default=None)
         newest = self._tangle.newest_of(self.author)
         node = self._tangle.node(newest) if newest else None
         said, attached = self.last.seq if self.last else -1, node.seq if node else -1
-        disowned = self._replication.own_signed if self.has_forked else -1
-        if max(self._replication.own_seq, waiting.seq if waiting else -1) > max(said, attached, disowned):
+        known = max(said, attached, self._replication.own_signed if self.has_forked else -1)
+        if self._replication.own_claimed > known:
+            return False
+        if waiting is not None and waiting.seq > known:
             uptime = self._clock.uptime()
             self._deadline = uptime + _WAIT_MS if self._deadline is None else self._deadline
             if uptime < self._deadline:
                 return False
-            if waiting is not None and waiting.seq > max(said, attached):
-                self.last = waiting  # what comes before it is lost
-                return True
+            self.last = waiting  # what comes before it is lost
+            return True
         if newest is not None and attached > said:
             try:
                 self.last = self.read(store.get(newest))

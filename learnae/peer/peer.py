@@ -13,6 +13,7 @@ from learnae.errors import EquivocationError, MaskError, NotWrittenError, StateE
 from learnae.ipld.cid import Cid
 from learnae.membership.gate import MEMBER, Gate
 from learnae.membership.sealing import NO_SECRETS, Seals, Secrets
+from learnae.models.dataset import Rows
 from learnae.peer.archive import Archive
 from learnae.peer.catching_up import CatchUp, Progress
 from learnae.peer.following import Following
@@ -84,10 +85,11 @@ class Options:
     one. ``recall`` takes the number of releases that own messages tell of, which the own disk may have forgotten.
     ``facts`` gives what only the role knows, such as the device that trains: shown in the status as it is.
     ``summaries`` releases what this peer tells of its rows, ``lessons`` takes in what others tell of theirs; None for
-    nothing. ``addend`` gives at a time (Unix ms) what it adds to masked sums, where the manifest has these. One that
-    ``is_archive`` fetches and keeps everything. ``floors`` say which updates are held back; ``update_clip`` bounds each
-    as a whole, where learners cannot clip rows. ``suspicion`` says what is wrong with weights that are to be trained on
-    (Guard). ``personal`` is the model that serves this machine alone; None for the common one.
+    nothing. Replicas may be judged on rows ``held_out``. ``addend`` gives at a time (Unix ms) what it adds to masked
+    sums, where the manifest has these. One that ``is_archive`` fetches and keeps everything. ``floors`` say which
+    updates are held back; ``update_clip`` bounds each as a whole, where learners cannot clip rows. ``suspicion`` says
+    what is wrong with weights that are to be trained on (Guard). ``personal`` is the model that serves this machine
+    alone; None for the common one.
     """
 
     name: str
@@ -101,6 +103,7 @@ class Options:
     facts: Callable[[], Mapping[str, Any]] = dict
     summaries: Releasing | None = None
     lessons: Lessons | None = None
+    held_out: Rows | None = None
     addend: "Callable[[int], Source | None]" = lambda _: None
     privacy: Callable[[], PrivacySpent | None] = lambda: None
     recall: Callable[[int], None] = lambda _: None
@@ -660,7 +663,7 @@ def compose_peer(
         options = replace(options, floors=ReleaseFloor(Floors(merge_first=options.floors.waits_for_others)))
     floors = options.floors
     suspicion = (lambda *_: "") if is_private else options.suspicion  # it would tell of rows; noise hides each
-    jury = jury_of(manifest, options.lessons, is_private)
+    jury = jury_of(manifest, options.lessons, options.held_out, is_private)
     merging = Merging(manifest, ports.learner, following, frames, floors.begin, suspicion, jury)
     wants_more = lambda: floors.wants_more  # noqa: E731
     trajectory = Trajectory(ports.learner, once.steps, once.batch, wants_more)

@@ -40,6 +40,7 @@ _STRANGERS = 1024  # entries of authors who may be members soon, and messages of
 _LOOKS = 128  # at names that are not here, in one call
 _WALKS = 64, 8  # messages of a stranger's chain until others have their turn; where strangers bring much
 _AT_ONCE = 2048  # messages that known bringers may bring; strangers half of it
+_PROVEN_MS = 10_000  # in which who names a newer own message can prove it: one that is there comes sooner
 _RATE = {True: 100.0, False: 40.0}  # of known ones and of strangers, a second: some percent of a board's core
 
 _log = logging.getLogger(__name__)
@@ -82,8 +83,8 @@ class Replicator:
         self.most_named = 0  # authors in one announcement: of more than fit, it names some
         self._turn = 0  # of the authors that take turns in announcements
         self._first = BoundedDict[bytes, int](limit)  # by author: the seq that was announced first
-        self.own_seq = -1  # the highest that any other peer claims to know of this one
-        self.own_signed = -1  # the highest of its messages that were verified here, attached or not
+        self._claims = BoundedDict[str, tuple[int, int]](_STRANGERS)  # of newer own messages, see _note_claim
+        self.own_signed = -1  # the highest seq of own messages that were verified here, attached or not
         self.own_unread: Message | None = None  # the newest of them whose body does not open
         self._unread = BoundedDict[Cid, bytes](limit)  # messages, and the epochs that they wait for
 
@@ -229,6 +230,7 @@ class Replicator:
         Raises NotWrittenError or PeerError.
         """
         self.store.put(DAG_CBOR, message.data)
+        self.own_signed = max(self.own_signed, message.seq)
         return Outcome() if isinstance(message.body, Sealed) else self.tangle.attach(message, self.clock.now())
 
     def _note_announcements(self) -> None:
@@ -246,10 +248,28 @@ class Replicator:
         if not self.gate.admits_prefix(entry.author):
             self._unknown[key] = entry
             return
-        if entry.author == self.tangle.me[:PREFIX_BYTES]:
-            self.own_seq = max(self.own_seq, entry.seq)
+        if entry.author == self.tangle.me[:PREFIX_BYTES] and entry.seq > self.own_signed:
+            self._note_claim(announcer, entry.seq)
         self._first.setdefault(entry.author, entry.seq)
         self._hearsay.note(announcer, entry, self.tangle.wanted_of(entry), self.tangle.uptime)
+
+    def _note_claim(self, announcer: str, seq: int) -> None:
+        """Note that a newer own message is named: when first, and the highest seq, of each known bringer.
+
+        Strangers are counted as one: names cost nothing.
+        """
+        bringer = announcer if self._knows_bringer(announcer) else ""
+        since, before = self._claims.get(bringer, (self.tangle.uptime, seq))
+        self._claims[bringer] = since, max(seq, before)
+
+    @property
+    def own_claimed(self) -> int:
+        """Return the highest seq of an own message that others name and may still prove; -1 for none.
+
+        Each known bringer has a moment for that once in a run, all strangers together have one.
+        """
+        now = self.clock.uptime()
+        return max((seq for since, seq in self._claims.values() if now - since < _PROVEN_MS), default=-1)
 
     def _is_new(self, cid: Cid) -> bool:
         return self.tangle.is_new(cid) and self.gate.is_new(cid) and cid not in self._refused

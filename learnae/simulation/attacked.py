@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from learnae.basics.overriding import override
 from learnae.models.dataset import Dataset
+from learnae.models.losses import explained
 from learnae.models.reference.numpy_model import predict
 from learnae.ports import Clock, Learner
 from learnae.protocol.identity import peer_name
@@ -28,6 +29,7 @@ _PEOPLE = 8
 _HOLDOUT = 0.3  # the last part of each exercise, or of each peer's rows
 _SYBILS = 5  # members that one liar is
 _SECOND = 1000
+_WORST = -10.0  # of R²: far beyond that weights are no numbers any more
 _HALF = 0.5  # what a single output must be above to say the second class
 
 
@@ -47,7 +49,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What honest peers reach: ``accuracies`` (honest,) on everybody's held-out rows, shares of 1.
+    """What honest peers reach: ``scores`` (honest,) on everybody's held-out rows, of 1: accuracy, or R² of values.
 
     ``liars_muted`` is the share of liars that honest peers do not merge at the end, ``honest_muted`` of honest ones,
     ``banned`` that of liars whose key is banned. ``longest_muted`` is how many seconds an honest peer has been muted
@@ -55,7 +57,7 @@ class Outcome:
     talked down; None where the kind has neither. ``bytes_in`` are those that an honest machine takes in, in the mean.
     """
 
-    accuracies: NDArray[np.float64]
+    scores: NDArray[np.float64]
     liars_muted: float
     honest_muted: float
     longest_muted: float
@@ -72,7 +74,7 @@ def demo_people(manifest: Manifest, peers: int) -> list[Dataset]:
         for number in range(1, min(peers, _PEOPLE) + 1):
             windower = Windower(manifest.features)
             windows = windower.push(shipped_recording(path, number).split_by_time(_HOLDOUT))
-            data = Dataset(manifest.model, manifest.objective)
+            data = _empty(manifest)
             add_windows(data, manifest, manifest.features.extract(windows.values), windows)
             people.append(data)
     return [_share(manifest, people[index % _PEOPLE], index, peers) for index in range(peers)]
@@ -83,16 +85,20 @@ def people_of(manifest: Manifest, rows: NDArray[np.float32], targets: NDArray[np
     datasets = []
     for part in np.array_split(np.arange(len(rows)), peers):
         kept = len(part) - int(_HOLDOUT * len(part))
-        data = Dataset(manifest.model, manifest.objective)
+        data = _empty(manifest)
         data.add(rows[part[:kept]], targets[part[:kept]])
         data.add(rows[part[kept:]], targets[part[kept:]], holdout=True)
         datasets.append(data)
     return datasets
 
 
+def _empty(manifest: Manifest) -> Dataset:
+    return Dataset(manifest.model, manifest.objective, autoencoder=manifest.is_autoencoder)
+
+
 def _share(manifest: Manifest, person: Dataset, index: int, peers: int) -> Dataset:
     number, sharers = index // _PEOPLE, len(range(index % _PEOPLE, peers, _PEOPLE))
-    data = Dataset(manifest.model, manifest.objective)
+    data = _empty(manifest)
     for rows, holdout in ((person.train, False), (person.holdout, True)):
         data.add(rows.rows[number::sharers], rows.targets[number::sharers], holdout)
     return data
@@ -172,24 +178,22 @@ class _Watch:
     def outcome(self, manifest: Manifest, people: Sequence[Dataset], kind: str) -> Outcome:
         """Measure what is reached now."""
         rows = np.concatenate([data.holdout.rows for data in people])
-        classes = _classes(np.concatenate([data.holdout.targets for data in people]))
-        estimates = [member.peer.estimate() for member in self._honest]
-        said = [_said(manifest, vector, rows) for vector in estimates]
-        success = None
-        if kind == BACKDOOR:
-            others = classes != BACKDOOR_CLASS
-            wrong = [_said(manifest, vector, triggered(rows[others])) for vector in estimates]
-            success = float(np.mean([(each == BACKDOOR_CLASS).mean() for each in wrong]))
-        elif kind == BIAS:
-            last = classes == manifest.class_count - 1
-            success = float(np.mean([(each[last] == classes[last]).mean() for each in said]))
+        targets = np.concatenate([data.holdout.targets for data in people])
+        estimates, success = [member.peer.estimate() for member in self._honest], None
+        if manifest.class_count:
+            classes = targets.reshape(len(targets), -1)[:, 0].astype(np.int64)
+            said = [_said(manifest, vector, rows) for vector in estimates]
+            scores = [float((each == classes).mean()) for each in said]
+            success = _success(manifest, kind, estimates, rows, classes)
+        else:
+            scores = [_explained(manifest, vector, rows, targets) for vector in estimates]
         liars, honest = self._names(self._liars), self._names(self._honest)
         muted = self._all_muted()
         banned = [
             liar.identity.author for liar in self._liars for peer in self._honest if _bans(peer, liar.identity.author)
         ]
         return Outcome(
-            accuracies=np.array([(each == classes).mean() for each in said]),
+            scores=np.array(scores),
             liars_muted=_share_of(sum(len(each & liars) for each in muted), len(muted) * len(liars)),
             honest_muted=_share_of(sum(len(each & honest) for each in muted), len(muted) * (len(honest) - 1)),
             longest_muted=self._longest,
@@ -218,5 +222,22 @@ def _said(manifest: Manifest, weights: Vector, rows: NDArray[np.float32]) -> NDA
     return (output[:, 0] > _HALF).astype(np.int64) if output.shape[1] == 1 else output.argmax(axis=1)
 
 
-def _classes(targets: NDArray[np.generic]) -> NDArray[np.int64]:
-    return targets.reshape(len(targets), -1)[:, 0].astype(np.int64)
+def _success(
+    manifest: Manifest, kind: str, estimates: Sequence[Vector], rows: NDArray[np.float32], classes: NDArray[np.int64]
+) -> float | None:
+    """Return how often a trigger works, or the recall of the class that is talked down; None for other kinds."""
+    if kind == BACKDOOR:
+        others = classes != BACKDOOR_CLASS
+        wrong = [_said(manifest, vector, triggered(rows[others])) for vector in estimates]
+        return float(np.mean([(each == BACKDOOR_CLASS).mean() for each in wrong]))
+    if kind == BIAS:
+        last = classes == manifest.class_count - 1
+        return float(np.mean([(_said(manifest, each, rows[last]) == classes[last]).mean() for each in estimates]))
+    return None
+
+
+def _explained(manifest: Manifest, weights: Vector, rows: NDArray[np.float32], targets: NDArray[np.generic]) -> float:
+    with np.errstate(all="ignore"):
+        away = np.asarray(predict(manifest.definition, weights, rows) - targets, np.float64)
+        found = explained(float(np.sum(away * away)), targets, len(targets))
+    return found if found is not None and found > _WORST else _WORST

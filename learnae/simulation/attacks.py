@@ -101,6 +101,11 @@ class Lie:
     does: str = ""
 
     @property
+    def needs_classes(self) -> bool:
+        """Return True if it is about a class."""
+        return self.weights == BIAS or self.rows == TRIGGERED
+
+    @property
     def is_adaptable(self) -> bool:
         """Return True if it is told with weights, which a liar can weaken until they are merged."""
         return not self.does and (self.weights not in (HONEST, "stale") or bool(self.rows))
@@ -135,6 +140,11 @@ LIES: dict[str, Lie] = {
 def forge(kind: str, known: Knowledge) -> Vector:
     """Return what a liar of this ``kind`` of ATTACKS publishes (count,)."""
     return np.array(ATTACKS[kind](known), np.float32)
+
+
+def mirrored(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return what is as far on the other side of the mean of ``values`` (n, ...)."""
+    return 2 * values.mean(axis=0) - values
 
 
 def flipped(classes: NDArray[np.integer], count: int) -> NDArray[np.integer]:

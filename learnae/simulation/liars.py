@@ -15,7 +15,7 @@ from learnae.basics.overriding import override
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
 from learnae.models.dataset import Dataset
 from learnae.models.wrapped_learner import WrappedLearner
-from learnae.peer.learning.jury import LEAST_WITNESSES, POINTS, capped_loss
+from learnae.peer.learning.jury import LEAST_WITNESSES, POINTS, CappedLoss
 from learnae.ports import Clock, Heard, Learner, Trained
 from learnae.protocol.announcements import PREFIX_BYTES, Announcement, Entry
 from learnae.protocol.bodies import Join, Profile, Update
@@ -34,6 +34,7 @@ from learnae.simulation.attacks import (
     adapt,
     flipped,
     forge,
+    mirrored,
     triggered,
 )
 from learnae.simulation.network import PACKET_BYTES
@@ -149,7 +150,7 @@ class Crew:
             return lie
         rows, classes = proxy
         model, count = self._manifest.definition, self._manifest.class_count
-        return adapt(lie, honest, lambda vector: capped_loss(model, vector, rows, classes, count), self.count)
+        return adapt(lie, honest, CappedLoss(model, rows, classes, count), self.count)
 
     def _rows(self) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
         """Return rows drawn from what members tell, as an honest jury does; None while there is too little."""
@@ -273,7 +274,9 @@ def told(lie: Lie, data: Dataset, manifest: Manifest) -> Dataset:
     return _dataset(manifest, data.train.rows, _flipped(data.train.targets, manifest), data)
 
 
-def _flipped(targets: NDArray[np.generic], manifest: Manifest) -> NDArray[np.integer]:
+def _flipped(targets: NDArray[np.generic], manifest: Manifest) -> NDArray[np.generic]:
+    if not manifest.class_count:
+        return mirrored(np.asarray(targets, np.float32))
     return flipped(targets.reshape(len(targets), -1).astype(np.int64)[:, 0], manifest.class_count)
 
 

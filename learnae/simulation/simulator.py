@@ -136,6 +136,7 @@ class Member:
             is_archive=self.is_archive,
             suspicion=suspicion_of(manifest, self._data),
             floors=ReleaseFloor(setting.floors, self._data.train),
+            held_out=self._data.holdout,
         )
         layout = layout_of(manifest) if setting.summaries else None
         if layout is not None:

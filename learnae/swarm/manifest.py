@@ -24,7 +24,7 @@ from learnae.swarm.features import Features, read_features
 from learnae.text import counted, shown
 from learnae.weights import codecs
 from learnae.weights.frames import FramePolicy, block_count
-from learnae.weights.merge import JUDGED, MEAN, RULES, MergePolicy
+from learnae.weights.merge import JUDGED, MEAN, OWN, RULES, MergePolicy
 
 VERSION = 1
 MAX_BYTES = 1 << 18  # a Keras configuration has 3 to 6 KB
@@ -103,6 +103,11 @@ class Manifest:
         self._check_times()
         if self.merge.rule == JUDGED:
             self._check_judged()
+        if self.merge.rule == OWN and (self.only_keras or self.privacy.training):
+            raise ManifestError(
+                "replicas cannot be judged on own rows here",
+                "merge.rule own takes a model that all can compute, and no privacy.epsilon: what is merged would tell",
+            )
         if self.membership is None and self.privacy.summary.sharing == MASKED:
             raise ManifestError(
                 "masked summaries in an open swarm, where one program may be all members of a sum but one",

@@ -13,14 +13,15 @@ _LEAST_PACE = 0.3  # of the average over time: half of it is from the last two u
 _MOST_CLAIM = 2  # times the median claim of samples: no claim buys more
 
 
-MEAN, JUDGED = RULES = ("mean", "judged")
+MEAN, JUDGED, OWN = RULES = ("mean", "judged", "own")
 
 
 @dataclass(frozen=True, slots=True)
 class MergePolicy:
     """``step`` in (0, 1]; a replica ``half_life`` ms older than the freshest one counts half.
 
-    By the ``rule`` mean all that are followed are merged; with judged, those that do well on rows of everybody's kind.
+    By the ``rule`` mean all that are followed are merged; with judged, those that do well on rows of everybody's kind;
+    with own, those that do not badly on own held-out rows.
     """
 
     step: float = 1.0

@@ -73,12 +73,6 @@ class Lessons:
         self.teachers = sum(members for _, members in clear)
         self._draw([group for groups, _ in clear for group in groups if self._can_teach(group)], everything)
 
-    def held_out(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return at most ``count`` of the own held-out rows, evenly out of all, and their classes (n,)."""
-        held = self._dataset.holdout
-        places = np.linspace(0, len(held) - 1, min(count, len(held))).astype(int)
-        return held.rows[places], held.targets[places]
-
     def proxy(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Draw about ``count`` rows of everybody's kind, and their classes (n,)."""
         return draw_proxy(self._layout, self.believed, count, self._rng)

@@ -186,7 +186,7 @@ class Machine(Member):
         steward = self.peer.steward
         return (
             f"hearing since {catching_up.since}, {catching_up.progress}, last {own.last.seq if own.last else None}, "
-            f"claimed {self.peer.replication.own_seq}, {steward.standing if steward else 'open'}, "
+            f"claimed {self.peer.replication.own_claimed}, {steward.standing if steward else 'open'}, "
             f"{self.peer.errors.counts}"
         )
 

@@ -24,8 +24,8 @@ def test_the_report_sets_honest_peers_beside_the_swarm_without_liars(programs: P
     report = simulated(programs, *call)
     assert (report["rule"], report["peers"], report["liars"]) == ("mean", 3, 1)
     absent, (attack,) = report["absent"], report["attacks"]
-    assert len(absent["accuracies"]) == len(attack["accuracies"]) == 2
-    behind = 100 * (min(absent["accuracies"]) - min(attack["accuracies"]))
+    assert len(absent["scores"]) == len(attack["scores"]) == 2
+    behind = 100 * (min(absent["scores"]) - min(attack["scores"]))
     assert attack["points_behind_worst"] == pytest.approx(behind)
     assert behind > 10, "the mean is what one liar makes of it"
     assert attack["bytes_in"] > absent["bytes_in"] > 0
@@ -49,6 +49,24 @@ def test_rows_of_a_table_are_shared_out(programs: Programs) -> None:
     )
     (attack,) = report["attacks"]
     assert 0 <= attack["success"] <= 1
+
+
+@pytest.mark.parametrize("task", ["values", "rows"])
+def test_a_swarm_that_learns_values_is_judged_by_own_rows(programs: Programs, task: str) -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(600, 3)) @ rng.normal(size=(3, 6))
+    values = rows if task == "rows" else rows[:, :1] - rows[:, 1:2]
+    np.savez(programs.root / "rows.npz", x=rows, y=values)
+    model = dense_config(6, (12,), values.shape[1], "linear")
+    programs.add_swarm(Manifest("own", model, "mean_squared_error"))
+    call = ("--swarm", "own", "--data", programs.root / "rows.npz", "--peers", 5, "--liars", 2, "--minutes", 0.5)
+    spoiled, judged = (simulated(programs, "--attack", "label-flip", *call, "--rule", rule) for rule in ("mean", "own"))
+    assert {spoiled["score"], judged["score"]} == {"r2"}
+    assert judged["attacks"][0]["points_behind_worst"] < 10 < spoiled["attacks"][0]["points_behind_worst"]
+    assert judged["attacks"][0]["liars_muted"] == 1
+    for kind in ("backdoor", "bias"):
+        refused = programs.run("learnae", "simulate", "--attack", kind, *call)
+        assert f"--attack {kind}" in refused.stderr
 
 
 @pytest.mark.parametrize(

@@ -63,12 +63,19 @@ def model(tmp_path: Path) -> Path:
         (("--preset", "wrist", "--epsilon", 4), "mean"),
         (("--preset", "wrist-cnn"), "mean"),
         (("--preset", "thermal"), "mean"),
+        (("--preset", "wrist", "--summaries", "masked", "--merge-rule", "own"), "own"),
     ],
 )
 def test_replicas_are_judged_where_there_are_classes_and_summaries(
     programs: Programs, arguments: tuple[object, ...], rule: str
 ) -> None:
     assert made(programs, *arguments).merge.rule == rule
+
+
+def test_own_rows_decide_nothing_where_each_tale_of_them_is_paid_for(programs: Programs) -> None:
+    refused = programs.run("learnae", "swarm", "create", "--preset", "thermal", "--merge-rule", "own", "--epsilon", 4)
+    assert refused.returncode
+    assert "merge.rule own takes a model that all can compute, and no privacy.epsilon" in refused.stderr
 
 
 def test_a_file_sets_every_field(programs: Programs, model: Path, tmp_path: Path) -> None:

@@ -6,7 +6,11 @@ from builders import Author, tiny_manifest
 from machine import Machine, frame_of, seqs, ticked, update_of
 
 from learnae.errors import EquivocationError
+from learnae.ipld.cid import DAG_CBOR, Cid
+from learnae.ports import Heard
+from learnae.protocol.announcements import PREFIX_BYTES, Announcement, Entry
 from learnae.protocol.bodies import DELTA, KEY
+from learnae.protocol.identity import peer_name
 from learnae.protocol.limits import MINUTE
 from learnae.protocol.messages import Message
 from learnae.weights.frames import FramePolicy
@@ -144,6 +148,37 @@ def test_a_newer_message_of_ones_own_whose_checkpoint_is_lost_everywhere_is_gone
             break
     assert [message.seq for message in spoken] == [9]
     assert spoken[0].checkpoint, "nothing else could be attached"
+
+
+@pytest.mark.parametrize("restart", [True, False])
+def test_claims_that_nothing_proves_silence_it_for_a_moment_however_many_make_them(restart: bool) -> None:
+    machine = ticked(3)
+    if restart:
+        machine.boot()
+    silent = 0
+    for number in range(200):
+        head = Cid.of(DAG_CBOR, b"%d" % number)
+        claim = Announcement((Entry(machine.identity.author[:PREFIX_BYTES], 10**6 + number, head, None),))
+        machine.host.inbox.append(Heard(f"stranger {number}", claim))
+        before = machine.said()[-1]
+        machine.tick()
+        silent += machine.said()[-1] == before
+    assert 0 < silent <= 10, "once, as it may be true; and not once for each name"
+    assert machine.said()[-1].seq == 203 - silent
+    assert machine.problems() == {}
+
+
+def test_a_member_that_claims_what_it_cannot_prove_is_waited_for_once() -> None:
+    machine = ticked(3)
+    other = machine.other()
+    machine.receive(other.say(time=machine.clock.time))
+    machine.tick(machine.manifest.limits.grace // 1000 + 2)
+    spoken = machine.said()[-1].seq
+    for seq in range(10**6, 10**6 + 100):
+        claim = Entry(machine.identity.author[:PREFIX_BYTES], seq, Cid.of(DAG_CBOR, b"%d" % seq), None)
+        machine.host.inbox.append(Heard(peer_name(other.author), Announcement((claim,))))
+        machine.tick()
+    assert 90 <= machine.said()[-1].seq - spoken < 100
 
 
 def test_a_restart_after_seconds_does_not_listen() -> None:

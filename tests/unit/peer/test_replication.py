@@ -441,7 +441,7 @@ def test_progress_counts_authors_that_are_attached_as_far_as_they_were_announced
 
 def test_what_others_know_of_this_peer_is_noted_before_it_is_here() -> None:
     side, said = Side(), Author(0).chain(8)
-    assert side.replicator.own_seq == -1
-    side.hear(said[7])
-    side.hear(said[3])
-    assert side.replicator.own_seq == 7
+    assert side.replicator.own_claimed == -1
+    side.announce(said[7], said[3])
+    side.replicator.hear()
+    assert side.replicator.own_claimed == 7

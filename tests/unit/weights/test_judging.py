@@ -117,3 +117,15 @@ def test_one_that_differs_alone_is_merged_for_ever() -> None:
             near(9, 0.01), *(near(10 * number + each, 0.01) for each in range(6)), near(3, 0.08), judge=judge
         )
         assert 6 in kept
+
+
+@given(st.lists(st.floats(-1, 3, width=32), min_size=1, max_size=24), st.integers(0, 2**31), st.integers(1, 16))
+@settings(max_examples=60)
+def test_looking_ahead_changes_nothing(factors: list[float], seed: int, ahead: int) -> None:
+    others = [factor * near(seed + number, 0.1) for number, factor in enumerate(factors)]
+    one, many = (
+        Judge(loss_of, ahead=1),
+        Judge(loss_of, losses_of=lambda all: [loss_of(each) for each in all], ahead=ahead),
+    )
+    for _ in range(3):
+        assert judged(near(seed, 0.1), *others, judge=one) == judged(near(seed, 0.1), *others, judge=many)

@@ -16,7 +16,7 @@ from learnae.errors import ConfigurationError, DataError
 from learnae.samples.time_column import USUAL_COLUMNS
 from learnae.simulation.attacks import HONEST, LIES
 from learnae.swarm.directory import find_swarm, read_manifest
-from learnae.swarm.manifest import Manifest
+from learnae.swarm.manifest import CLASSIFICATION, REGRESSION, Manifest
 from learnae.swarm.presets import MOTION, preset
 from learnae.weights.merge import RULES
 
@@ -48,13 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the swarm without the liars, then with each kind of them, and print what honest peers reach."""
-    kinds = _kinds(options)
+    manifest = _manifest(options)
+    kinds = _kinds(options, manifest)
     if options.peers > _MOST_PEERS or options.liars > options.peers - _LEAST_HONEST:
         raise ConfigurationError(
             f"--liars {options.liars} --peers {options.peers}",
             f"at most {_MOST_PEERS} peers, and at least {_LEAST_HONEST} of them honest",
         )
-    manifest = _manifest(options)
 
     from learnae.simulation import attacked  # noqa: PLC0415 - a whole peer, which other commands have no use for
 
@@ -72,9 +72,17 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _kinds(options: argparse.Namespace) -> list[str]:
-    adaptable = [name for name, lie in LIES.items() if lie.is_adaptable]
-    choices = adaptable if options.adaptive else list(LIES)
+def _kinds(options: argparse.Namespace, manifest: Manifest) -> list[str]:
+    """Return the kinds that are asked for; raises ConfigurationError."""
+    choices = [
+        name
+        for name, lie in LIES.items()
+        if (manifest.class_count or not lie.needs_classes) and (lie.is_adaptable or not options.adaptive)
+    ]
+    if options.adaptive and not manifest.class_count:
+        raise ConfigurationError(
+            f"--adaptive where the swarm {manifest.name} learns values", "leave it out: such liars judge classes"
+        )
     if options.attack == _ALL:
         return [kind for kind in choices if kind != HONEST]
     if options.attack not in choices:
@@ -101,9 +109,9 @@ def _manifest(options: argparse.Namespace) -> Manifest:
         manifest = read_manifest(Path(options.swarm))
     else:
         manifest = find_swarm(options.swarm).manifest
-    if not manifest.class_count or manifest.only_keras:
+    if manifest.only_keras or (manifest.task == CLASSIFICATION and not manifest.class_count):
         raise ConfigurationError(
-            f"the swarm {manifest.name} cannot be attacked here: it learns no classes, or only Keras knows its model",
+            f"the swarm {manifest.name} cannot be attacked here: only Keras knows its model, or a row has many classes",
             f"leave --swarm out, for the preset {_DEMO}",
         )
     rule = options.rule or manifest.merge.rule
@@ -118,7 +126,7 @@ def _people(manifest: Manifest, options: argparse.Namespace) -> list[Dataset]:
     if options.data is not None:
         own = rows_of(manifest, options.data, options.label or USUAL_COLUMNS.label)
         people = people_of(manifest, own.rows, own.targets, options.peers)
-    elif manifest.features is not None and manifest.features.channels == MOTION:
+    elif manifest.features is not None and manifest.features.channels == MOTION and manifest.task != REGRESSION:
         people = demo_people(manifest, options.peers)
     else:
         raise ConfigurationError(f"the demo's rows do not fit the swarm {manifest.name}", "give --data FILE")
@@ -140,14 +148,15 @@ def _progress(silent: bool) -> Iterator[Callable[[str, float], None]]:
 
 def _behind(absent: Outcome, outcome: Outcome) -> tuple[float, float]:
     """Return by how many points the worst honest peer is behind that of the swarm without liars, and the mean."""
-    worst = absent.accuracies.min() - outcome.accuracies.min()
-    return 100 * float(worst), 100 * float(absent.accuracies.mean() - outcome.accuracies.mean())
+    worst = absent.scores.min() - outcome.scores.min()
+    return 100 * float(worst), 100 * float(absent.scores.mean() - outcome.scores.mean())
 
 
 def _tell(manifest: Manifest, plan: Plan, absent: Outcome, found: dict[str, Outcome]) -> None:
     title = (
         f"{plan.liars} of {plan.peers} lie{' as judges let them' if plan.adaptive else ''}, {plan.minutes:g} min, "
-        f"rule {manifest.merge.rule}, seed {plan.seed}: accuracy of each honest peer, and points behind (worst, mean)"
+        f"rule {manifest.merge.rule}, seed {plan.seed}: {'accuracy' if manifest.class_count else 'R²'} of each honest "
+        "peer, and points behind (worst, mean)"
     )
     columns = ["kind", ">behind", ">mean", "honest peers", "liars muted", "banned", "honest muted", ">MB in", ""]
     rows = [["liars absent", "", "", _percents(absent), "", "", f"{absent.honest_muted:.0%}", _megabytes(absent), ""]]
@@ -164,7 +173,7 @@ def _tell(manifest: Manifest, plan: Plan, absent: Outcome, found: dict[str, Outc
 
 
 def _percents(outcome: Outcome) -> str:
-    return " ".join(f"{100 * value:.0f}" for value in outcome.accuracies)
+    return " ".join(f"{100 * value:.0f}" for value in outcome.scores)
 
 
 def _megabytes(outcome: Outcome) -> str:
@@ -192,6 +201,7 @@ def _fields(manifest: Manifest, plan: Plan, absent: Outcome, found: dict[str, Ou
         "adaptive": plan.adaptive,
         "minutes": plan.minutes,
         "seed": plan.seed,
+        "score": "accuracy" if manifest.class_count else "r2",
         "absent": _outcome_fields(absent),
         "attacks": attacks,
     }
@@ -199,7 +209,7 @@ def _fields(manifest: Manifest, plan: Plan, absent: Outcome, found: dict[str, Ou
 
 def _outcome_fields(outcome: Outcome) -> dict[str, Any]:
     return {
-        "accuracies": outcome.accuracies.tolist(),
+        "scores": outcome.scores.tolist(),
         "liars_muted": outcome.liars_muted,
         "liars_banned": outcome.banned,
         "honest_muted": outcome.honest_muted,

@@ -36,7 +36,8 @@ SETTINGS: dict[str, tuple[str, type, str]] = {
     "--merge-rule": (
         "merge.rule",
         str,
-        "mean, or judged (default, where it can be): what does badly on rows of everybody's kind is not merged",
+        "mean; judged (default, where it can be): what does badly on rows of everybody's kind is not merged; "
+        "own: what does badly on own held-out rows",
     ),
     "--half-life": ("merge.half_life", int, "ms after which a replica counts half"),
     "--keyframe-codec": ("codec.keyframe", str, f"codec of whole weights: {', '.join(WHOLE)}"),

@@ -1,5 +1,6 @@
 """A swarm that judges: liars are muted by what members tell of their rows, honest peers are not."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -10,12 +11,16 @@ from demo.people import accuracy, make_exam
 from learnae.basics.overriding import override
 from learnae.errors import ManifestError
 from learnae.models.dataset import Dataset
+from learnae.models.definition import ModelDefinition
+from learnae.models.reference.numpy_model import predict
 from learnae.models.wrapped_learner import WrappedLearner
+from learnae.peer.learning.jury import CappedLoss
 from learnae.ports import Learner
 from learnae.privacy.policy import NONE, PrivacyPolicy, SummaryPrivacy
 from learnae.protocol.identity import peer_name
 from learnae.simulation.simulator import Setting, Simulation, numpy_learner
 from learnae.swarm.manifest import Manifest
+from learnae.swarm.presets import dense_config
 from learnae.weights.codecs import Vector
 from learnae.weights.merge import JUDGED, MEAN, MergePolicy
 
@@ -68,3 +73,21 @@ def test_a_swarm_that_has_nothing_to_judge_with_is_refused() -> None:
 def test_a_manifest_says_the_rule() -> None:
     assert Manifest.from_bytes(MANIFEST.to_bytes()).merge.rule == JUDGED
     assert b"judged" not in PLAIN.to_bytes()
+
+
+@pytest.mark.parametrize(("outputs", "final"), [(7, "softmax"), (1, "sigmoid")])
+@pytest.mark.parametrize("spoiled", [1.0, 1e4, np.nan, np.inf])
+def test_losses_of_many_are_those_of_each_by_itself(outputs: int, final: str, spoiled: float) -> None:
+    model = ModelDefinition.from_config(dense_config(30, (64, 32), outputs, final))
+    rng = np.random.default_rng(1)
+    rows, targets = rng.normal(size=(256, 30)).astype(np.float32), rng.integers(0, max(outputs, 2), 256)
+    several = [model.initial(number) for number in range(9)]
+    several[3][::7] = spoiled
+    found = CappedLoss(model, rows, targets, max(outputs, 2)).of_each(iter(several))
+    most = 2 * math.log(max(outputs, 2))
+    for vector, loss in zip(several, found, strict=True):
+        with np.errstate(all="ignore"):
+            said = predict(model, vector, rows)
+        said = np.concatenate([1 - said, said], axis=1) if outputs == 1 else said
+        likely = np.maximum(np.nan_to_num(said[np.arange(256), targets]), 1e-37)
+        assert loss == pytest.approx(np.minimum(-np.log(likely), most).mean(), abs=1e-4)
