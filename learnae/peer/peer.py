@@ -661,7 +661,7 @@ def compose_peer(
     floors = options.floors
     suspicion = (lambda *_: "") if is_private else options.suspicion  # it would tell of rows; noise hides each
     jury = jury_of(manifest, options.lessons, is_private)
-    merging = Merging(manifest, ports.learner, following, frames, floors.begin, suspicion, jury)
+    merging = Merging(manifest, ports.learner, following, frames, floors.begin, suspicion, jury, is_private)
     wants_more = lambda: floors.wants_more  # noqa: E731
     trajectory = Trajectory(ports.learner, once.steps, once.batch, wants_more)
     training = Training(

@@ -154,6 +154,7 @@ def test_with_differential_privacy_the_usual_is_another(programs: Programs) -> N
         ("[training]\nbatch = 0", ["batch", "0"]),
         ("[merge]\nstep = 1.5", ["step", "1.5"]),
         ("[merge]\nstep = 0", ["merge.step", "0.0", "from 1e-30 to 1"]),
+        ("[merge]\nmomentum = 1.0", ["merge.momentum", "1.0", "from 0 to 0.9"]),
         ("[optimiser]\nlearning_rate = 0", ["optimiser.learning_rate", "0.0", "from 1e-30 to 1000"]),
         ("[optimiser]\nname = 'adam'\nepsilon = 0.0", ["optimiser.epsilon", "0.0", "from 1e-30 to 1"]),
         ("[optimiser]\nmomentum = 1", ["optimiser.momentum", "1.0", "from 0 to 0.999999"]),
