@@ -146,7 +146,9 @@ class Task:
 
 def task_of(name: str, peers: int) -> Task:
     """Return the rows of a task, shared out over so many peers."""
-    return {WRIST: _wrist, RACE: _race, SKEWED: _skewed, VALUES: _values}[name](peers)
+    if name == WRIST:
+        return _wrist(peers)
+    return _values(peers) if name == VALUES else _race(peers, name == RACE)
 
 
 @cache
@@ -167,7 +169,7 @@ def _wrist(peers: int) -> Task:
 
 
 @cache
-def _race(peers: int, alike: bool = True) -> Task:
+def _race(peers: int, alike: bool) -> Task:
     manifest = Manifest(
         "race", dense_config(27, (64, 64), 1, "sigmoid"), "binary_crossentropy", classes=("0", "1"),
         training=TrainingPolicy(batch=64), optimiser=OptimiserPolicy("adam", learning_rate=1e-3),
@@ -178,10 +180,6 @@ def _race(peers: int, alike: bool = True) -> Task:
         cut = len(part.y) - min(500, len(part.y) // 10)
         people.append((Rows(part.x[:cut], part.y[:cut]), Rows(part.x[cut:], part.y[cut:])))
     return Task(manifest, people, Rows(table.test.x, table.test.y[:, None]))
-
-
-def _skewed(peers: int) -> Task:
-    return _race(peers, alike=False)
 
 
 @cache

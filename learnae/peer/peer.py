@@ -404,10 +404,11 @@ class Peer:
             published = self.publisher.publish_update(self.training.rows, whole=whole, settled=is_last)
             if published:
                 self.options.floors.begin()
-        elif self.training.metrics is None:  # what changes little is not published, and people still ask how good it is
+        else:  # what others have learnt since is believed all the same
+            self.merging.believe(self.frames.own_vote, self.ports.clock.now())
             self.training.evaluate(self.merging.estimate)
         self.cadence.end(uptime, self.traffic.bytes_out - before)
-        self.settling.note(self.training.metrics, self.training.loss, self.merging.estimate)
+        self._note_gain()
         if is_last and published:
             self._settle()
         return published
@@ -422,11 +423,15 @@ class Peer:
         self.merging.believe_own(self.training.rows, now)
         self.training.evaluate(self.merging.estimate)
         self.cadence.end(uptime, 0)
-        self.settling.note(self.training.metrics, self.training.loss, self.merging.estimate)
+        self._note_gain()
         self.settling.forget_best()  # it would be published
         if is_last and self.options.floors.lacks_rows():
             self._settle()
         return published
+
+    def _note_gain(self) -> None:
+        training = self.training
+        self.settling.note(training.metrics, training.loss, self.merging.estimate, training.learner.evaluate)
 
     def _settle(self) -> None:
         now = self.ports.clock.now()
