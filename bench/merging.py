@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.attacks.table import proxy_of
 from bench.attacks.twin import Rows
@@ -33,15 +34,18 @@ from learnae.weights.merge import JUDGED, MEAN, MergePolicy, Vote, consensus, me
 from learnae.weights.momentum import Momentum
 
 WRIST, RACE, SKEWED, VALUES = "wrist", "race", "race, rows unlike", "values"
-RANDOM, ROBIN, AT_ONCE, SPEEDS = "random", "round robin", "all at once", "speeds 1 to 8"
+RANDOM, ROBIN, AT_ONCE = "random", "round robin", "all at once"
+TURNS, STEPS = "1 to 8 times as many turns", "1 to 8 times as many steps"
 _BETAS = (0.3, 0.5)  # beside none; the second is bounded
 _CHOSEN = 0.3
 _SEEDS, _PEERS = 3, 8
 _LOOKS = 20  # at the consensus, in one run
 _TURN_MS = 1000
-_PACES = (1, 1, 2, 2, 4, 4, 8, 8)
+_PACES = (1, 1, 2, 2, 4, 4, 8, 8)  # of the peers in order: of orders of unlike speed
 _UPDATE = Cid.of(RAW, b"the update that a delta stands on")
 _POOLED_ROWS = 3000  # of values
+
+Doubles = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,8 @@ COURSES = (
     Course(order=ROBIN),
     Course(order=ROBIN, rule=JUDGED),
     Course(order=AT_ONCE),
-    Course(order=SPEEDS, rule=JUDGED),
+    Course(order=TURNS, rule=JUDGED),
+    Course(order=STEPS, rule=JUDGED),
     Course(stale=1),
     Course(hears=3),
     Course(steps=6, turns=400),
@@ -211,6 +216,8 @@ class Member:
         data.add(held.rows, held.classes, holdout=True)
         rng = np.random.default_rng([seed, index])
         self.samples = len(train.rows)
+        pace = course.peers * float(_shares(course.peers)[index]) if course.order == STEPS else 1.0
+        self.steps = max(1, round(pace * course.steps))
         self.learner = NumpyLearner(
             manifest.definition, manifest.objective, manifest.optimiser, data, manifest.training.batch, rng, NormClip()
         )
@@ -251,7 +258,7 @@ def reach(course: Course, beta: float, seed: int) -> Reached:
     task, rng = task_of(course.task, course.peers), np.random.default_rng([seed, 9])
     members = [Member(task, course, index, beta, seed) for index in range(course.peers)]
     for member in members:
-        member.learner.train(course.steps)
+        member.learner.train(member.steps)
         member.publish(task.manifest)
     rounds = list(_rounds(course, rng))
     looks: list[float] = []
@@ -278,13 +285,17 @@ def _round(
 def _rounds(course: Course, rng: np.random.Generator) -> Iterator[Sequence[int]]:
     """Give the order of turns, round after round; each has as many turns as there are peers."""
     for _ in range(course.turns):
-        if course.order == RANDOM:
+        if course.order in (RANDOM, STEPS):
             yield rng.permutation(course.peers).tolist()
-        elif course.order == SPEEDS:
-            shares = np.resize(_PACES, course.peers) / np.resize(_PACES, course.peers).sum()
-            yield rng.choice(course.peers, course.peers, p=shares).tolist()
+        elif course.order == TURNS:
+            yield rng.choice(course.peers, course.peers, p=_shares(course.peers)).tolist()
         else:
             yield range(course.peers)
+
+
+def _shares(peers: int) -> Doubles:
+    paces = np.resize(_PACES, peers)
+    return paces / paces.sum()
 
 
 def _turn(course: Course, members: Sequence[Member], index: int, now: int, rng: np.random.Generator) -> None:
@@ -309,7 +320,7 @@ def _turn(course: Course, members: Sequence[Member], index: int, now: int, rng: 
     if member.judge:
         member.judge.note_own(member.start)
     member.learner.load(member.start)
-    member.learner.train(course.steps)
+    member.learner.train(member.steps)
 
 
 def _near(course: Course, member: Member, index: int, rng: np.random.Generator) -> list[int]:

@@ -183,3 +183,10 @@ def test_the_race_of_privacy_holds_accuracy_and_audits(report):
     found = report("privacy")
     bounds = [("one window protected", 60, 90), ("one reading protected", 60, 90), ("told from others", 0.4, 0.7)]
     assert_checks_between(found, *bounds, ("times one without", 0.5, 50), ("with a tenth of the noise", 0.4, 20))
+
+
+def test_momentum_is_compared_with_none_from_the_same_seeds(report):
+    found = report("merging")
+    assert len(found["checks"]) == 2
+    assert all(check["bound"] == 0 and abs(check["value"]) < 50 for check in found["checks"])
+    assert {figure["unit"] for figure in found["figures"]} == {"%", "points"}

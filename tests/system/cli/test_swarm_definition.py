@@ -22,7 +22,7 @@ OTHER: dict[str, dict[str, Any]] = {
     "optimiser": {
         "name": "adam", "learning_rate": 0.5, "momentum": 0.25, "beta_1": 0.5, "beta_2": 0.75, "epsilon": 0.125,
     },
-    "merge": {"step": 0.5, "half_life": 1234, "rule": "judged"},
+    "merge": {"step": 0.5, "half_life": 1234, "rule": "judged", "momentum": 0.6},
     "codec": {"keyframe": "f32", "delta": "f16", "every": 3},
     "limits": {"horizon": 100_000, "skew": 2000, "interval": 30},
     "privacy": {"epsilon": 4.5, "delta": 1e-4, "releases": 8, "clip": 0.5, "protects": "reading", "partitions": 5},
