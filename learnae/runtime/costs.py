@@ -43,7 +43,8 @@ _SHORT_SECONDS = 0.2  # what takes less is taken twice: the first step finds its
 class Costs:
     """Of a definition: bytes of its weights and of an update; of a step ``step_bytes`` of values and ``products``.
 
-    ``learning_bytes`` are the vectors that a step, and momentum of merges, work with. What only Keras can train has no known step: it is 0.
+    ``learning_bytes`` are the vectors that a step and momentum of merges work with. What only Keras can train has no
+    known step: it is 0.
     """
 
     parameters: int
