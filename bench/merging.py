@@ -59,7 +59,7 @@ class Course:
     task: str = WRIST
     order: str = RANDOM
     steps: int = 26
-    turns: int = 200
+    turns: int = 120
     stale: int = 0
     hears: int = 0
     noise: float = 0.0
@@ -78,23 +78,23 @@ class Course:
 
 
 COURSES = (
-    Course(),
     Course(rule=JUDGED),
-    Course(order=ROBIN),
+    Course(SKEWED, RANDOM, 98, 24, rule=JUDGED),
     Course(order=ROBIN, rule=JUDGED),
-    Course(order=AT_ONCE),
-    Course(order=TURNS, rule=JUDGED),
     Course(order=STEPS, rule=JUDGED),
-    Course(stale=1),
-    Course(hears=3),
-    Course(steps=6, turns=400),
-    Course(steps=104, turns=50),
-    Course(noise=1.0),
-    Course(peers=32, order=ROBIN, turns=60),
-    Course(RACE, ROBIN, 98, 32),
-    Course(SKEWED, ROBIN, 98, 32),
-    Course(SKEWED, RANDOM, 98, 32, rule=JUDGED),
+    Course(RACE, ROBIN, 98, 24),
     Course(VALUES),
+    Course(steps=104, turns=40, rule=JUDGED),
+    Course(stale=2),
+    Course(hears=3, rule=JUDGED),
+    Course(steps=6, turns=300, rule=JUDGED),
+    Course(noise=1.0),
+    Course(peers=32, order=ROBIN, turns=40),
+    Course(order=TURNS, rule=JUDGED),
+    Course(order=AT_ONCE, rule=JUDGED),
+    Course(),
+    Course(order=ROBIN),
+    Course(SKEWED, ROBIN, 98, 24),
 )
 _QUICK = (Course(turns=8), Course(VALUES, ROBIN, turns=8, rule=MEAN))
 
