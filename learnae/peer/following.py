@@ -117,7 +117,11 @@ class Following:
         oldest = min(now, max((news.time for news in self.news.values()), default=now))
         oldest -= _LIVE_HALF_LIVES * self.half_life
         fresh = [a for a, news in self.news.items() if news.time >= oldest or news.update.settled]
-        return [author for author in fresh if not self._is_out(author) and self.fits(author)]
+        return [author for author in fresh if self.is_heard(author)]
+
+    def is_heard(self, author: bytes) -> bool:
+        """Return True if nothing speaks against hearing this author."""
+        return not self._is_out(author) and self.fits(author)
 
     def _is_out(self, author: bytes) -> bool:
         return author in self.offences or self.tangle.is_banned(author)

@@ -407,10 +407,11 @@ class Peer:
             published = self.publisher.publish_update(self.training.rows, whole=whole, settled=is_last)
             if published:
                 self.options.floors.begin()
-        elif self.training.metrics is None:  # what changes little is not published, and people still ask how good it is
+        else:  # what others have learnt since is believed all the same
+            self.merging.believe(self.frames.own_vote, self.ports.clock.now())
             self.training.evaluate(self.merging.estimate)
         self.cadence.end(uptime, self.traffic.bytes_out - before)
-        self.settling.note(self.training.metrics, self.training.loss, self.merging.estimate)
+        self._note_gain()
         if is_last and published:
             self._settle()
         return published
@@ -425,11 +426,15 @@ class Peer:
         self.merging.believe_own(self.training.rows, now)
         self.training.evaluate(self.merging.estimate)
         self.cadence.end(uptime, 0)
-        self.settling.note(self.training.metrics, self.training.loss, self.merging.estimate)
+        self._note_gain()
         self.settling.forget_best()  # it would be published
         if is_last and self.options.floors.lacks_rows():
             self._settle()
         return published
+
+    def _note_gain(self) -> None:
+        training = self.training
+        self.settling.note(training.metrics, training.loss, self.merging.estimate, training.learner.evaluate)
 
     def _settle(self) -> None:
         now = self.ports.clock.now()
@@ -664,7 +669,7 @@ def compose_peer(
     floors = options.floors
     suspicion = (lambda *_: "") if is_private else options.suspicion  # it would tell of rows; noise hides each
     jury = jury_of(manifest, options.lessons, options.held_out, is_private)
-    merging = Merging(manifest, ports.learner, following, frames, floors.begin, suspicion, jury)
+    merging = Merging(manifest, ports.learner, following, frames, floors.begin, suspicion, jury, is_private)
     wants_more = lambda: floors.wants_more  # noqa: E731
     trajectory = Trajectory(ports.learner, once.steps, once.batch, wants_more)
     training = Training(

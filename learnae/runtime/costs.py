@@ -31,6 +31,7 @@ _MIB = 1 << 20
 _FLOAT_BYTES = 4
 _MEMBER_VECTORS = 3  # own weights, what others believe them to be, and the estimate
 _STEP_VECTORS = {"sgd": 2, "momentum": 3, "adam": 4}  # gradient, what the optimiser keeps, and what it computes with
+_MOMENTUM_VECTORS = 2  # of merges: the velocity, and what the last one gave
 _PASSES = 3  # a step multiplies forward, back to its weights, and back to its inputs
 _TRIED_PRODUCTS = 2 * 10**9  # of a step that is measured, or of some of its rows: a second or two
 _TRIED_BYTES = 512 << 20
@@ -41,7 +42,8 @@ _SHORT_SECONDS = 0.2  # what takes less is taken twice: the first step finds its
 class Costs:
     """Of a definition: bytes of its weights and of an update; of a step ``step_bytes`` of values and ``products``.
 
-    ``learning_bytes`` are the vectors that a step works with. What only Keras can train has no known step: it is 0.
+    ``learning_bytes`` are the vectors that a step and momentum of merges work with. What only Keras can train has no
+    known step: it is 0.
     """
 
     parameters: int
@@ -56,11 +58,12 @@ class Costs:
         """Reckon what ``manifest`` asks for; nothing is computed."""
         model, batch = manifest.model, manifest.training.batch
         known = model if isinstance(model, ModelDefinition) else None
+        vectors = _STEP_VECTORS[manifest.optimiser.name] + _MOMENTUM_VECTORS * bool(manifest.merge.momentum)
         return cls(
             model.count,
             _FLOAT_BYTES * model.count,
             sum(block_sizes(manifest.codec.delta, model.count)) + MESSAGE_BYTES,
-            _STEP_VECTORS[manifest.optimiser.name] * _FLOAT_BYTES * model.count,
+            vectors * _FLOAT_BYTES * model.count,
             _FLOAT_BYTES * batch * known.row_values if known else 0,
             _PASSES * batch * known.row_products if known else 0,
         )

@@ -25,6 +25,7 @@ from learnae.text import counted, shown
 from learnae.weights import codecs
 from learnae.weights.frames import FramePolicy, block_count
 from learnae.weights.merge import JUDGED, MEAN, OWN, RULES, MergePolicy
+from learnae.weights.momentum import MOST
 
 VERSION = 1
 MAX_BYTES = 1 << 18  # a Keras configuration has 3 to 6 KB
@@ -266,6 +267,7 @@ class Manifest:
                     "step": float(self.merge.step),
                     "half_life": self.merge.half_life,
                     **({"rule": self.merge.rule} if self.merge.rule != MEAN else {}),
+                    **({"momentum": float(self.merge.momentum)} if self.merge.momentum else {}),
                 },
                 "codec": asdict(self.codec),
                 "limits": {name: getattr(self.limits, name) for name in ("horizon", "skew", "interval")},
@@ -307,6 +309,7 @@ class Manifest:
                 merge.number("step", _LEAST, 1),
                 merge.integer("half_life", 1, _YEAR),
                 merge.choice("rule", RULES) if "rule" in merge else MEAN,
+                merge.number("momentum", 0, MOST) if "momentum" in merge else 0.0,
             ),
             codec=FramePolicy(
                 keyframe=codec.choice("keyframe", codecs.WHOLE),

@@ -22,11 +22,13 @@ class MergePolicy:
 
     By the ``rule`` mean all that are followed are merged; with judged, those that do well on rows of everybody's kind;
     with own, those that do not badly on own held-out rows.
+    ``momentum`` is the beta of Momentum; 0 for none.
     """
 
     step: float = 1.0
     half_life: int = 60_000
     rule: str = MEAN
+    momentum: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

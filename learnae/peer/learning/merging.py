@@ -18,6 +18,7 @@ from learnae.protocol.limits import MINUTE
 from learnae.swarm.manifest import Manifest
 from learnae.weights.codecs import Vector
 from learnae.weights.merge import ConsensusEstimate, Vote, consensus, merge
+from learnae.weights.momentum import LossOf, Momentum
 
 BACK_MS = 2 * MINUTE  # in which others go back, too, and publish what they are then
 
@@ -28,7 +29,7 @@ class Merging:
     ``unsaid`` holds the names (NAME_BYTES each) of updates that were merged since the own last one. ``replaced`` is
     called when the learner's weights are no more what its rows have made of them. ``held`` are the authors whose
     weights have gone into them. What ``suspicion`` takes for a trap
-    is not trained on (Guard), what the ``jury`` mutes is not merged.
+    is not trained on (Guard), what the ``jury`` mutes is not merged. If it ``is_private``, merges ask no row.
     """
 
     def __init__(
@@ -40,9 +41,12 @@ class Merging:
         replaced: Callable[[], None] = lambda: None,
         suspicion: Suspicion = lambda *_: "",
         jury: Jury | None = None,
+        is_private: bool = False,
     ) -> None:
         self._start: Vector = np.zeros(manifest.model.count, np.float32)
         self._guard = Guard(suspicion, following.errors, self._start)
+        self._momentum = Momentum(manifest.merge.momentum, manifest.merge.half_life, learner.moments)
+        self._loss_of: LossOf = (lambda _: None) if is_private else self._own_loss
         self._estimate = ConsensusEstimate(self._start, manifest.merge.half_life, learner.moments)
         self.unsaid: tuple[bytes, ...] = ()
         self.held: frozenset[bytes] = frozenset()
@@ -76,8 +80,7 @@ class Merging:
         if found is None:
             return False
         self.believe(None, now)
-        self._learner.load(found)
-        self._replaced()
+        self._load(found)
         self._note(list(self._heard))
         return True
 
@@ -88,8 +91,7 @@ class Merging:
         are merged who have published a keyframe since.
         """
         self._learner.restore(self._fresh_learner)
-        self._learner.load(vector)
-        self._replaced()
+        self._load(vector)
         self._estimate.vector, self.held = vector, held
         self._merged, self.unsaid, self._went_back = {}, (), now
         if self.jury:
@@ -118,12 +120,39 @@ class Merging:
             return 0
         new = [author for author in new if author in self._heard]
         if new:
+            merged = self._gone_on(own, merged, now)
             self._learner.load(merged)
             self._replaced()
             self._note(new)
             if self.jury:
                 self.jury.note_own(merged)
         return len(new)
+
+    def _gone_on(self, own: Vector, merged: Vector, now: int) -> Vector:
+        """Return the weights (count,) to train on: what is ``merged``, or beyond, unless that is a trap."""
+        heard = self._heard
+        result = self._momentum.go_on(own, merged, len(heard), now, self._loss_of, self._are_others(heard))
+        if result is not merged and (why := self._guard.why(result, own)):
+            self._guard.note(f"what merges have moved towards: {why}")
+            self._momentum.stop(merged)
+            return merged
+        return result
+
+    def _are_others(self, heard: Replicas) -> bool:
+        """Return True if most authors of the last merge are not ``heard`` now, or one is muted or banned."""
+        gone, followed = self._merged.keys() - heard.keys(), self._following
+        is_refused = any(author in followed.replicas or not followed.is_heard(author) for author in gone)
+        return is_refused or 2 * len(gone) > len(self._merged)
+
+    def _own_loss(self, weights: Vector) -> float | None:
+        metrics = self._learner.evaluate(weights)
+        return metrics.loss if metrics else None
+
+    def _load(self, weights: Vector) -> None:
+        """Replace the own weights by others (count,) than a merge's."""
+        self._learner.load(weights)
+        self._momentum.forget()
+        self._replaced()
 
     def _judge(self, own: Vector, now: int) -> None:
         """Let the jury judge what is heard, beside the ``own`` weights (count,); no claim of others is above them."""
@@ -145,8 +174,7 @@ class Merging:
         if why := self._guard.why(self._learner.weights(), seeded):
             self._guard.note(f"the weights that the swarm starts from: {why}")
             self._start = self._estimate.vector = seeded
-            self._learner.load(seeded)
-            self._replaced()
+            self._load(seeded)
 
     def _combined(self, function: Callable[[list[Vote]], Vector], now: int) -> Vector | None:
         """Return what ``function`` makes of the votes that are no trap; None without any of others."""
@@ -223,5 +251,4 @@ class Merging:
         """Go on from what the swarm believes at ``now`` (ms): own training has diverged."""
         self._learner.restore(self._fresh_learner)
         votes = self._votes(self._heard)
-        self._learner.load(consensus(votes, self._half_life, now, self._learner.moments) if votes else self._start)
-        self._replaced()
+        self._load(consensus(votes, self._half_life, now, self._learner.moments) if votes else self._start)

@@ -1,7 +1,7 @@
 """Settling: a peer that learns nothing more falls silent, until there is something new to learn. Pure."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,8 +43,20 @@ class Settling:
         self._least_loss, self._most_accuracy = math.inf, -math.inf
         self._without_gain = 0
 
-    def note(self, metrics: Metrics | None, training_loss: float | None, estimate: Vector) -> None:
-        """Take in what is known of the ``estimate`` (count,) after an own update."""
+    def note(
+        self,
+        metrics: Metrics | None,
+        training_loss: float | None,
+        estimate: Vector,
+        measure: Callable[[Vector], Metrics | None] = lambda _: None,
+    ) -> None:
+        """Take in what is known of the ``estimate`` (count,) after an own update.
+
+        Where other rows are held out by now than the best one was measured on, that is done again, by ``measure``.
+        """
+        best = self._best_metrics
+        if best and metrics and best.rows != metrics.rows and self.best is not None:
+            self._begin_with(measure(self.best))
         if is_better(metrics, self._best_metrics):
             self.best, self._best_metrics = estimate, metrics
         loss = metrics.loss if metrics else training_loss
@@ -55,6 +67,12 @@ class Settling:
         if accuracy is not None and accuracy > self._most_accuracy + _MORE_ACCURACY:
             self._most_accuracy, gained = accuracy, True
         self._without_gain = 0 if gained else self._without_gain + 1
+
+    def _begin_with(self, metrics: Metrics | None) -> None:
+        """Let what the best estimate reaches on the present rows be what a gain is counted from."""
+        self._best_metrics = metrics
+        self._least_loss = metrics.loss if metrics else math.inf
+        self._most_accuracy = -math.inf if metrics is None or metrics.accuracy is None else metrics.accuracy
 
     def forget_best(self) -> None:
         """Forget which estimate did best: one that was made of what must not be published."""

@@ -191,3 +191,10 @@ def test_the_race_of_codecs_compares_what_swarms_reach(report):
     bounds = [(f"{name}: behind q8", -10, 10) for name in ("q4", "ternary", "sign", "top10")]
     assert_checks_between(found, *bounds, ("sign: muted as they moved", -1, 0.01))
     assert any(figure["name"] == "message of an update, sealed" for figure in found["figures"])
+
+
+def test_momentum_is_compared_with_none_from_the_same_seeds(report):
+    found = report("merging")
+    assert len(found["checks"]) == 2
+    assert all(check["bound"] == 0 and abs(check["value"]) < 50 for check in found["checks"])
+    assert {figure["unit"] for figure in found["figures"]} == {"%", "points"}

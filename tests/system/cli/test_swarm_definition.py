@@ -22,7 +22,7 @@ OTHER: dict[str, dict[str, Any]] = {
     "optimiser": {
         "name": "adam", "learning_rate": 0.5, "momentum": 0.25, "beta_1": 0.5, "beta_2": 0.75, "epsilon": 0.125,
     },
-    "merge": {"step": 0.5, "half_life": 1234, "rule": "judged"},
+    "merge": {"step": 0.5, "half_life": 1234, "rule": "judged", "momentum": 0.6},
     "codec": {"keyframe": "f32", "delta": "f16", "every": 3},
     "limits": {"horizon": 100_000, "skew": 2000, "interval": 30},
     "privacy": {"epsilon": 4.5, "delta": 1e-4, "releases": 8, "clip": 0.5, "protects": "reading", "partitions": 5},
@@ -161,6 +161,7 @@ def test_with_differential_privacy_the_usual_is_another(programs: Programs) -> N
         ("[training]\nbatch = 0", ["batch", "0"]),
         ("[merge]\nstep = 1.5", ["step", "1.5"]),
         ("[merge]\nstep = 0", ["merge.step", "0.0", "from 1e-30 to 1"]),
+        ("[merge]\nmomentum = 1.0", ["merge.momentum", "1.0", "from 0 to 0.9"]),
         ("[optimiser]\nlearning_rate = 0", ["optimiser.learning_rate", "0.0", "from 1e-30 to 1000"]),
         ("[optimiser]\nname = 'adam'\nepsilon = 0.0", ["optimiser.epsilon", "0.0", "from 1e-30 to 1"]),
         ("[optimiser]\nmomentum = 1", ["optimiser.momentum", "1.0", "from 0 to 0.999999"]),

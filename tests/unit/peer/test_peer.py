@@ -495,6 +495,22 @@ def test_a_state_of_another_key_is_refused() -> None:
 # -- others
 
 
+def test_who_has_nothing_to_say_believes_what_others_learn_all_the_same() -> None:
+    machine, other = ticked(3), Author(1, tiny_manifest().swarm)
+    machine.peer.cadence.policy, seq = PublishPolicy(least_change=10.0), machine.peer.status()["seq"]
+    for value in (5.0, -3.0):
+        frame = frame_of(value, value, value)
+        machine.receive(update_of(other, frame, time=machine.clock.time, samples=10**6), blocks=[frame])
+        machine.tick(3)
+        votes = [machine.peer.frames.own_vote, *machine.peer.following.replicas.values()]
+        assert machine.peer.status()["seq"] == seq
+        assert len(votes) == 2
+        half_life = machine.manifest.merge.half_life
+        assert machine.peer.estimate() == pytest.approx(consensus(votes, half_life, machine.clock.time), abs=1e-3)
+        metrics = machine.learner.evaluate(machine.peer.estimate())
+        assert machine.peer.status()["loss"] == pytest.approx(metrics.loss)
+
+
 def test_replicas_of_others_are_merged_by_samples() -> None:
     machine = Machine(data=Dataset(tiny_manifest().model, tiny_manifest().objective))
     author, data = machine.other(), frame_of(1, 2, 3)

@@ -1,5 +1,6 @@
 """What a definition costs is reckoned from it, before any of it is spent."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -96,6 +97,13 @@ def test_a_trainer_is_warned_where_training_takes_most_of_the_memory() -> None:
     assert "training swarm 'large' takes" in check_trainable(large(), 1.5 * needed)
     with pytest.raises(ConfigurationError):
         check_trainable(large(), 0.99 * needed)
+
+
+def test_momentum_of_merges_holds_two_vectors_more() -> None:
+    plain = large()
+    with_some = replace(plain, merge=replace(plain.merge, momentum=0.3))
+    more = Costs.of(with_some).learning_bytes - Costs.of(plain).learning_bytes
+    assert more == 2 * 4 * plain.model.count
 
 
 @pytest.mark.parametrize("name", PRESETS)

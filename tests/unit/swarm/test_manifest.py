@@ -43,7 +43,7 @@ def test_a_manifest_reads_back_whole() -> None:
         classes=("a", "b"),
         training=TrainingPolicy(7, 8),
         optimiser=OptimiserPolicy("adam", 0.1, 0.2, 0.3, 0.4, 0.5),
-        merge=MergePolicy(0.5, 400),
+        merge=MergePolicy(0.5, 400, momentum=0.3),
         codec=FramePolicy("f32", "f16", 9),
         limits=Limits(horizon=5000, skew=10, interval=11),
     )

@@ -20,6 +20,7 @@ from learnae.swarm.manifest import OPEN, Manifest, TrainingPolicy
 from learnae.weights.codecs import NAMES, WHOLE
 from learnae.weights.frames import FramePolicy
 from learnae.weights.merge import JUDGED, MEAN, MergePolicy
+from learnae.weights.momentum import FREE, MOST
 
 _USUAL_PRIVACY = {item.name: item.default for item in fields(TrainingPrivacy)}
 # flags: the key, what argparse reads, and the help; a preset takes those of sections other than [swarm], and name
@@ -38,6 +39,11 @@ SETTINGS: dict[str, tuple[str, type, str]] = {
         str,
         "mean; judged (default, where it can be): what does badly on rows of everybody's kind is not merged; "
         "own: what does badly on own held-out rows",
+    ),
+    "--merge-momentum": (
+        "merge.momentum",
+        float,
+        f"of the way that merges have gone, 0 (default) to {MOST}; beyond {FREE} it is bounded",
     ),
     "--half-life": ("merge.half_life", int, "ms after which a replica counts half"),
     "--keyframe-codec": ("codec.keyframe", str, f"codec of whole weights: {', '.join(WHOLE)}"),

@@ -87,6 +87,18 @@ def test_who_wakes_counts_from_the_beginning() -> None:
     assert not counted(settling, (5.0, 0.1), *[(5.0, 0.1)] * (PATIENCE - 1)).is_due
 
 
+def test_what_was_right_on_few_rows_is_not_the_best_for_ever() -> None:
+    settling, first, second = Settling(PATIENCE), np.zeros(4, np.float32), np.ones(4, np.float32)
+    settling.note(Metrics(0.01, 1.0, 2), None, first)
+    now = {first.tobytes(): Metrics(1.0, 0.4, 50), second.tobytes(): Metrics(0.5, 0.8, 50)}
+    for _ in range(PATIENCE):
+        settling.note(now[second.tobytes()], None, second, lambda weights: now[weights.tobytes()])
+        assert settling.best is second
+    assert not settling.is_due, "on the rows of now it was a gain"
+    settling.note(Metrics(0.9, 0.5, 60), None, first, lambda _: Metrics(0.6, 0.7, 60))
+    assert settling.best is second, "it is measured on the rows of now"
+
+
 def test_the_best_estimate_is_remembered_until_it_wakes() -> None:
     settling = Settling(PATIENCE)
     for number, loss in enumerate([0.9, 0.5, 0.7]):
