@@ -95,7 +95,7 @@ def clipped_sum(
             flow = layers[index].backward(arrays[index], memories[index], flow)
     norms = np.sqrt(squares)
     shares = shares_of(norms, bound).astype(weights.dtype)
-    gradient = np.zeros_like(weights)
+    gradient = np.zeros(weights.shape, weights.dtype)
     slots, is_whole = model.split(gradient), bool((shares == 1).all())
     for index, layer in enumerate(layers):
         if slots[index]:
