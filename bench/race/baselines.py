@@ -29,7 +29,7 @@ def manifest() -> Manifest:
 def accuracy(weights: Vector, test: Part) -> float:
     """Return the share of ``test`` that the net of these weights (count,) tells right."""
     task = manifest()
-    learner = _learner(task, test)
+    learner = learner_of(task, test)
     return task.objective.accuracy(learner.predict(weights, test.x), test.y[:, None])
 
 
@@ -42,7 +42,7 @@ def pooled(parts: Sequence[Part], test: Part, epochs: int) -> list[float]:
 def alone(part: Part, test: Part, epochs: int) -> list[float]:
     """Train on the rows of one peer; return the accuracy after each epoch."""
     task = manifest()
-    learner, reached = _learner(task, part), []
+    learner, reached = learner_of(task, part), []
     learner.load(task.definition.initial(task.seed))
     for _ in range(epochs):
         learner.train(steps_of(len(part.y)))
@@ -56,7 +56,7 @@ def federated(parts: Sequence[Part], test: Part, rounds: int) -> list[float]:
     (McMahan et al. 2017.) All take part in all rounds, and keep their optimisers: better here than new ones.
     """
     task, rows = manifest(), np.array([len(part.y) for part in parts])
-    learners, common, reached = [_learner(task, part) for part in parts], task.definition.initial(task.seed), []
+    learners, common, reached = [learner_of(task, part) for part in parts], task.definition.initial(task.seed), []
     for _ in range(rounds):
         for learner, count in zip(learners, rows, strict=True):
             learner.load(common)
@@ -76,7 +76,8 @@ def targets_of(part: Part) -> Array:
     return part.y[:, None].astype(np.float32)
 
 
-def _learner(task: Manifest, part: Part) -> NumpyLearner:
+def learner_of(task: Manifest, part: Part) -> NumpyLearner:
+    """Return what trains on the rows of ``part``, each row's gradient clipped as trainers do by default."""
     data = Dataset(task.model, task.objective)
     data.adopt(part.x, targets_of(part))
     rng = np.random.default_rng(_SEED)

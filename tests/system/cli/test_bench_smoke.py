@@ -183,3 +183,15 @@ def test_the_race_of_privacy_holds_accuracy_and_audits(report):
     found = report("privacy")
     bounds = [("one window protected", 60, 90), ("one reading protected", 60, 90), ("told from others", 0.4, 0.7)]
     assert_checks_between(found, *bounds, ("times one without", 0.5, 50), ("with a tenth of the noise", 0.4, 20))
+
+
+@nightly
+@pytest.mark.slow
+def test_the_race_counts_what_real_trainers_reach_and_cost(report):
+    assert_checks_between(
+        report("race"),
+        ("iid, an update an epoch: worst peer", 0.4, 1),
+        ("skewed, an update an epoch: kB a peer and epoch", 1, 100),
+        ("that of bare steps", 0.5, 1000),
+        ("memory of a peer", 30, 300),
+    )
