@@ -23,8 +23,8 @@ HOLDOUT = 0.05  # of each peer's rows; who averages in rounds holds out none
 PLANS = (
     Plan("as it comes"),
     Plan("an update an epoch", settings={"TRAIN__EPOCHS": "1"}),
-    Plan("few bits", ("--delta-codec", FEW_BITS), {"TRAIN__EPOCHS": "2"}),
-    Plan("an update an epoch, none judged", ("--merge-rule", "mean"), {"TRAIN__EPOCHS": "1"}),
+    Plan("few bits", f'[codec]\ndelta = "{FEW_BITS}"\n', {"TRAIN__EPOCHS": "2"}),
+    Plan("an update an epoch, none judged", '[merge]\nrule = "mean"\n', {"TRAIN__EPOCHS": "1"}),
 )
 _AVERAGED, _COARSE, _UNJUDGED = PLANS[1:]
 _BARS = {"iid": (0.8795, 0.877), "skewed": (0.849, 0.847)}  # the least accuracy of the worst peer; with few bits

@@ -25,10 +25,10 @@ _MOST_SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A swarm's ``name`` in the table, ``flags`` of its definition, and ``settings`` of its trainers' environment."""
+    """A swarm's ``name`` in the table, keys of its ``definition``, and ``settings`` of its trainers' environment."""
 
     name: str
-    flags: tuple[str, ...] = ()
+    definition: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -82,9 +82,10 @@ def run_swarm(home: Path, plan: Plan, parts: Sequence[Part], epochs: Sequence[in
     Each holds out a share of its rows; epochs are of what is left.
     """
     (home / "model.json").write_text(json.dumps(MODEL))
+    (home / "race.toml").write_text(plan.definition)
     made = answer_of(
         home, "swarm", "create", "--model", str(home / "model.json"), "--loss", LOSS, "--optimiser", "adam",
-        "--learning-rate", str(RATE), "--batch", str(BATCH), *plan.flags, "--json",
+        "--learning-rate", str(RATE), "--batch", str(BATCH), "--from", str(home / "race.toml"), "--json",
     )  # fmt: skip
     settings = {"TRAIN__ENGINE": "numpy", "DATA__HOLDOUT": str(holdout), **plan.settings}
     swarm = Swarm(home, Path(made["directory"]), settings={"trainer": settings})
