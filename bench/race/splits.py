@@ -70,8 +70,9 @@ class Course:
         return [curve[runner.looks.index(runner.at(ended))] for runner, curve in pairs]
 
     def bytes_out(self, epochs: int) -> list[float]:
-        """Return the bytes that each peer had put out by then, an epoch."""
-        return [runner.at(self.swarm.reached[epochs]).bytes_out / epochs for runner in self.swarm.runners]
+        """Return the bytes that each peer had put out by then, for each of its own epochs."""
+        looks = [(runner.at(self.swarm.reached[epochs]), runner.epoch) for runner in self.swarm.runners]
+        return [look.bytes_out / (look.steps / epoch) for look, epoch in looks]
 
 
 def run(race: Race, split: str) -> None:
