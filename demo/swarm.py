@@ -39,7 +39,7 @@ class Swarm:
     @classmethod
     def create(cls, home: Path, *more: str) -> Swarm:
         """Make a fresh swarm of the preset ``wrist`` through the command line, as a user would, with ``more`` flags."""
-        made = _learnae(home, "swarm", "create", "--preset", "wrist", *more, "--json")
+        made = answer_of(home, "swarm", "create", "--preset", "wrist", *more, "--json")
         return cls(home, Path(made["directory"]))
 
     def add(self, person: int) -> None:
@@ -53,7 +53,7 @@ class Swarm:
         private.parent.mkdir(exist_ok=True)
         write_private_file(person, private)
         config = self.home / f"{name}.toml"
-        _learnae(
+        answer_of(
             self.home, "join", str(self.directory), "--role", role, "--name", name,
             "--data", str(private), "--config", str(config), "--json",
         )  # fmt: skip
@@ -103,7 +103,8 @@ def environment_of(home: Path) -> dict[str, str]:
             "OPENBLAS_NUM_THREADS": "1"}  # fmt: skip
 
 
-def _learnae(home: Path, *arguments: str) -> dict[str, str]:
+def answer_of(home: Path, *arguments: str) -> dict[str, str]:
+    """Return what ``learnae`` answers to ``arguments`` in JSON; raises StateError where it fails."""
     command = [sys.executable, "-m", "learnae", *arguments]
     done = subprocess.run(command, env=environment_of(home), capture_output=True, text=True, check=False)
     if done.returncode:

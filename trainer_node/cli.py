@@ -17,7 +17,6 @@ import typer
 import learnae
 from learnae.adapters.local.lock import end_holder
 from learnae.basics import strict_json
-from learnae.cli.output import console, fitting, human_time, score_columns, shedding, short_cid
 from learnae.config.loading import config_files, load_config
 from learnae.errors import ConfigurationError, InUseError
 from learnae.system.atomic_files import is_there
@@ -155,6 +154,8 @@ def list_trainers(as_json: Json = False) -> None:
     elif not found:
         print("there is none: join a swarm first, with learnae join", file=sys.stderr)
     else:
+        from learnae.cli.output import console, fitting, score_columns, shedding  # noqa: PLC0415 - rich, 4 MB
+
         scores, scored = score_columns(
             [(_number(said, "accuracy"), _number(said, "r2"), _number(said, "mae")) for _, said in found.values()]
         )
@@ -194,6 +195,8 @@ def main() -> NoReturn:
 def _shown(key: str, value: object) -> object:
     """Return a value of the status for people."""
     if key in ("time", "since") and isinstance(value, int):
+        from learnae.cli.output import human_time  # noqa: PLC0415 - rich, which a trainer has no use for
+
         return human_time(value)
     if isinstance(value, float):
         return f"{value:.4g}"
@@ -201,6 +204,8 @@ def _shown(key: str, value: object) -> object:
 
 
 def _row(name: str, state: str, said: Mapping[str, Any], scores: Sequence[str]) -> list[str]:
+    from learnae.cli.output import short_cid  # noqa: PLC0415 - rich, which a trainer has no use for
+
     steps, process = said.get("steps"), said.get("process")
     shown = [f"{steps:,}" if isinstance(steps, int) else "-", significant(_number(said, "loss")), *scores]
     return [name, state, str(process or "-"), *shown, short_cid(str(said.get("swarm", "-")))]

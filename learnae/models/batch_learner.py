@@ -97,7 +97,7 @@ class BatchLearner(Learner):
         for _ in range(steps):
             chosen = self.rng.integers(0, len(rows), self.batch)
             count = self._drawn_count()
-            total += self.step(*self._mixed(rows[chosen], targets[chosen], count))
+            total += self.step(*self._mixed(rows.take(chosen, 0), targets.take(chosen, 0), count))
             self.data.train.draw(chosen[count:])
         return Trained(steps, len(rows), total / steps)
 

@@ -8,8 +8,9 @@ Keras' ``get_weights()``, in its order and layout, one after another.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from learnae.errors import ModelError
 from learnae.ipld.fields import Fields
 from learnae.models.keras_config import check_own, read_layer
-from learnae.models.layers import MAX_UNITS, Activation, Layer, Shape, parts_of
+from learnae.models.layers import MAX_UNITS, Activation, Layer, Shape
 from learnae.models.layers.dense import ZEROS, KernelLayer
 from learnae.models.layers.normalisation import moments_among
 from learnae.models.outline import check_count
@@ -34,6 +35,8 @@ class ModelDefinition:
     """A checked model: ``input_shape`` and ``output_shape`` without the batch axis.
 
     A training step holds ``row_values`` of each of its rows, whose way forward takes ``row_products`` multiplications.
+    ``has_row_gradients`` is true unless a layer mixes a batch's rows in training, so that no row has a gradient of its
+    own.
     """
 
     input_shape: Shape
@@ -42,6 +45,8 @@ class ModelDefinition:
     count: int
     row_values: int = field(init=False)
     row_products: int = field(init=False)
+    has_row_gradients: bool = field(init=False)
+    _places: tuple[tuple[tuple[int, int, Shape], ...], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         shape, values, products = self.input_shape, math.prod(self.input_shape), 0
@@ -50,6 +55,8 @@ class ModelDefinition:
             shape, values, products = cost.shape, values + cost.values, products + cost.products
         object.__setattr__(self, "row_values", values)
         object.__setattr__(self, "row_products", products)
+        object.__setattr__(self, "has_row_gradients", not any(layer.mixes_rows for layer in self.layers))
+        object.__setattr__(self, "_places", tuple(_places(self.layers)))
 
     @classmethod
     def from_config(cls, config: object) -> ModelDefinition:
@@ -102,26 +109,21 @@ class ModelDefinition:
         named = (pair for layer in self.layers for pair in zip(layer.names, layer.shapes, strict=True))
         return moments_among((name, math.prod(shape)) for name, shape in named)
 
-    @property
-    def has_row_gradients(self) -> bool:
-        """Return True unless a layer mixes a batch's rows in training, so that no row has a gradient of its own."""
-        return not any(layer.mixes_rows for layer in self.layers)
-
     def rows_at_once(self, most: int) -> int:
         """Return how many rows, at most ``most``, pass through the layers together: what they hold is bounded."""
         return max(1, min(most, _MOST_VALUES // self.row_values))
 
     def check_row_gradients(self) -> None:
         """Raise ModelError unless ``has_row_gradients``."""
+        if self.has_row_gradients:
+            return
         mixing = ", ".join(sorted({type(layer).__name__ for layer in self.layers if layer.mixes_rows}))
-        if mixing:
-            what = f"{mixing} mixes the rows of a batch, so that none has a gradient of its own"
-            raise ModelError(what, "use LayerNormalization")
+        what = f"{mixing} mixes the rows of a batch, so that none has a gradient of its own"
+        raise ModelError(what, "use LayerNormalization")
 
     def split(self, vector: NDArray[Any]) -> list[list[NDArray[Any]]]:
         """Return views into ``vector`` (count,): for each layer, its arrays."""
-        parts = parts_of(vector, (shape for layer in self.layers for shape in layer.shapes))
-        return [[next(parts) for _ in layer.shapes] for layer in self.layers]
+        return [[vector[begun:end].reshape(shape) for begun, end, shape in places] for places in self._places]
 
     def initial(self, seed: int) -> Vector:
         """Draw the weights (count,) that all peers of a swarm start from."""
@@ -130,6 +132,15 @@ class ModelDefinition:
         for layer, arrays in zip(self.layers, self.split(vector), strict=True):
             layer.initialise(arrays, rng)
         return vector
+
+
+def _places(layers: Sequence[Layer]) -> Iterator[tuple[tuple[int, int, Shape], ...]]:
+    """Yield for each layer where its arrays begin and end in the weights, and their shapes."""
+    position = 0
+    for layer in layers:
+        begins = list(accumulate((math.prod(shape) for shape in layer.shapes), initial=position))
+        yield tuple(zip(begins, begins[1:], layer.shapes, strict=False))
+        position = begins[-1]
 
 
 def _input_shape(config: Fields, sequential: Fields) -> Shape | None:

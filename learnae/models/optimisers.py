@@ -65,7 +65,16 @@ class Optimiser:
     def _adam(self, weights: Array, gradient: Array) -> None:
         policy, scalar, step = self.policy, weights.dtype.type, int(self.state["steps"][0])
         mean, square = self.state["mean"], self.state["square"]
-        mean += (gradient - mean) * scalar(1 - policy.beta_1)
-        square += (gradient * gradient - square) * scalar(1 - policy.beta_2)
         rate = policy.learning_rate * np.sqrt(1 - policy.beta_2**step) / (1 - policy.beta_1**step)
-        weights -= scalar(rate) * mean / (np.sqrt(square) + scalar(policy.epsilon))
+        change = gradient - mean  # in place from here on: half the time of a new array for each operation
+        change *= scalar(1 - policy.beta_1)
+        mean += change
+        np.multiply(gradient, gradient, out=change)
+        change -= square
+        change *= scalar(1 - policy.beta_2)
+        square += change
+        np.sqrt(square, out=change)
+        change += scalar(policy.epsilon)
+        move = scalar(rate) * mean
+        move /= change
+        weights -= move

@@ -154,6 +154,11 @@ class Notifier:
             self._socket.setblocking(False)  # the work never waits for systemd
         self._is_unready = False
 
+    @property
+    def is_heard(self) -> bool:
+        """Return True if systemd started this process, and listens."""
+        return self._socket is not None
+
     def send(self, state: str) -> None:
         """Tell systemd ``state``, such as ``READY=1``."""
         has_arrived = self._send(state)
@@ -208,7 +213,8 @@ class Service:
         self._work.drain()
 
     def _feed_watchdog(self) -> None:  # from this loop only, so that a hung one is noticed
-        self._notifier.send(f"WATCHDOG=1\nSTATUS={self._work.summary()}")
+        if self._notifier.is_heard:  # a summary takes its time
+            self._notifier.send(f"WATCHDOG=1\nSTATUS={self._work.summary()}")
 
     def _reload(self) -> None:
         self._reloading = False

@@ -30,9 +30,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
 from learnae.errors import DataError
 from learnae.models.dataset import Dataset
 from learnae.system.atomic_files import TEMPORARY, write_atomic
@@ -192,10 +189,13 @@ def _write(directory: Path, dataset: Dataset, source: Source, split: Split) -> N
 
 def _with_progress(path: Path, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
     """Pass on ``chunks``, and show on a terminal how much of ``path`` has been read."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
+    if not sys.stderr.isatty():
         yield from chunks
         return
+    from rich.console import Console  # noqa: PLC0415 - 4 MB that a service has no use for
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(f"reading {path.name}", total=1.0)

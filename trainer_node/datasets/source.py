@@ -11,7 +11,7 @@ from learnae.tables.arrays import MEMORY_BYTES
 from learnae.tables.lines import BLOCK_BYTES
 
 Array = NDArray[Any]
-CHUNK_BYTES = 1 << 20  # of rows: large enough for NumPy to be fast, nothing beside the data
+CHUNK_BYTES = 1 << 18  # of rows: large enough for NumPy to be fast, nothing beside the data
 
 
 @dataclass(frozen=True, slots=True)

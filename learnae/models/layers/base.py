@@ -75,7 +75,7 @@ class Layer:
 
 def squares_of(value: Array) -> Array:
     """Return (n,): the squares of each row's values (n, ...), summed."""
-    flat = value.reshape(len(value), -1)
+    flat = value if value.ndim == 2 else value.reshape(len(value), -1)
     return np.asarray(np.einsum("ni,ni->n", flat, flat))
 
 
@@ -85,6 +85,8 @@ def sum_of_blocks(of: Callable[..., Array], *rows: Array) -> Array:
     >>> sum_of_blocks(lambda rows: rows.sum(axis=0), np.ones((1000, 2), np.float32)).tolist()
     [1000.0, 1000.0]
     """
+    if len(rows[0]) <= _BLOCK:
+        return of(*rows)
     total = of(*(each[:_BLOCK] for each in rows))
     for start in range(_BLOCK, len(rows[0]), _BLOCK):
         total += of(*(each[start : start + _BLOCK] for each in rows))

@@ -50,6 +50,10 @@ class KernelLayer(Layer):
         arrays[0][:] = rng.uniform(-bound, bound, self.kernel).astype(arrays[0].dtype)
 
 
+def _products(entered: Array, flow: Array) -> Array:
+    return np.asarray(entered.T @ flow)
+
+
 @dataclass(frozen=True, slots=True)
 class Dense(KernelLayer):
     """``x @ kernel + bias``; kernel (inputs, units), bias (units,)."""
@@ -81,9 +85,9 @@ class Dense(KernelLayer):
 
     @override
     def gradients(self, slots: Arrays, memory: Array, flow: Array) -> None:
-        slots[0][:] = sum_of_blocks(lambda entered, back: entered.T @ back, memory, flow)
+        slots[0][:] = sum_of_blocks(_products, memory, flow)
         if self.bias:
-            slots[1][:] = sum_of_blocks(lambda back: back.sum(axis=0), flow)
+            slots[1][:] = sum_of_blocks(np.add.reduce, flow)
 
     @override
     def squared_norms(self, memory: Array, flow: Array) -> Array:

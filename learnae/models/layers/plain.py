@@ -43,7 +43,7 @@ def activate(function: str, value: Array) -> Array:
     if function == "tanh":
         return np.tanh(value)
     if function == "sigmoid":
-        return 1 / (1 + np.exp(-np.clip(value, -60, 60)))  # e^60 is finite in float32
+        return 1 / (1 + np.exp(-np.minimum(np.maximum(value, -60), 60)))  # e^60 is finite in float32
     if function == "softmax":
         powers = np.exp(value - value.max(axis=-1, keepdims=True))
         return powers / powers.sum(axis=-1, keepdims=True)

@@ -42,7 +42,9 @@ class NumpyLearner(BatchLearner):
         bound = self.bound_for(rows, targets)
         found = clipped_sum(self.model, self.loss, self._weights, rows, targets, bound, self.rng)
         self.clip.note(found.norms)
-        self._optimiser.apply(self._weights, found.gradient / np.float32(len(rows)))
+        gradient = found.gradient
+        gradient /= np.float32(len(rows))
+        self._optimiser.apply(self._weights, gradient)
         return found.loss
 
     @override

@@ -88,17 +88,20 @@ def clipped_sum(
     flow = loss.gradient(value, targets) * value.dtype.type(len(rows))
     layers, flows, squares = _before_loss(model), [], np.zeros(len(rows))
     for index in range(len(layers) - 1, -1, -1):
-        squares += layers[index].squared_norms(memories[index], flow)
+        if arrays[index]:
+            squares += layers[index].squared_norms(memories[index], flow)
         flows.append(flow)
         if index:
             flow = layers[index].backward(arrays[index], memories[index], flow)
     norms = np.sqrt(squares)
     shares = shares_of(norms, bound).astype(weights.dtype)
-    gradient = np.zeros_like(weights)
-    slots = model.split(gradient)
+    gradient = np.zeros(weights.shape, weights.dtype)
+    slots, is_whole = model.split(gradient), bool((shares == 1).all())
     for index, layer in enumerate(layers):
-        flow = flows[len(layers) - 1 - index]
-        layer.gradients(slots[index], memories[index], flow * shares.reshape(-1, *[1] * (flow.ndim - 1)))
+        if slots[index]:
+            flow = flows[len(layers) - 1 - index]
+            left = flow if is_whole else flow * shares.reshape(-1, *[1] * (flow.ndim - 1))
+            layer.gradients(slots[index], memories[index], left)
     return ClippedSum(gradient, norms, loss.value(value, targets))
 
 

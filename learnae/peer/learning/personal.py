@@ -34,7 +34,8 @@ COMMON, TUNED, ALONE = "common", "tuned", "alone"
 
 _ROWS, _HELD_OUT = 100, 30  # fewer: tested with each new row before it is trained on
 _TUNED_STEPS, _ALONE_STEPS, _FEW_STEPS = 520, 1560, 104
-_SOON, _EVERY = 15.0, 300.0  # seconds from one choice to the next, at first and at last: model and rows have moved
+# seconds from one choice to the next, at first, with the start before the first, and at last: model and rows have moved
+_SOON, _EVERY = 15.0, 300.0
 _NEW, _SCORED, _ENOUGH = 10, 50, 20  # rows scored at a time, that count, and that a choice needs
 _SHARE = 0.1  # of the time, at most, goes to this
 _SLICE = 0.05  # seconds of training at once, about
@@ -95,7 +96,8 @@ class Personal:
         self._seconds = seconds
         self.choice = Choice()
         self._work: Iterator[None] | None = None
-        self._rested = self._due = float("-inf")  # when work may go on; when the next choice is to be made
+        self._rested: float | None = None  # when work may go on; not before the common model has learnt something
+        self._due = float("-inf")  # when the next choice is to be made
         self._pause = _SOON
         self._alone: tuple[int, Vector] | None = None  # of how many rows
         self._few: _Few | None = None
@@ -103,6 +105,8 @@ class Personal:
     def advance(self, common: Vector) -> None:
         """Do a slice of work, if it is time for one; ``common`` (count,) is the estimate that all share."""
         begun = self._seconds()
+        if self._rested is None:
+            self._rested = begun + _SOON
         if begun < self._rested:
             return
         if self._work is None:

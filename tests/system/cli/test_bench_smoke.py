@@ -198,3 +198,15 @@ def test_momentum_is_compared_with_none_from_the_same_seeds(report):
     assert len(found["checks"]) == 2
     assert all(check["bound"] == 0 and abs(check["value"]) < 50 for check in found["checks"])
     assert {figure["unit"] for figure in found["figures"]} == {"%", "points"}
+
+
+@nightly
+@pytest.mark.slow
+def test_the_race_counts_what_real_trainers_reach_and_cost(report):
+    assert_checks_between(
+        report("race"),
+        ("iid, an update an epoch: worst peer", 0.4, 1),
+        ("skewed, an update an epoch: kB a peer and epoch", 1, 100),
+        ("that of bare steps", 0.5, 1000),
+        ("memory of a peer", 30, 300),
+    )

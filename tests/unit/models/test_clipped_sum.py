@@ -9,6 +9,9 @@ from hypothesis import strategies as st
 from keras_configs import define, dense, layer
 from row_gradients import sum_by_rows
 
+from bench.race.baselines import learner_of, manifest, targets_of
+from bench.rigs.bare_net import Net
+from bench.rigs.race_table import Part
 from learnae.errors import ModelError
 from learnae.models.losses import FINAL_ACTIVATIONS, LOSSES, Loss
 from learnae.models.reference.numpy_model import clipped_sum, differentiate
@@ -77,3 +80,13 @@ def test_a_model_that_mixes_rows_has_no_gradients_of_rows() -> None:
     assert define(dense(4), layer("LayerNormalization"), dense(1)).has_row_gradients
     with pytest.raises(ModelError, match="BatchNormalization mixes the rows"):
         clipped_sum(model, Loss("mean_squared_error"), np.zeros(model.count), np.zeros((2, 5)), np.zeros((2, 1)), 1.0)
+
+
+def test_the_loop_that_the_race_compares_with_takes_the_same_step() -> None:
+    task, rng = manifest(), np.random.default_rng(3)
+    part = Part(rng.normal(size=(64, 27)).astype(np.float32), rng.integers(0, 2, 64))
+    learner, net = learner_of(task, part), Net(27, seed=0)
+    learner.load(net.weights)
+    rows, targets = part.x, targets_of(part)
+    assert learner.step(rows, targets) == pytest.approx(net.step(rows, targets))
+    assert np.abs(learner.weights() - net.weights).max() < 1e-6

@@ -1,5 +1,6 @@
 """The run loop as systemd and people meet it: real processes, real signals, a real notify socket."""
 
+import os
 import re
 import secrets
 import signal
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 from programs import PATIENCE, clean_environment
 
-from learnae.system.service import Notifier
+from learnae.system.service import Notifier, Service, Work
 
 PROGRAM = """
 import signal, sys, threading, time
@@ -268,6 +269,17 @@ def test_a_hung_step_does_not_feed_the_watchdog(start: Start, manager: Manager) 
 
 def test_without_systemd_nothing_is_sent() -> None:
     Notifier({}).send("READY=1")
+
+
+def test_without_systemd_no_summary_is_made() -> None:
+    made = []
+
+    def step() -> float:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return 0.0
+
+    assert Service(Work(step, lambda: None, lambda: None, lambda: made.append(1) or ""), Notifier({})).run() == 0
+    assert made == []
 
 
 def test_a_systemd_that_was_away_for_a_moment_is_told_again(tmp_path: Path) -> None:
