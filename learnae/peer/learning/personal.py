@@ -114,6 +114,12 @@ class Personal:
                 self._work = None
         self._rested = begun + (self._seconds() - begun) / _SHARE
 
+    def settle(self, common: Vector) -> Choice:
+        """Do all work that is due for ``common`` (count,), at once and without a rest, and return the choice."""
+        for _ in self._next(common) or ():
+            pass
+        return self.choice
+
     def vector(self, common: Vector) -> Vector:
         """Return the weights (count,) that serve this machine best, as far as is known."""
         return common if self.choice.vector is None else self.choice.vector

@@ -114,6 +114,16 @@ def test_it_takes_a_tenth_of_the_time_in_small_slices_and_counts_as_no_draw() ->
     assert drawn == []
 
 
+def test_all_that_is_due_can_be_done_at_once() -> None:
+    data = people(150, 60, turned=True)
+    personal = made(data)
+    choice = personal.settle(RIGHT)
+    assert choice.name in (TUNED, ALONE)
+    assert choice is personal.choice
+    assert choice.rows == 60
+    assert made(people(0, 0)).settle(RIGHT).score is None, "without rows there is nothing to do"
+
+
 def labelled(turned: bool, blocks: int) -> Iterator[tuple[Choice, int]]:
     data = people(0, 0)
     personal, rng = made(data), np.random.default_rng(3)
