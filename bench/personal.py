@@ -7,7 +7,7 @@ from unittest import mock
 import numpy as np
 
 from bench.harness import AT_LEAST, AT_MOST, Race, in_processes
-from bench.swarms import FOUNDING, PEOPLE, SECOND, Person, SharedDecoder, load_people, split_over
+from bench.swarms import FOUNDING, PEOPLE, SECOND, Person, Rows, SharedDecoder, load_people, split_over
 from learnae.models.dataset import Dataset
 from learnae.models.reference.numpy_learner import NumpyLearner, evaluate
 from learnae.peer import following
@@ -22,6 +22,7 @@ from learnae.weights.codecs import Vector
 _SEEDS, _UPDATES = 5, 240
 _BEFORE, _AFTER = 60, 120  # updates of seven before the eighth comes, and from then on
 _LABELS, _AT_ONCE, _DRAWS = 20, 10, 5  # labelled windows of a newcomer, in blocks, and how often they are drawn
+_ORDERS = ("of each class in turn", "as they come")
 _ALONE_STEPS = 1560
 _LISTEN = 250  # ms: as members do
 _MEAN, _WORST, _BEHIND = 1.0, 3.0, 3.0  # points
@@ -48,13 +49,16 @@ def run(race: Race) -> None:
 
     people = PEOPLE[:1] if race.quick else PEOPLE
     joins = in_processes(race, "swarms of seven that an eighth joins", join, [(p, before, after) for p in people])
-    came, few, without, late = 100 * np.array([joins[p, before, after] for p in people]).T
-    note = f"the other seven's model after {before} updates, {_LABELS} windows labelled in turn, {_DRAWS} draws of them"
+    came, *few, late = 100 * np.array([joins[p, before, after] for p in people]).T
     race.figure(f"newcomer with {_LABELS} labels: the swarm's model", came.mean(), "%")
-    race.figure(f"newcomer with {_LABELS} labels: chosen", few.mean(), "%")
-    race.figure(f"newcomer with {_LABELS} labels: own rows alone", without.mean(), "%")
-    race.check("newcomer less the swarm's model, worst of eight", (few - came).min(), 0.0, AT_LEAST, "points", note)
-    race.check("newcomer less own rows alone, mean of eight", (few - without).mean(), _FEW, AT_LEAST, "points")
+    for order, chosen, without in zip(_ORDERS, few[::2], few[1::2], strict=True):
+        race.figure(f"newcomer with {_LABELS} labels {order}: chosen", chosen.mean(), "%")
+        race.figure(f"newcomer with {_LABELS} labels {order}: own rows alone", without.mean(), "%")
+        note = f"the other seven's model after {before} updates"
+        least = (chosen - came).min()
+        race.check(f"newcomer less the swarm's model, {order}, worst of eight", least, 0.0, AT_LEAST, "points", note)
+        gained = (chosen - without).mean()
+        race.check(f"newcomer less own rows alone, {order}, mean", gained, _FEW, AT_LEAST, "points")
     note = f"the common model on own rows {after} updates after joining, to swarms that began with all eight"
     behind = (begun.mean(axis=0)[[p - PEOPLE[0] for p in people]] - late).mean()
     race.check("late joiner behind, mean of eight", behind, _LATE, AT_MOST, "points", note)
@@ -85,11 +89,11 @@ def measure(seed: int, updates: int, early: int) -> list[tuple[float, float, flo
     return found
 
 
-def join(person: int, before: int, after: int) -> tuple[float, float, float, float]:
+def join(person: int, before: int, after: int) -> list[float]:
     """Let seven learn, and ``person`` come: with few labels, then with all of its rows as a member.
 
-    Return what is right on its held-out rows: of the swarm's model that it finds, of what it chooses with few labels,
-    of these alone, and of the swarm's model ``after`` updates more.
+    Return what is right on its held-out rows: of the swarm's model that it finds; of what it chooses with few labels,
+    and of these alone, for each of _ORDERS; and of the swarm's model ``after`` updates more.
     """
     manifest = preset("wrist", 1)
     people = load_people(manifest)
@@ -102,29 +106,39 @@ def join(person: int, before: int, after: int) -> tuple[float, float, float, flo
         simulation.run(before * SECOND)
         common = simulation.members[0].peer.estimate().copy()
         store = simulation.members[0].peer.ports.store
-        few = [_with_few(manifest, people[index], common, store, draw) for draw in range(_DRAWS)]
+        drawn = [_in_turn(people[index], np.random.default_rng(draw)) for draw in range(_DRAWS)]
+        few = [
+            [_with_few(manifest, rows, common, store) for rows in order] for order in (drawn, [_first(people[index])])
+        ]
         newcomer = Member(simulation, len(datasets), own)
         simulation.members.append(newcomer)
         simulation.schedule(newcomer)
         simulation.listen(newcomer)
         simulation.run(after * SECOND)
-    chosen, alone = np.mean([[right(manifest, vector, own) for vector in pair] for pair in few], axis=0)
-    return right(manifest, common, own), chosen, alone, right(manifest, newcomer.peer.estimate(), own)
+    scores = [np.mean([[right(manifest, vector, own) for vector in pair] for pair in order], axis=0) for order in few]
+    return [right(manifest, common, own), *np.ravel(scores), right(manifest, newcomer.peer.estimate(), own)]
 
 
-def _with_few(
-    manifest: Manifest, person: Person, common: Vector, store: BlockStore, seed: int
-) -> tuple[Vector, Vector]:
-    """Label few windows, a class after the other; return the weights chosen, and those of these rows alone."""
-    classes, rng = person.train.classes, np.random.default_rng(seed)
+def _in_turn(person: Person, rng: np.random.Generator) -> Rows:
+    """Draw few windows, a class after the other."""
+    classes = person.train.classes
     of_class = [rng.permutation(np.flatnonzero(classes == number)) for number in np.unique(classes)]
-    in_turn = np.array([rows[turn] for turn in range(_LABELS) for rows in of_class])[:_LABELS]
+    rows = [members[turn] for turn in range(_LABELS) for members in of_class if turn < len(members)][:_LABELS]
+    return Rows(person.train.features[rows], classes[rows])
+
+
+def _first(person: Person) -> Rows:
+    return Rows(person.train.features[:_LABELS], person.train.classes[:_LABELS])
+
+
+def _with_few(manifest: Manifest, rows: Rows, common: Vector, store: BlockStore) -> tuple[Vector, Vector]:
+    """Return the weights chosen once these few rows have their labels, and those of these rows alone."""
     data = Dataset(manifest.model, manifest.objective)
     personal = _personal(manifest, data, store)
     for start in range(0, _LABELS, _AT_ONCE):
-        rows = in_turn[start : start + _AT_ONCE]
-        data.add(person.train.features[rows], classes[rows])
+        data.add(rows.features[start : start + _AT_ONCE], rows.classes[start : start + _AT_ONCE])
         personal.settle(common)
+    rng = np.random.default_rng(0)
     learner = NumpyLearner(
         manifest.definition, manifest.objective, manifest.optimiser, data, manifest.training.batch, rng
     )

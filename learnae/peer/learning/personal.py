@@ -190,11 +190,15 @@ class _Few:
         yield from _train(self._learner, _FEW_STEPS, seconds)
 
     def choice(self) -> Choice:
-        """Return the better of both on the rows scored last; the common one before there are enough."""
+        """Return the better of both on the rows scored last; the common one before there are enough.
+
+        The copy has to be better on more rows than it is worse on, by more than chance makes of so few.
+        """
         if len(self._scored) < _ENOUGH:
             return Choice()
-        common, own = np.mean(self._scored, axis=0)
-        if own > common:
+        scored = np.array(self._scored)
+        (common, own), better = scored.mean(axis=0), np.sign(scored[:, 1] - scored[:, 0])
+        if own > common and better.sum() > np.sqrt(np.abs(better).sum()):
             return Choice(TUNED, self._learner.weights(), float(own), float(common), len(self._scored))
         return Choice(COMMON, None, float(common), float(common), len(self._scored))
 

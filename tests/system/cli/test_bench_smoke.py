@@ -183,3 +183,18 @@ def test_the_race_of_privacy_holds_accuracy_and_audits(report):
     found = report("privacy")
     bounds = [("one window protected", 60, 90), ("one reading protected", 60, 90), ("told from others", 0.4, 0.7)]
     assert_checks_between(found, *bounds, ("times one without", 0.5, 50), ("with a tenth of the noise", 0.4, 20))
+
+
+@nightly
+def test_the_race_of_personal_models_measures_members_and_newcomers(report):
+    found = report("personal")
+    assert_checks_between(
+        found,
+        ("personal less common, mean", -5, 50),
+        ("personal less common, worst", -10, 80),
+        ("most behind the better", -5, 30),
+        ("newcomer less the swarm's model", -20, 60),
+        ("newcomer less own rows alone", -30, 60),
+        ("late joiner behind", -20, 60),
+    )
+    assert all(0 < figure["value"] <= 100 for figure in found["figures"])

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from random import Random
 
 import numpy as np
+import pytest
 from builders import tiny_dataset, tiny_manifest
 
 from learnae.models.dataset import Dataset
-from learnae.peer.learning.personal import ALONE, COMMON, TUNED, Choice, Personal, choose, personal_of
+from learnae.peer.learning.personal import ALONE, COMMON, TUNED, Choice, Personal, _Few, choose, personal_of
 from learnae.simulation.in_memory import MemoryBlockStore
 from learnae.simulation.network import Network, VirtualClock, Weather
 from learnae.swarm.manifest import Manifest
@@ -143,6 +144,16 @@ def test_with_few_labels_it_is_tested_before_it_is_trained() -> None:
     assert found[-1].score is not None
     assert found[-1].common is not None
     assert found[-1].score > found[-1].common
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "name"),
+    [(0, 0, COMMON), (1, 0, COMMON), (2, 0, TUNED), (6, 4, COMMON), (8, 4, TUNED), (4, 8, COMMON)],
+)
+def test_few_rows_choose_another_model_only_by_more_than_chance(gained: int, lost: int, name: str) -> None:
+    few = _Few(made(people(0, 0))._make(), RIGHT)
+    few._scored.extend([(0, 1)] * gained + [(1, 0)] * lost + [(1, 1)] * 20)
+    assert few.choice().name == name
 
 
 def test_numbers_are_chosen_by_their_loss_and_some_swarms_have_none() -> None:
