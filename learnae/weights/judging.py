@@ -29,8 +29,8 @@ class JudgingPolicy:
     ``length_ratio`` times the own; a ``movement`` of less than that share of the own one, over the last ``updates``.
     So is one without which the loss of the mean of all has long been lower by more than ``harm``. The mean
     takes in what does not raise its loss by more than ``tolerance``; all are merged if that is no worse by ``slack``.
-    A peer is suspect when an average over time of "its loss is beyond ``suspect_ratio`` times the best" is beyond
-    ``suspicion``.
+    One whose loss is beyond ``suspect_ratio`` times the best is never merged, and suspect when an average over time of
+    that is beyond ``suspicion``.
     """
 
     loss_ratio: float = 2.0
@@ -106,6 +106,7 @@ class Judge:
         }
         heard = [(author, vote) for author, vote in others.items() if author not in muted]
         muted |= self._harmful(own, heard, half_life, now)
+        muted |= {author: why for author, why in bad.items() if self._is_far(losses[author], best)}
         everybody = sorted((each for each in heard if each[0] not in muted), key=lambda each: losses[each[0]])
         good = [each for each in everybody if each[0] not in bad]
         kept, raised, loss = self._add(own, own_loss, good, half_life, now)
@@ -129,6 +130,10 @@ class Judge:
         if loss <= self.policy.loss_ratio * best + self.policy.loss_slack:
             return ""
         return f"a loss of {loss:.2f}, the best has {best:.2f}"
+
+    def _is_far(self, loss: float, best: float) -> bool:
+        """Return True for a loss that honest peers that differ do not have for long."""
+        return not loss <= self.policy.suspect_ratio * best + self.policy.loss_slack
 
     def _why_unlike(self, author: bytes, vote: Vote, own: Vote) -> str:
         policy = self.policy
@@ -191,7 +196,7 @@ class Judge:
         policy = self.policy
         for author, loss in losses.items():
             movement = self._movement(author)
-            is_bad = not loss <= policy.suspect_ratio * best + policy.loss_slack
+            is_bad = self._is_far(loss, best)
             is_bad |= movement is not None and movement < policy.movement
             before = self._suspicion.get(author, 0.0)
             self._suspicion[author] = before + PACE * (is_bad - before)

@@ -102,8 +102,8 @@ def test_each_kind_of_payload_gives_the_swarms_channels(sensor: MqttConnection, 
 
 
 def test_channels_of_several_topics_and_labels_of_another(sensor: MqttConnection, opened: Any) -> None:
-    sensor.publish("who", b"busy", retain=True)
-    sensor.publish("t", b"1", retain=True)  # of the past: not taken for a reading of now
+    sensor.deliver("who", b"busy", 60, retain=True)
+    sensor.deliver("t", b"1", 60, retain=True)  # of the past: not taken for a reading of now
     source = opened(channels={"temperature": "t#", "humidity": "h#value"}, label_topic="who")
     sensor.publish("h", b'{"value": 2}')
     time.sleep(0.3)

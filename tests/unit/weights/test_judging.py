@@ -37,11 +37,15 @@ def test_honest_peers_are_all_merged() -> None:
 
 
 def test_an_honest_peer_that_differs_is_merged_while_the_mean_is_as_good() -> None:
-    outlier = near(9, spread=0.2)
-    best = loss_of(near(1, 0.01))
-    assert loss_of(outlier) > 2 * best + 0.1  # by itself it would be muted
-    kept, muted = judged(near(0, 0.01), *(near(number, 0.01) for number in range(1, 12)), outlier)
-    assert (len(kept), muted) == (12, {})
+    honest = [near(number, 0.03) for number in range(12)]
+    best = min(map(loss_of, honest))
+    outlier = TRUTH + np.float32(2.5 * best + 0.1) * np.resize(np.float32([1, -1]), 16)
+    assert 2 * best + 0.1 < loss_of(outlier) < 3 * best + 0.1  # by itself it would be muted
+    assert judged(*honest, outlier) == (list(range(12)), {})
+    far = TRUTH + np.float32(3.5 * best + 0.1) * np.resize(np.float32([1, -1]), 16)
+    kept, muted = judged(*honest, far)
+    assert kept == list(range(11)), "each merge would bring a little of it in"
+    assert "a loss of" in muted[11]
 
 
 @pytest.mark.parametrize(
@@ -110,6 +114,6 @@ def test_one_that_differs_alone_is_merged_for_ever() -> None:
     judge = Judge(loss_of)
     for number in range(20):
         kept, _ = judged(
-            near(9, 0.01), *(near(10 * number + each, 0.01) for each in range(6)), near(3, 0.15), judge=judge
+            near(9, 0.01), *(near(10 * number + each, 0.01) for each in range(6)), near(3, 0.08), judge=judge
         )
         assert 6 in kept
