@@ -81,11 +81,11 @@ class Race:
 
     def check(self, name: str, value: float, bound: float, comparison: str, unit: str = "", note: str = "") -> None:
         """Hold ``value`` against ``bound``, AT_MOST or AT_LEAST."""
-        self.checks.append(Check(name, value, bound, comparison, unit, note))
+        self.checks.append(Check(name, float(value), bound, comparison, unit, note))
 
     def figure(self, name: str, value: float, unit: str = "") -> None:
         """Add a figure."""
-        self.figures.append(Figure(name, value, unit))
+        self.figures.append(Figure(name, float(value), unit))
 
     def note(self, text: str) -> None:
         """Say what could not be measured, and why."""

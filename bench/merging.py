@@ -23,7 +23,7 @@ from learnae.ipld.cid import RAW, Cid
 from learnae.models.dataset import Dataset
 from learnae.models.optimisers import OptimiserPolicy
 from learnae.models.reference.numpy_learner import NumpyLearner, evaluate
-from learnae.peer.learning.jury import capped_loss
+from learnae.peer.learning.jury import CappedLoss
 from learnae.privacy.clipping import NormClip
 from learnae.swarm.manifest import Manifest, TrainingPolicy
 from learnae.swarm.presets import dense_config, preset
@@ -250,7 +250,8 @@ def _judge(task: Task, seed: int, index: int) -> Judge:
     own = np.random.default_rng([seed, index, 1])
     proxy = proxy_of(task.manifest, [train for train, _ in task.people], own)
     model, classes = task.manifest.definition, task.manifest.class_count
-    return Judge(lambda weights: capped_loss(model, weights, proxy.rows, proxy.classes, classes), rng=own)
+    loss = CappedLoss(model, proxy.rows, proxy.classes, classes)
+    return Judge(loss, rng=own, losses_of=loss.of_each)
 
 
 def reach(course: Course, beta: float, seed: int) -> Reached:

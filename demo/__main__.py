@@ -5,15 +5,17 @@ import json
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from demo.people import PEOPLE, Exam, accuracy, make_exam, train_alone, train_pooled
-from demo.report import Curves, Result, draw, write_page
+from demo.people import PEOPLE, Exam, accuracy, choose_own, make_exam, train_alone, train_pooled
+from demo.report import Curves, Own, Result, draw, spread, write_page
 from demo.swarm import Swarm, peer_of
+from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.cli.live_display import live_view
 from learnae.cli.output import console, peer_table, table
 from learnae.errors import ConfigurationError
@@ -22,6 +24,7 @@ from learnae.system.service import run_program
 from learnae.system.signals import held_back
 
 _LOOK_SECONDS = 1.0
+_NOT_YET = {"TRAIN__PERSONAL": "false"}  # personal models are made once, at the end: eight processes share few cores
 _WHAT = "Eight processes train together; then alone, together and pooled are compared."
 
 
@@ -41,6 +44,7 @@ def run(output: Path, updates: int, seconds: float) -> int:
     home = (output / "home").resolve()
     home.mkdir(parents=True)
     swarm = Swarm.create(home)
+    swarm.settings = {role: {**settings, **_NOT_YET} for role, settings in swarm.settings.items()}
     observer = Observer(swarm.directory)
     exam = make_exam(observer.manifest)
     console.print("starting eight peers, each with the recordings of one person …")
@@ -93,14 +97,14 @@ def _judge(swarm: Swarm, observer: Observer, exam: Exam, seconds: float) -> Resu
     console.print("training the baselines: each alone, then all data in one place …")
     observer.refresh()
     manifest = observer.manifest
-    together = [
-        accuracy(manifest, estimate_of(swarm.home / "peers" / peer_of(person), manifest).vector, exam)
-        for person in PEOPLE
-    ]
+    estimates = [estimate_of(swarm.home / "peers" / peer_of(person), manifest).vector for person in PEOPLE]
+    with closing(LocalBlockStore(swarm.directory, read_only=True)) as store:
+        own = [Own.of(choice) for choice in choose_own(manifest, exam, estimates, store)]
     return Result(
         alone=train_alone(manifest, exam),
-        together=together,
+        together=[accuracy(manifest, estimate, exam) for estimate in estimates],
         pooled=train_pooled(manifest, exam),
+        own=own,
         seconds=seconds,
         messages=len(observer.tangle),
         bytes_in=sum(view.bytes_in for view in observer.peers()),
@@ -109,7 +113,10 @@ def _judge(swarm: Swarm, observer: Observer, exam: Exam, seconds: float) -> Resu
 
 def _write(output: Path, curves: Curves, result: Result) -> None:
     names = [peer_of(person) for person in PEOPLE]
-    summary = {"alone": result.alone, "together": result.together, "pooled": result.pooled, "seconds": result.seconds}
+    summary = {
+        "alone": result.alone, "together": result.together, "pooled": result.pooled, "seconds": result.seconds,
+        "own": list(map(asdict, result.own)),
+    }  # fmt: skip
     (output / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
     draw(curves, result, output / "curves.png")
     write_page(result, names, output / "curves.png", output / "report.html")
@@ -123,6 +130,14 @@ def _write(output: Path, curves: Curves, result: Result) -> None:
         table("accuracy on everybody's held-out windows", ["peer", ">alone", ">together", ">points won"], rows)
     )
     console.print(f"all data in one place: {result.pooled:.3f}")
+    own_rows = [
+        [name, f"{each.common:.3f}", f"{each.chosen:.3f}", each.model]
+        for name, each in zip(names, result.own, strict=True)
+    ]
+    for word, figures in zip(("worst", "best less worst"), spread(result.own), strict=True):
+        own_rows.append([word, *(f"{figure:.3f}" for figure in figures), ""])
+    columns = ["peer", ">common model", ">own model", "which it is"]
+    console.print(table("accuracy on each person's own held-out windows", columns, own_rows))
     console.print(f"report: {output / 'report.html'}")
 
 

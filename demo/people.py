@@ -1,5 +1,6 @@
 """The shipped recordings: a private file for each person, the final exam, what all reach without the swarm."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -8,6 +9,8 @@ import numpy as np
 
 from learnae.models.dataset import Dataset
 from learnae.models.reference.numpy_learner import NumpyLearner, evaluate
+from learnae.peer.learning.personal import Choice, personal_of
+from learnae.ports import BlockStore
 from learnae.samples.recordings import shipped_recording
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import demo_data
@@ -67,6 +70,16 @@ def train_alone(manifest: Manifest, exam: Exam) -> list[float]:
 def train_pooled(manifest: Manifest, exam: Exam) -> float:
     """Train on all windows in one place: what the swarm must come near without moving them."""
     return accuracy(manifest, _train(manifest, exam.everybody, POOLED_STEPS), exam)
+
+
+def choose_own(manifest: Manifest, exam: Exam, common: Sequence[Vector], store: BlockStore) -> list[Choice]:
+    """Make each person's own model as its peer would: ``common`` (count,) is what that peer has of the swarm's."""
+    chosen = []
+    for data, vector in zip(exam.people, common, strict=True):
+        personal = personal_of(manifest, data, store, is_on=True)
+        assert personal is not None
+        chosen.append(personal.settle(vector))
+    return chosen
 
 
 def _train(manifest: Manifest, data: Dataset, steps: int) -> Vector:

@@ -1,11 +1,16 @@
 """What the demo leaves behind: curves as PNG, and one HTML page that needs nothing else."""
 
+from __future__ import annotations
+
 import base64
 import html
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import matplotlib as mpl
+
+from learnae.peer.learning.personal import Choice
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -22,14 +27,45 @@ class Curves:
 
 @dataclass(frozen=True)
 class Result:
-    """Accuracies on everybody's held-out windows; ``alone`` and ``together`` one a peer."""
+    """Accuracies on everybody's held-out windows; ``alone`` and ``together`` one a peer, ``own`` on its own ones."""
 
     alone: list[float]
     together: list[float]
     pooled: float
+    own: list[Own]
     seconds: float
     messages: int
     bytes_in: int
+
+
+@dataclass(frozen=True)
+class Own:
+    """How good the swarm's model, ``common``, and the ``chosen`` one are for one person; ``model`` says which it is.
+
+    Each of the rows is judged by a choice that was made without it.
+    """
+
+    common: float
+    chosen: float
+    model: str
+
+    @classmethod
+    def of(cls, choice: Choice) -> Own:
+        """Return what is shown of a choice."""
+        assert choice.common is not None
+        assert choice.score is not None
+        return cls(choice.common, choice.score, choice.name)
+
+
+def spread(own: Sequence[Own]) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return the worst, and the best less the worst, each of the common model and of the chosen ones.
+
+    >>> spread([Own(0.75, 0.75, "common"), Own(0.5, 1.0, "tuned")])
+    ((0.5, 0.75), (0.25, 0.25))
+    """
+    columns = [each.common for each in own], [each.chosen for each in own]
+    (common, chosen), (most, best) = map(min, columns), map(max, columns)
+    return (common, chosen), (most - common, best - chosen)
 
 
 def draw(curves: Curves, result: Result, path: Path) -> None:
@@ -59,6 +95,11 @@ def write_page(result: Result, names: list[str], picture: Path, path: Path) -> N
         f"<tr><td>{html.escape(name)}<td>{alone:.3f}<td>{together:.3f}<td>+{(together - alone) * 100:.1f}"
         for name, alone, together in zip(names, result.alone, result.together, strict=True)
     )
+    worst, apart = spread(result.own)
+    own = "".join(
+        f"<tr><td>{html.escape(name)}<td>{each.common:.3f}<td>{each.chosen:.3f}<td>{html.escape(each.model)}"
+        for name, each in zip(names, result.own, strict=True)
+    )
     path.write_text(
         f"""<!doctype html><meta charset="utf-8"><title>Learnae: alone and together</title>
 <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}}
@@ -73,6 +114,13 @@ peers together, in {result.seconds:.0f} seconds.</p>
 <tr><th>all data in one place<th><th>{result.pooled:.3f}<th></table>
 <p>Accuracy on the held-out windows of all eight people: the last 30 % of each exercise, in time.
 Data: see the notice beside <code>shoulder-imu.npz</code>.</p>
+<h2>Each person's own</h2>
+<table><tr><th>peer<th>common model<th>own model<th>which it is{own}
+<tr><th>worst<th>{worst[0]:.3f}<th>{worst[1]:.3f}<th>
+<tr><th>best less worst<th>{apart[0]:.3f}<th>{apart[1]:.3f}<th></table>
+<p>Accuracy on each person's own held-out windows. A peer takes the common model, a copy of it that is trained on with
+own rows, or one of own rows alone, whichever is best on own held-out windows; each window is judged by a choice made
+without it. Nothing of own models, and none of these figures, leaves a machine: here all peers are on one.</p>
 """,
         encoding="utf-8",
     )

@@ -7,7 +7,8 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -144,11 +145,41 @@ def epsilon_column(epsilons: Sequence[float | None]) -> tuple[list[str], list[li
     return [">epsilon"], [["-" if value is None else f"{math.ceil(100 * value) / 100:.2f}"] for value in epsilons]
 
 
-def peer_table(title: str, peers: Sequence[PeerView], now: int, why_none: str = "") -> Table:
-    """Return the table of a swarm's peers at ``now`` (Unix milliseconds); ``why_none`` says why there may be none."""
+class OwnModel(NamedTuple):
+    """How good the model that serves one machine alone is on own held-out rows, ``score``, and which one it is."""
+
+    score: float
+    model: str
+
+
+def own_columns(models: Sequence[OwnModel | None]) -> tuple[list[str], list[list[str]]]:
+    """Return the columns of the models that serve one machine alone, and their cells; nothing if all are None.
+
+    >>> own_columns([OwnModel(0.9514, "tuned"), None])
+    (['>own', 'model'], [['0.951', 'tuned'], ['-', '-']])
+    >>> own_columns([None])
+    ([], [[]])
+    """
+    if all(own is None for own in models):
+        return [], [[] for _ in models]
+    return [">own", "model"], [[decimal(own.score), own.model] if own else ["-", "-"] for own in models]
+
+
+def peer_table(
+    title: str,
+    peers: Sequence[PeerView],
+    now: int,
+    why_none: str = "",
+    own: Mapping[str, OwnModel] = MappingProxyType({}),
+) -> Table:
+    """Return the table of a swarm's peers at ``now`` (Unix milliseconds); ``why_none`` says why there may be none.
+
+    ``own`` is of those peers, by key, whose models for themselves are known here.
+    """
     scores, scored = score_columns([(view.accuracy, view.r2, view.mae) for view in peers])
+    own_scores, own_scored = own_columns([own.get(view.peer) for view in peers])
     privacy, spent = epsilon_column([view.epsilon for view in peers])
-    columns = ["peer", "key", "role", "version", ">steps", ">rows", ">loss", *scores, *privacy]
+    columns = ["peer", "key", "role", "version", ">steps", ">rows", ">loss", *scores, *own_scores, *privacy]
     columns += [">heard", ">out", ">in"]
     rows: list[list[Cell]] = [
         [
@@ -160,14 +191,15 @@ def peer_table(title: str, peers: Sequence[PeerView], now: int, why_none: str = 
             "private" if view.epsilon is not None else f"{'~' if view.summary else ''}{view.samples:,}",
             significant(view.loss),
             *scores_of,
+            *own_score,
             *epsilon,
             f"{max(0, now - view.heard) / 1000:.0f} s ago",
             human_bytes(view.bytes_out),
             human_bytes(view.bytes_in),
         ]
-        for view, scores_of, epsilon in zip(peers, scored, spent, strict=True)
+        for view, scores_of, own_score, epsilon in zip(peers, scored, own_scored, spent, strict=True)
     ]
-    result = fitting(shedding(title, columns, rows, ["version", "key", "rows", "role", "in", "out", "heard"]))
+    result = fitting(shedding(title, columns, rows, ["version", "key", "rows", "role", "in", "out", "model", "heard"]))
     if not peers:
         result.caption = Text(why_none or "no peer has spoken yet: start one", "italic")
     return result

@@ -102,6 +102,8 @@ def summary(status: Mapping[str, Any]) -> str:
     for name, label in (("loss", "loss"), ("r2", "R²"), ("accuracy", "accuracy")):  # the last that there is
         if (value := status.get(name)) is not None:
             shown = f"{label} {significant(value) if name == 'loss' else decimal(value)}"
+    if (own := (status.get("personal") or {}).get("score")) is not None:
+        shown += f" (for itself {decimal(own)}, {status['personal']['model']})"
     if status.get("only_summaries"):
         shown = "only summaries"
     return (

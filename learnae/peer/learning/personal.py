@@ -37,6 +37,7 @@ _TUNED_STEPS, _ALONE_STEPS, _FEW_STEPS = 520, 1560, 104
 # seconds from one choice to the next, at first, with the start before the first, and at last: model and rows have moved
 _SOON, _EVERY = 15.0, 300.0
 _NEW, _SCORED, _ENOUGH = 10, 50, 20  # rows scored at a time, that count, and that a choice needs
+_FOLDS = 4  # of held-out rows: what is chosen on three of them is much like what is chosen on all
 _SHARE = 0.1  # of the time, at most, goes to this
 _SLICE = 0.05  # seconds of training at once, about
 _MOST_WEIGHTS = 1 << 20  # of a model that is kept twice more, and trained by NumPy
@@ -73,14 +74,14 @@ def personal_of(manifest: Manifest, data: Dataset, store: BlockStore, is_on: boo
             NormClip(most=_LONGEST),
         )  # fmt: skip
 
-    return Personal(data, make, partial(starting_weights, manifest, store))
+    return Personal(data, make, partial(starting_weights, manifest, store), manifest.class_count)
 
 
 class Personal:
     """Makes and chooses the personal model, a slice of work at a time.
 
-    ``make`` gives a fresh learner on this machine's rows, ``data``, ``start`` the weights that all begin with.
-    ``seconds`` is a clock that only counts.
+    ``make`` gives a fresh learner on this machine's rows, ``data``, ``start`` the weights that all begin with; the
+    swarm tells so many ``classes`` apart, 0 for none. ``seconds`` is a clock that only counts.
     """
 
     def __init__(
@@ -88,11 +89,13 @@ class Personal:
         data: Dataset,
         make: Callable[[], BatchLearner],
         start: Callable[[], Vector | None],
+        classes: int = 0,
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         self._data = data
         self._make = make
         self._start = start
+        self._classes = classes
         self._seconds = seconds
         self.choice = Choice()
         self._work: Iterator[None] | None = None
@@ -118,6 +121,12 @@ class Personal:
                 self._work = None
         self._rested = begun + (self._seconds() - begun) / _SHARE
 
+    def settle(self, common: Vector) -> Choice:
+        """Do all work that is due for ``common`` (count,), at once and without a rest, and return the choice."""
+        for _ in self._next(common) or ():
+            pass
+        return self.choice
+
     def vector(self, common: Vector) -> Vector:
         """Return the weights (count,) that serve this machine best, as far as is known."""
         return common if self.choice.vector is None else self.choice.vector
@@ -141,7 +150,11 @@ class Personal:
 
     def _learn_few(self, few: _Few, common: Vector) -> Iterator[None]:
         yield from few.learn(common, self._seconds)
-        self.choice = few.choice()
+        self.choice = few.choice() if self._has_most_classes() else Choice()
+
+    def _has_most_classes(self) -> bool:
+        """Whether own rows are of more than half of the classes: on one alone, a copy that says no other looks best."""
+        return 2 * len(np.unique(self._data.train.targets)) > self._classes
 
     def _choose(self, common: Vector) -> Iterator[None]:
         self._few, learner = None, self._make()
@@ -188,11 +201,15 @@ class _Few:
         yield from _train(self._learner, _FEW_STEPS, seconds)
 
     def choice(self) -> Choice:
-        """Return the better of both on the rows scored last; the common one before there are enough."""
+        """Return the better of both on the rows scored last; the common one before there are enough.
+
+        The copy has to be better on more rows than it is worse on, by more than chance makes of so few.
+        """
         if len(self._scored) < _ENOUGH:
             return Choice()
-        common, own = np.mean(self._scored, axis=0)
-        if own > common:
+        scored = np.array(self._scored)
+        (common, own), better = scored.mean(axis=0), np.sign(scored[:, 1] - scored[:, 0])
+        if own > common and better.sum() > np.sqrt(np.abs(better).sum()):
             return Choice(TUNED, self._learner.weights(), float(own), float(common), len(self._scored))
         return Choice(COMMON, None, float(common), float(common), len(self._scored))
 
@@ -200,13 +217,16 @@ class _Few:
 def choose(learner: BatchLearner, candidates: list[tuple[str, Vector]]) -> Choice:
     """Return the first of ``candidates`` that is strictly better on the held-out rows than those before it.
 
-    Its score is cross-fitted: chosen on one half of the rows it is judged on the other, and so back. The first of
-    ``candidates`` is the common model.
+    Its score is cross-fitted: each fold of the rows is judged by a choice on all others. The first of ``candidates`` is
+    the common model.
     """
     held_out = learner.data.holdout
     scores = np.array([_scores(learner, vector, held_out.rows, held_out.targets) for _, vector in candidates])
-    early = _early(held_out.targets, learner.loss.is_classification)
-    judged = np.where(early, scores[_best(scores[:, ~early])], scores[_best(scores[:, early])])
+    folds = _folds(held_out.targets, learner.loss.is_classification)
+    judged = np.empty(len(held_out))
+    for fold in np.unique(folds):
+        away = folds == fold
+        judged[away] = scores[_best(scores[:, ~away]), away]
     best = _best(scores)
     name, vector = candidates[best]
     return Choice(name, vector if best else None, float(judged.mean()), float(scores[0].mean()), len(held_out))
@@ -216,14 +236,14 @@ def _best(scores: NDArray[np.float64]) -> int:
     return int(scores.mean(axis=1).argmax())  # the first of several that are as good
 
 
-def _early(targets: NDArray[Any], is_classification: bool) -> NDArray[np.bool_]:
-    """Return which rows, in the order of time, are in the first half of their class: both halves have each."""
+def _folds(targets: NDArray[Any], is_classification: bool) -> NDArray[np.int64]:
+    """Return which fold rows are in that come in the order of time: each has a stretch of each class."""
     kinds = targets.reshape(len(targets), -1)[:, 0] if is_classification else np.zeros(len(targets))
-    early = np.zeros(len(targets), np.bool_)
+    folds = np.zeros(len(targets), np.int64)
     for kind in np.unique(kinds):
         (members,) = np.nonzero(kinds == kind)
-        early[members[: len(members) // 2]] = True
-    return early
+        folds[members] = np.arange(len(members)) * _FOLDS // len(members)
+    return folds
 
 
 def _scores(learner: BatchLearner, vector: Vector, rows: NDArray[Any], targets: NDArray[Any]) -> NDArray[np.float64]:

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from programs import Programs, wait_for
+from programs import PATIENCE, Programs, wait_for
 from resident import resident
 
 from demo.people import write_private_file
@@ -35,5 +35,7 @@ def test_a_private_agent_fits_a_small_board_beside_an_installed_runtime(tmp_path
         agent = programs.start("agent", "run", "--config", config, environment=environment)
         said = lambda: programs.status("agent").get("privacy") or {}  # noqa: E731
         wait_for(lambda: said().get("releases", 0) >= 10, "releases")
+        own = lambda: (programs.status("agent").get("personal") or {}).get("score") is not None  # noqa: E731
+        wait_for(own, "a model of its own beside the common one", 4 * PATIENCE)
         assert programs.status("agent")["engine"] == "numpy"
         assert resident(agent.pid) * 1024 <= MOST

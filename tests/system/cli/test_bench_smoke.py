@@ -210,3 +210,18 @@ def test_the_race_counts_what_real_trainers_reach_and_cost(report):
         ("that of bare steps", 0.5, 1000),
         ("memory of a peer", 30, 300),
     )
+
+
+@nightly
+def test_the_race_of_personal_models_measures_members_and_newcomers(report):
+    found = report("personal")
+    assert_checks_between(
+        found,
+        ("personal less common, mean", -5, 50),
+        ("personal less common, worst", -10, 80),
+        ("most behind the better", -5, 30),
+        ("newcomer less the swarm's model", -20, 60),
+        ("newcomer less own rows alone", -30, 60),
+        ("late joiner behind", -20, 60),
+    )
+    assert all(0 < figure["value"] <= 100 for figure in found["figures"])

@@ -14,6 +14,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,7 @@ from learnae.errors import BlockMissingError
 from learnae.ipld.cid import Cid
 from learnae.membership.policy import Founder, MembershipPolicy
 from learnae.models.dataset import Dataset
+from learnae.peer.learning.personal import personal_of
 from learnae.peer.masking.summary_source import SummarySource
 from learnae.ports import Exchange
 from learnae.privacy.policy import MASKED, PrivacyPolicy, SummaryPrivacy
@@ -55,6 +57,8 @@ from learnae.runtime.registrar import Registrar
 from learnae.samples.dp_statistics import Statistics, layout_of, noise_of
 from learnae.simulation.simulator import Setting, Simulation, identity_of
 from learnae.swarm.directory import open_manifest, open_swarm
+from learnae.swarm.manifest import Manifest
+from learnae.swarm.presets import dense_config
 from learnae.system.paths import KEY_FILE
 
 
@@ -173,6 +177,8 @@ def test_planted_readings_are_in_no_byte_that_goes_to_the_broker(tmp_path: Path,
             wait_for(is_all, "all of it")
             canary.drain()
         assert list(leaks_in(bytes(gate.sent), canary.planted)) == []
+        assert b'"personal"' not in gate.sent, "how good the own model is follows from rows"
+        assert "personal" in json.loads((canary.home / "peers" / "canary" / "status.json").read_text())
         assert list(leaks_in(canary.private.read_bytes(), canary.planted)), "the search must be able to find them"
 
 
@@ -308,6 +314,36 @@ def test_planted_rows_are_in_nothing_that_members_say_to_sum_them() -> None:
     assert Counter(type(message.body) for message, _ in said) >= Counter({MaskedVector: 5, MaskOpen: 5})
     assert list(leaks_in(b"".join([*blocks.values(), *(plain for _, plain in said)]), patterns(readings))) == []
     assert list(leaks_in(data.train.rows.tobytes(), patterns(readings))), "the search must find them"
+
+
+def test_what_leaves_is_the_same_with_a_personal_model_and_without() -> None:
+    """All packets and all blocks of three members, one of whom has it the other way round, in virtual time."""
+    manifest = tiny_manifest(config=dense_config(2, (), 2, "softmax"), loss="sparse_categorical_crossentropy")
+    went = []
+    for is_on in (True, False):
+        simulation = Simulation(manifest, [signs(manifest, index) for index in range(3)], Setting(1))
+        for member in simulation.members:
+            peer = member.peer
+            own = personal_of(manifest, member._data, peer.ports.store, is_on)
+            if own:
+                own._seconds = lambda: 0.0  # so it is made in the first tick
+            peer.options = replace(peer.options, personal=own)
+        simulation.run(MINUTE // 3)
+        peers = [member.peer for member in simulation.members]
+        assert all(peer.steps > 0 and peer.following.replicas for peer in peers)
+        assert any(not np.array_equal(peer.own_estimate(), peer.estimate()) for peer in peers) == is_on
+        assert [peer.status().get("personal", {}).get("rows") for peer in peers] == [60 if is_on else None] * 3
+        went.append((simulation.network.trace.digest(), [member.host.blocks for member in simulation.members]))
+    assert went[0] == went[1]
+
+
+def signs(manifest: Manifest, index: int) -> Dataset:
+    """Rows whose class is the sign of the first value; the last member has it the other way round."""
+    data, rng = Dataset(manifest.model, manifest.objective), np.random.default_rng(index)
+    for size, is_holdout in ((150, False), (60, True)):
+        rows = rng.normal(size=(size, 2))
+        data.add(rows, ((rows[:, 0] > 0) != (index == 2)).astype(int), is_holdout)
+    return data
 
 
 def patient(exchange: Exchange, cid: Cid) -> bytes:

@@ -2,7 +2,7 @@
 
 import argparse
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,12 @@ from rich.text import Text
 from learnae.adapters.local.bans import Bans
 from learnae.adapters.local.clock import SystemClock
 from learnae.basics.peer_names import harmless
-from learnae.cli.output import console, peer_table, print_json
+from learnae.cli.output import OwnModel, console, peer_table, print_json
 from learnae.cli.swarm_choice import choose_swarm, observe
 from learnae.protocol.identity import peer_name
 from learnae.runtime.observer import Observer, PeerView
 from learnae.system.paths import last_status, peers_here
-from learnae.text import counted
+from learnae.text import counted, decimal
 
 
 def peers(options: argparse.Namespace) -> int:
@@ -29,8 +29,8 @@ def peers(options: argparse.Namespace) -> int:
         bans, muted = _bans(swarm.directory), _muted(observer)
         print_json(
             [
-                {**dataclasses.asdict(view), "ban": bans.get(view.peer), "muted": muted.get(view.peer, {})}
-                for view in views
+                {**fields, "ban": bans.get(fields["peer"]), "muted": muted.get(fields["peer"], {})}
+                for fields in peer_fields(observer, views)
             ]
         )
     else:
@@ -38,20 +38,53 @@ def peers(options: argparse.Namespace) -> int:
     return 0
 
 
+def peer_fields(observer: Observer, views: Sequence[PeerView]) -> list[dict[str, Any]]:
+    """Return the fields of ``views`` (PeerView), and what those on this machine say of their own models."""
+    said = _personal(observer)
+    return [{**dataclasses.asdict(view), "personal": said.get(view.peer)} for view in views]
+
+
 def swarm_table(observer: Observer, views: Sequence[PeerView]) -> Table:
     """Return the table of ``views``, the peers of the swarm that ``observer`` reads."""
     title = f"{observer.manifest.name}, {counted(len(observer.tangle), 'message')}, {observer.swarm}"
     blind = "what is said is sealed, and no key on this machine opens it: learnae members" if observer.is_blind else ""
-    here = [last_status(path) for path in peers_here()]
     held_back = [
         f"{status.get('name')} holds back its updates: {why}"
-        for status in here
-        if status.get("swarm") == str(observer.swarm) and (why := status.get("held_back"))
+        for status in _statuses(observer)
+        if (why := status.get("held_back"))
     ]
-    table = peer_table(title, views, SystemClock().now(), blind)
-    if notes := [*held_back, *_notes(observer, views)]:
+    own = {
+        peer: OwnModel(said["score"], harmless(str(said.get("model"))))
+        for peer, said in _personal(observer).items()
+        if isinstance(said.get("score"), float)
+    }
+    table = peer_table(title, views, SystemClock().now(), blind, own)
+    if notes := [*_worst_here(own, views), *held_back, *_notes(observer, views)]:
         table.caption = Text("; ".join(map(harmless, notes)), "italic")
     return table
+
+
+def _worst_here(own: Mapping[str, OwnModel], views: Sequence[PeerView]) -> list[str]:
+    """Return a line on how good the models are that serve one peer each of this machine, where there are several."""
+    scores = sorted((own[view.peer].score, view.shown) for view in views if view.peer in own)
+    if len(scores) < 2:
+        return []
+    (worst, name), (best, _) = scores[0], scores[-1]
+    return [f"own models here: worst {decimal(worst)} ({name}), best less worst {decimal(best - worst)}"]
+
+
+def _statuses(observer: Observer) -> list[dict[str, Any]]:
+    """Return the last status of each peer of this machine that is in the swarm."""
+    return [said for said in map(last_status, peers_here()) if said.get("swarm") == str(observer.swarm)]
+
+
+def _personal(observer: Observer) -> dict[str, dict[str, Any]]:
+    """Return by peer what those of this machine say of the model that serves them alone (Personal.status)."""
+    return {
+        str(status.get("peer")): said
+        for status in _statuses(observer)
+        if isinstance(said := status.get("personal"), dict)
+    }
 
 
 def _notes(observer: Observer, views: Sequence[PeerView]) -> list[str]:
@@ -73,9 +106,9 @@ def _bans(directory: Path) -> dict[str, dict[str, Any]]:
 def _muted(observer: Observer) -> dict[str, dict[str, str]]:
     """Return by peer which peers of this machine do not merge it now, and why."""
     found: dict[str, dict[str, str]] = {}
-    for status in map(last_status, peers_here()):
+    for status in _statuses(observer):
         muted = status.get("muted")
-        if status.get("swarm") == str(observer.swarm) and isinstance(muted, dict):
+        if isinstance(muted, dict):
             for peer, why in muted.items():
                 found.setdefault(peer, {})[str(status.get("name"))] = str(why)
     return found

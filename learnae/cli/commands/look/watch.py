@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -20,7 +20,7 @@ from learnae.adapters.mqtt.monitor.subscriber import Seen, Subscriber, check_mee
 from learnae.adapters.mqtt.topics import ONLINE
 from learnae.basics import strict_json
 from learnae.basics.peer_names import harmless, told_apart
-from learnae.cli.commands.look.peers import swarm_table
+from learnae.cli.commands.look.peers import peer_fields, swarm_table
 from learnae.cli.live_display import live_view
 from learnae.cli.output import (
     Cell,
@@ -43,9 +43,6 @@ from learnae.runtime.observer import PeerView
 from learnae.system.signals import held_back
 from learnae.text import counted, decimal, significant
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
 _CONNECT_SECONDS = 10.0  # a broker that has not answered by then is not there
 _CONNECT_POLL_SECONDS = 0.02
 _QUIET_SECONDS, _RETAINED_SECONDS = 0.5, 3.0  # retained values come at once: after a pause all are here
@@ -64,19 +61,19 @@ def watch(options: argparse.Namespace) -> int:
         observer.refresh()
         return observer.peers()
 
-    _look(options, peers, lambda: swarm_table(observer, peers()))
+    _look(options, lambda: peer_fields(observer, peers()), lambda: swarm_table(observer, peers()))
     return 0
 
 
 def _look(
-    options: argparse.Namespace, peers: Callable[[], Sequence[DataclassInstance]], draw: Callable[[], Table]
+    options: argparse.Namespace, peers: Callable[[], Sequence[Mapping[str, Any]]], draw: Callable[[], Table]
 ) -> None:
-    """Show ``peers`` every ``options.every`` seconds, ``options.rounds`` times (0: until Ctrl-C)."""
+    """Show the fields of all ``peers`` every ``options.every`` seconds, ``options.rounds`` times (0: until Ctrl-C)."""
     view = live_view(console) if console.is_interactive and not options.json else nullcontext(console.print)
     with suppress(KeyboardInterrupt), held_back() as pause, view as show:
         for rounds in count(1):
             if options.json:
-                print(strict_json.dumps([dataclasses.asdict(peer) for peer in peers()]), flush=True)
+                print(strict_json.dumps(peers()), flush=True)
             else:
                 show(draw())
             if rounds == options.rounds:
@@ -95,7 +92,9 @@ def _watch_broker(options: argparse.Namespace) -> int:
     connection.start()
     try:
         wait_for_retained(connection, subscriber)
-        _look(options, subscriber.peers, lambda: _table(connection, subscriber))
+        _look(
+            options, lambda: list(map(dataclasses.asdict, subscriber.peers())), lambda: _table(connection, subscriber)
+        )
         if options.rounds and not connection.is_connected:  # what was shown is nothing, or old
             raise TransportError(
                 f"MQTT broker {connection.name} is {connection.state()}", "check --broker, and the broker"

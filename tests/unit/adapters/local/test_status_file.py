@@ -135,6 +135,9 @@ def test_a_summary_is_one_line_with_and_without_held_out_rows() -> None:
     assert "measured yet (no rows are held out before 12:00:30)" in summary(
         status(**nothing, unmeasured="no rows are held out before 12:00:30")
     )
+    own = {"model": "tuned", "score": 0.75, "common": 0.5, "rows": 40}
+    assert "pump: accuracy 0.500 (for itself 0.750, tuned), 26 steps" in summary(status(personal=own))
+    assert summary(status(personal={"model": "common", "score": None})) == summary(status())
     assert "\n" not in summary(status())
     assert ", 1 step, 1 peer, 1 message, 1 byte out, " in summary(status(steps=1, peers=1, messages=1, bytes_out=1))
 

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from random import Random
 
 import numpy as np
+import pytest
 from builders import tiny_dataset, tiny_manifest
 
 from learnae.models.dataset import Dataset
-from learnae.peer.learning.personal import ALONE, COMMON, TUNED, Choice, Personal, choose, personal_of
+from learnae.peer.learning.personal import ALONE, COMMON, TUNED, Choice, Personal, _Few, choose, personal_of
 from learnae.simulation.in_memory import MemoryBlockStore
 from learnae.simulation.network import Network, VirtualClock, Weather
 from learnae.swarm.manifest import Manifest
@@ -84,10 +85,21 @@ def test_a_tie_goes_to_the_earlier_and_the_score_is_of_rows_it_was_not_chosen_on
     held_out.targets[:] = np.where(late, held_out.rows[:, 0] > 0, held_out.rows[:, 0] <= 0)
     choice = choose(learner, [(COMMON, RIGHT), (TUNED, WRONG)])
     assert choice.score is not None
-    assert choice.score < 0.5, "chosen on one half it is wrong on the other"
+    assert choice.score < 0.5, "chosen on the others it is wrong on each fold"
 
 
-def test_halves_have_each_class_though_classes_come_in_turn() -> None:
+def test_one_run_of_errors_does_not_hide_which_model_is_better() -> None:
+    """Errors of the common model that lie in two folds next to each other tell in each of these of the other."""
+    learner = made(people(150, 60))._make()
+    held_out = learner.data.holdout
+    held_out.rows[:], held_out.targets[:] = -np.abs(held_out.rows), 0
+    held_out.rows[42:48] *= -1
+    zero = np.array([0, 0, 0, 0, 9, 0], np.float32)  # says 0 always
+    choice = choose(learner, [(COMMON, RIGHT), (TUNED, zero)])
+    assert (choice.name, choice.common, choice.score) == (TUNED, 0.9, 1.0)
+
+
+def test_folds_have_each_class_though_classes_come_in_turn() -> None:
     data = people(150, 60)
     order = np.argsort(data.holdout.targets, kind="stable")
     data.holdout.rows[:], data.holdout.targets[:] = data.holdout.rows[order], data.holdout.targets[order]
@@ -118,6 +130,16 @@ def test_it_takes_a_tenth_of_the_time_in_small_slices_and_counts_as_no_draw() ->
     assert drawn == []
 
 
+def test_all_that_is_due_can_be_done_at_once() -> None:
+    data = people(150, 60, turned=True)
+    personal = made(data)
+    choice = personal.settle(RIGHT)
+    assert choice.name in (TUNED, ALONE)
+    assert choice is personal.choice
+    assert choice.rows == 60
+    assert made(people(0, 0)).settle(RIGHT).score is None, "without rows there is nothing to do"
+
+
 def labelled(turned: bool, blocks: int) -> Iterator[tuple[Choice, int]]:
     data = people(0, 0)
     personal, rng = made(data), np.random.default_rng(3)
@@ -137,6 +159,27 @@ def test_with_few_labels_it_is_tested_before_it_is_trained() -> None:
     assert found[-1].score is not None
     assert found[-1].common is not None
     assert found[-1].score > found[-1].common
+
+
+def test_few_rows_of_one_class_choose_no_model_that_may_know_no_other() -> None:
+    data = people(0, 0)
+    personal = made(data)
+    for start in range(0, 60, 10):
+        rows = np.abs(np.random.default_rng(start).normal(size=(10, 2)))
+        data.add(rows, np.zeros(10, int))  # all of them are right for this person, and wrong for others
+        assert personal.settle(RIGHT).name == COMMON
+    data.add(-rows, np.ones(10, int))
+    assert personal.settle(RIGHT).name == TUNED
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "name"),
+    [(0, 0, COMMON), (1, 0, COMMON), (2, 0, TUNED), (6, 4, COMMON), (8, 4, TUNED), (4, 8, COMMON)],
+)
+def test_few_rows_choose_another_model_only_by_more_than_chance(gained: int, lost: int, name: str) -> None:
+    few = _Few(made(people(0, 0))._make(), RIGHT)
+    few._scored.extend([(0, 1)] * gained + [(1, 0)] * lost + [(1, 1)] * 20)
+    assert few.choice().name == name
 
 
 def test_numbers_are_chosen_by_their_loss_and_some_swarms_have_none() -> None:
