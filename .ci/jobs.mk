@@ -6,10 +6,11 @@
 FIRST := $(shell scripts/find-python 3.11)
 FEW = tests/unit tests/contract
 ENGINES = $(addprefix tests/system/,mqtt iota ipfs services)
-SWARMS = $(addprefix tests/system/,swarm agent members lan)
+SWARMS = tests/system/swarm
+MEMBERS = $(addprefix tests/system/,agent members lan)
 
-.PHONY: all lint swarms engines rest 3.12 3.13 few agent
-all: lint swarms engines few rest 3.13 3.12 agent
+.PHONY: all lint swarms members engines rest 3.12 3.13 few agent
+all: lint swarms members engines few rest 3.13 3.12 agent
 
 lint:  # and the environment of the first Python
 	$(MAKE) lint PYTHON=$(FIRST)
@@ -20,8 +21,11 @@ engines: lint
 swarms: lint
 	$(MAKE) tests PYTHON=$(FIRST) TESTS="$(SWARMS)"
 
+members: lint
+	$(MAKE) tests PYTHON=$(FIRST) TESTS="$(MEMBERS)"
+
 rest: lint  # whatever no other job names
-	$(MAKE) tests PYTHON=$(FIRST) TESTS="tests $(addprefix --ignore ,$(FEW) $(ENGINES) $(SWARMS))"
+	$(MAKE) tests PYTHON=$(FIRST) TESTS="tests $(addprefix --ignore ,$(FEW) $(ENGINES) $(SWARMS) $(MEMBERS))"
 
 few: lint
 	$(MAKE) tests PYTHON=$(FIRST) TESTS="$(FEW)"
