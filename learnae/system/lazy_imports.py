@@ -3,28 +3,26 @@
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import LazyLoader
 from types import ModuleType
 
-from learnae.basics.overriding import override
 
-
-class LazyFinder(MetaPathFinder):
+class LazyFinder:
     """Finds these modules so that they are run at the first use of an attribute, not when imported.
 
     For modules that only one thread ever touches: before Python 3.12, a lazy module is not safe from two that
-    touch it first at once. A second import of it counts as a touch.
+    touch it first at once. A second import of it counts as a touch. No ``MetaPathFinder``: to import that loads half a
+    megabyte of others.
     """
 
     def __init__(self, names: Collection[str]) -> None:
         self.names = frozenset(names)
 
-    @override
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
+        """Find these modules as usual, to be run late; None for all others."""
         if fullname not in self.names:
             return None
         spec = PathFinder.find_spec(fullname, path, target)

@@ -1,12 +1,12 @@
 """Codecs: a vector of float32 values as bytes. One file each, found by name here."""
 
-from typing import Protocol
+from importlib import import_module
+from typing import Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from learnae.errors import FrameError
-from learnae.weights.codecs import f16, f32, q4, q8, sign, ternary, top10
 
 Vector = NDArray[np.float32]
 Data = bytes | memoryview
@@ -28,18 +28,14 @@ class Codec(Protocol):
         """
 
 
-_CODECS: dict[str, Codec] = {
-    "f32": f32, "f16": f16, "q8": q8, "q4": q4, "ternary": ternary, "sign": sign, "top10": top10
-}  # fmt: skip
-NAMES = tuple(_CODECS)
+NAMES = ("f32", "f16", "q8", "q4", "ternary", "sign", "top10")
 EXACT = ("f32", "f16")  # all others leave out what tells single rows
 WHOLE = (*EXACT, "q8")  # exact enough for a keyframe, which no later frame makes up for before a newcomer has it
 LADDER = ("q8", "q4", "ternary", "sign")  # the finest first: what an owner's limit of bytes steps down
 
 
 def codec_named(name: str) -> Codec:
-    """Return the codec of that name; raises FrameError."""
-    try:
-        return _CODECS[name]
-    except KeyError:
-        raise FrameError(f"codec {name!r} is unknown", f"this peer reads {', '.join(NAMES)}: upgrade it") from None
+    """Return the codec of that name, loaded when it is first asked for; raises FrameError."""
+    if name not in NAMES:
+        raise FrameError(f"codec {name!r} is unknown", f"this peer reads {', '.join(NAMES)}: upgrade it")
+    return cast(Codec, import_module(f"{__name__}.{name}"))

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
+from itertools import chain, repeat
 from pathlib import Path
 
 import numpy as np
@@ -326,7 +327,7 @@ def test_what_leaves_is_the_same_with_a_personal_model_and_without() -> None:
             peer = member.peer
             own = personal_of(manifest, member._data, peer.ports.store, is_on)
             if own:
-                own._seconds = lambda: 0.0  # so it is made in the first tick
+                own._seconds = chain([0.0], repeat(15.0)).__next__  # so it is made in the second tick
             peer.options = replace(peer.options, personal=own)
         simulation.run(MINUTE // 3)
         peers = [member.peer for member in simulation.members]
