@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.attacks.table import proxy_of
-from bench.attacks.twin import Rows
+from bench.attacks.twin import Rows, judge_on
 from bench.harness import AT_LEAST, Race, in_processes
 from bench.rigs.race_table import make_table
 from bench.swarms import load_people
@@ -23,13 +23,12 @@ from learnae.ipld.cid import RAW, Cid
 from learnae.models.dataset import Dataset
 from learnae.models.optimisers import OptimiserPolicy
 from learnae.models.reference.numpy_learner import NumpyLearner, evaluate
-from learnae.peer.learning.jury import CappedLoss
 from learnae.privacy.clipping import NormClip
 from learnae.swarm.manifest import Manifest, TrainingPolicy
 from learnae.swarm.presets import dense_config, preset
 from learnae.weights.codecs import Vector
 from learnae.weights.frames import encode_frame
-from learnae.weights.judging import Judge
+from learnae.weights.judging import Judge, JudgingPolicy
 from learnae.weights.merge import JUDGED, MEAN, MergePolicy, Vote, consensus, merge
 from learnae.weights.momentum import Momentum
 
@@ -249,9 +248,7 @@ class Member:
 def _judge(task: Task, seed: int, index: int) -> Judge:
     own = np.random.default_rng([seed, index, 1])
     proxy = proxy_of(task.manifest, [train for train, _ in task.people], own)
-    model, classes = task.manifest.definition, task.manifest.class_count
-    loss = CappedLoss(model, proxy.rows, proxy.classes, classes)
-    return Judge(loss, rng=own, losses_of=loss.of_each)
+    return judge_on(proxy, task.manifest.definition, task.manifest.class_count, own, JudgingPolicy())
 
 
 def reach(course: Course, beta: float, seed: int) -> Reached:

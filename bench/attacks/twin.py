@@ -217,10 +217,15 @@ def _learner(manifest: Manifest, rows: Rows, rng: np.random.Generator) -> NumpyL
 
 def _judge(model: ModelDefinition, trial: Trial, shown: Sequence[Rows], rng: np.random.Generator) -> Judge:
     own = np.random.default_rng(rng.integers(2**63))
-    proxy, classes = trial.proxy(shown, own), trial.manifest.class_count
+    return judge_on(trial.proxy(shown, own), model, trial.manifest.class_count, own, trial.policy)
 
+
+def judge_on(
+    proxy: Rows, model: ModelDefinition, classes: int, rng: np.random.Generator, policy: JudgingPolicy
+) -> Judge:
+    """Return a judge of the weights of ``model`` by their losses on ``proxy``, as a peer has one."""
     loss = CappedLoss(model, proxy.rows, proxy.classes, classes)
-    return Judge(loss, trial.policy, rng=own, losses_of=loss.of_each)
+    return Judge(loss, policy, rng=rng, losses_of=loss.of_each)
 
 
 def _flipped(rows: Rows, classes: int) -> Rows:

@@ -107,11 +107,12 @@ class Judge:
         """Return what of ``others``, by author, to merge with the ``own`` vote; ``half_life`` and ``now`` in ms."""
         self._forget_all_but(others)
         own_loss, losses = self.loss_of(own.vector), self._look_at(others)
-        self._note_suspicion(losses, self._suspect_above(own_loss, losses))
+        most = self._suspect_above(own_loss, losses)
+        self._note_suspicion(losses, most)
         length = float(np.linalg.norm(own.vector))
         unlike = {author: why for author, vote in others.items() if (why := self._why_unlike(author, vote, length))}
         heard = [(author, vote) for author, vote in others.items() if author not in unlike]
-        found = self._among(own, own_loss, heard, losses, half_life, now)
+        found = self._among(own, own_loss, heard, losses, most, half_life, now)
         return Judgement(found.kept, {**unlike, **found.muted})
 
     def _among(
@@ -120,14 +121,14 @@ class Judge:
         own_loss: float,
         heard: Sequence[tuple[bytes, Vote]],
         losses: Mapping[bytes, float],
+        most: float,
         half_life: int,
         now: int,
     ) -> Judgement:
-        """Judge those that are ``heard``, by their losses and by those of means."""
+        """Judge those that are ``heard``, by their losses and by those of means; beyond ``most`` is far from honest."""
         best = min([own_loss, *losses.values()])
         bad = {author: why for author, _ in heard if (why := self._why_bad(losses[author], best))}
         muted = self._harmful(own, heard, half_life, now)
-        most = self._suspect_above(own_loss, losses)
         muted |= {author: why for author, why in bad.items() if not losses[author] <= most}
         everybody = sorted((each for each in heard if each[0] not in muted), key=lambda each: losses[each[0]])
         good = [each for each in everybody if each[0] not in bad]

@@ -42,10 +42,10 @@ class OwnJudge(Judge):
         own_loss: float,
         heard: Sequence[tuple[bytes, Vote]],
         losses: Mapping[bytes, float],
+        most: float,
         half_life: int,
         now: int,
     ) -> Judgement:
-        most = self._suspect_above(own_loss, losses)
         kept = sorted((author for author, _ in heard if losses[author] <= most), key=losses.__getitem__)
         why = f"on own rows, knowing nothing has 1, the own {own_loss:.2f}"
         return Judgement(

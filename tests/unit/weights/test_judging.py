@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from learnae.weights.codecs import Vector
 from learnae.weights.judging import Judge, JudgingPolicy
 from learnae.weights.merge import Vote
+from learnae.weights.own_judging import OwnJudge
 
 TRUTH = np.linspace(0.5, 1.5, 16, dtype=np.float32)
 HALF_LIFE = 60_000
@@ -78,8 +79,9 @@ def test_what_never_moves_is_muted_once_there_is_enough_to_tell() -> None:
     assert "moved" in muted[1]
 
 
-def test_long_badness_makes_suspect_and_heals() -> None:
-    judge = Judge(loss_of)
+@pytest.mark.parametrize("kind", [Judge, OwnJudge])
+def test_long_badness_makes_suspect_and_heals(kind: type[Judge]) -> None:
+    judge = kind(loss_of)
     for _ in range(8):
         judged(near(0), near(1), -TRUTH, judge=judge)
     assert judge.suspects == [b"\x01"]

@@ -70,16 +70,6 @@ def test_who_has_learnt_nothing_listens_to_the_best_and_to_those_who_know_someth
         assert all(losses[number] <= NOTHING for number in kept), "who has been spoiled is not kept so"
 
 
-def test_long_badness_makes_suspect_and_heals() -> None:
-    judge = OwnJudge(loss_of)
-    for _ in range(8):
-        judged(near(0), near(1), -TRUTH, judge=judge)
-    assert judge.suspects == [b"\x01"]
-    for number in range(8):
-        judged(near(0), near(1), near(number), judge=judge)
-    assert judge.suspects == []
-
-
 def test_what_never_moves_is_muted_once_there_is_enough_to_tell() -> None:
     judge, stale = OwnJudge(loss_of, rng=np.random.default_rng(0)), near(1, 0.01) * np.float32(0.6)
     for number in range(12):
