@@ -74,6 +74,7 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
     """Wire a member; live sources are read from now on."""
     swarm = find_swarm(config.swarm.id)
     manifest = swarm.manifest
+    manifest.check_known()
     check_consent(manifest, config.privacy)
     is_private = training_privacy(manifest, config.privacy) is not None
     policy = policy_of(config, is_private)

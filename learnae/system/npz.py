@@ -24,7 +24,7 @@ class DamagedArchiveError(Exception):
     """The bytes are no archive of plain arrays."""
 
 
-def _read_archive(data: bytes) -> dict[str, NDArray[Any]]:
+def read_archive(data: bytes) -> dict[str, NDArray[Any]]:
     """Return all arrays of an .npz file; nothing is ever unpickled. Raises DamagedArchiveError."""
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
@@ -50,4 +50,4 @@ def open_sealed(data: bytes) -> dict[str, NDArray[Any]]:
     digest, archive = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
     if hashlib.sha256(archive).digest() != digest:
         raise DamagedArchiveError("it is not what was written")
-    return _read_archive(archive)
+    return read_archive(archive)

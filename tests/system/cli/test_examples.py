@@ -30,6 +30,10 @@ def test_a_learner_of_ones_own_finds_with_others_what_it_cannot_find_alone(run) 
     assert [float(one) for one in found] == pytest.approx([float(one) for one in truth], abs=0.2)
 
 
+def test_two_loops_of_one_class_each_learn_both(run) -> None:
+    assert int(re.findall(r"right: (\d+)%", run("own_loop.py"))[0]) >= 95
+
+
 def test_a_simulated_swarm_meets_again_and_learns(run) -> None:
     accuracies = [float(found) for found in re.findall(r"accuracy (\S+),", run("simulated_swarm.py"))]
     assert len(accuracies) == 8

@@ -16,6 +16,7 @@ from learnae.cli.swarm_choice import choose_swarm
 from learnae.errors import ConfigurationError
 from learnae.models.keras_model import absent_of_keras, build_model, set_flat
 from learnae.models.layers.normalisation import as_used
+from learnae.models.parameters import ParameterList
 from learnae.peer.learning.versions import PERSONAL
 from learnae.runtime.homes import existing_peer
 from learnae.runtime.observer import estimate_of, kept_estimate, published_estimate, published_spent
@@ -72,6 +73,8 @@ def write_keras(manifest: Manifest, weights: Vector, path: Path, facts: Mapping[
 
 def _named(manifest: Manifest, weights: Vector) -> dict[str, NDArray[Any]]:
     """Return the arrays by layer; of a model that only Keras can train, by Keras' paths."""
+    if isinstance(manifest.model, ParameterList):
+        return manifest.model.split(weights)
     if manifest.only_keras:
         all_weights = _keras_model(manifest, weights).weights
         return {weight.path: np.asarray(weight.value, np.float32) for weight in all_weights}
@@ -84,6 +87,10 @@ def _named(manifest: Manifest, weights: Vector) -> dict[str, NDArray[Any]]:
 
 
 def _keras_model(manifest: Manifest, weights: Vector) -> Any:
+    if manifest.is_own_loop:
+        raise ConfigurationError(
+            f"of swarm {manifest.name!r} only the parameters are known", "export as .safetensors: its arrays by name"
+        )
     if absent := absent_of_keras():
         remedy = f"{how_to_install('trainer')}, or export as .safetensors"
         raise ConfigurationError(f"{absent[0]} is not installed", remedy)
