@@ -14,12 +14,13 @@ from typing import Any, Self
 from learnae.api.shared_learner import MOST_SAMPLES, CallersLoss, Offer, SharedLearner, check_whole, metrics_of
 from learnae.api.structure import Rebuild, Structure
 from learnae.basics.overriding import override
-from learnae.errors import ConfigurationError, NotWrittenError, StateError
+from learnae.errors import ConfigurationError, EquivocationError, LearnaeError, NotWrittenError, StateError
 from learnae.membership.gate import MEMBER
 from learnae.peer.peer import Peer, Tick
 from learnae.runtime.linked_peer import LinkedPeer
 from learnae.runtime.peer_service import PeerService, Schedule
 from learnae.runtime.version_store import read_version, version_names
+from learnae.system.signals import held_back
 
 _IDLE_SECONDS = 1.0  # between two ticks while the loop trains
 _TURN_SECONDS = 0.05  # between two looks while a call waits
@@ -59,6 +60,7 @@ class _Runner:
         self.lock = threading.RLock()
         self.failure: BaseException | None = None
         self.has_left = False
+        self.is_broken = False  # something ended in the midst of its work: what is on the disk counts
         self._work = PeerService(linked, schedule).work()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="learnae", daemon=True)
@@ -76,6 +78,7 @@ class _Runner:
                     pause = self._work.step()
                 except Exception as error:  # noqa: BLE001 - raised where the caller is
                     self.failure = error
+                    self.has_left = isinstance(error, EquivocationError)  # the service has left with it
                     return
 
     def leave(self) -> None:
@@ -84,8 +87,12 @@ class _Runner:
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join()
         with self.lock:
-            if not self.has_left:
-                self.has_left = True
+            if self.has_left:
+                return
+            self.has_left = True
+            if self.is_broken:
+                self.linked.let_go()
+            else:
                 self.linked.leave()
 
 
@@ -94,7 +101,7 @@ class SharedPeer:
 
     It runs in a thread of this process until it is closed, or the ``with`` block ends: it hears, answers and passes on
     while the program trains. Weights are merged, and functions that were given to ``join`` called, within the calls
-    below alone. Any thread may make them, one after another.
+    below alone. Any thread may make them, one after another. Ctrl-C waits until the peer's part of a call is done.
     """
 
     def __init__(
@@ -270,15 +277,22 @@ class SharedPeer:
 
     @contextmanager
     def _call(self) -> Iterator[None]:
-        """Use the peer; raises what its thread, or the caller's own function, ended with."""
-        with self._runner.lock:
+        """Use the peer, and let Ctrl-C wait; raises what its thread, or the caller's own function, ended with."""
+        with held_back(), self._runner.lock:
             if self._runner.failure is not None:
                 raise self._runner.failure
+            if self._runner.is_broken:
+                raise StateError("this peer was interrupted in its work", "close it, and join again")
             if self._runner.has_left:
                 raise StateError("this peer is closed", "call learnae.join again")
             self._learner.is_called = True
             try:
                 yield
+            except LearnaeError:
+                raise
+            except BaseException:  # a second Ctrl-C, or a defect: it may have said what is not saved
+                self._runner.is_broken = True
+                raise
             finally:
                 self._learner.is_called = False
             failure, self._learner.failure = self._learner.failure, None

@@ -178,8 +178,12 @@ def _array_of(value: object, what: str) -> Array:
         if not hasattr(tensor, "detach"):
             raise ModelError(f"{what}: a {type(value).__name__}", _FORMS)
         tensor = tensor.detach().cpu()
-        return np.asarray((tensor.float() if tensor.dtype.is_floating_point else tensor).numpy())
-    if not isinstance(value, (np.ndarray, np.generic, float, int)) and not hasattr(value, "__array__"):
+        try:
+            return np.asarray((tensor.float() if tensor.dtype.is_floating_point else tensor).numpy())
+        except (TypeError, RuntimeError) as error:  # a sparse one, such as no array is
+            raise ModelError(f"{what}: {error}", "give dense tensors") from error
+    is_array = isinstance(value, (np.ndarray, np.generic, float, int)) or hasattr(value, "__array__")
+    if not is_array or isinstance(value, np.ma.MaskedArray):
         raise ModelError(f"{what}: a {type(value).__name__}", _FORMS)
     array = np.asarray(value)
     if array.dtype.kind == "V" and array.dtype.name == "bfloat16":  # of ml_dtypes, as JAX has it
@@ -209,13 +213,22 @@ def _joined(parts: Sequence[Vector]) -> Vector:
 def _like(given: Any, values: Vector) -> Any:
     """Return ``values`` in the shape and type of ``given``, on its device."""
     if type(given).__module__.partition(".")[0] == "torch":
-        result = given.detach().clone()
-        result.copy_(sys.modules["torch"].from_numpy(np.array(values).reshape(tuple(given.shape))))
+        torch, result = sys.modules["torch"], given.detach().clone()
+        result.copy_(torch.from_numpy(_within(values, torch.finfo(given.dtype).max).reshape(tuple(given.shape))))
         return result
     shape, kind = np.shape(given), np.asarray(given).dtype
-    if kind == np.float16:  # what was merged may be a little beyond what each has
-        values = np.clip(values, np.finfo(kind).min, np.finfo(kind).max)
-    return np.array(values, kind).reshape(shape)
+    if kind.kind == "f":
+        values = _within(values, float(np.finfo(kind).max))
+    result = np.array(values, kind).reshape(shape)
+    if isinstance(given, float) and not isinstance(given, np.generic):
+        return float(result)
+    return result[()] if isinstance(given, np.generic) else result
+
+
+def _within(values: Vector, most: float) -> Vector:
+    """Return a copy of ``values`` that a type can hold: what was merged may be a little beyond what each has."""
+    bound = min(most, float(np.finfo(np.float32).max))
+    return np.asarray(np.clip(values, np.float32(-bound), np.float32(bound)))  # of a single one it is a scalar
 
 
 def _tuple_like(given: Any, items: list[Any]) -> Any:

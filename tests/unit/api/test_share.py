@@ -1,6 +1,7 @@
 """A program's own loop as a peer, in one process: what leaves, what comes back, what is refused."""
 
 import json
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -220,6 +221,43 @@ def test_what_a_callers_function_raises_is_raised_and_the_peer_lives(stack: Exit
         broken.pop(0)
     assert ann.share(moved(START, 1), 300)["b"].tolist() == [1, 1]
     assert ann.status()["loss"] == 1.0
+
+
+def test_a_call_that_is_broken_off_in_its_midst_leaves_what_is_on_the_disk(stack: ExitStack) -> None:
+    """As a second Ctrl-C does: what others hold of this peer may be less than it believes."""
+    swarm = mine()
+    ann = learnae.join(swarm, name="ann", settings=FREE)
+    ann.share(moved(START, 1), 300)
+    saved = (ann._linked.workspace.directory / "state").read_bytes()
+    ann._peer.publisher.state.save = interrupted  # type: ignore[method-assign] - in the midst of publishing
+    with pytest.raises(KeyboardInterrupt):
+        ann.share(moved(START, 5), 300)
+    with pytest.raises(StateError, match="interrupted in its work; close it, and join again"):
+        ann.weights()
+    ann.close()
+    assert (ann._linked.workspace.directory / "state").read_bytes() == saved
+    ann = stack.enter_context(learnae.join(swarm, name="ann", settings=FREE))
+    assert ann.weights()["b"] == pytest.approx([1, 1], abs=0.02)
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_ctrl_c_waits_until_the_peers_part_is_done(stack: ExitStack) -> None:
+    asked = []
+
+    def loss(_: Any) -> float:
+        asked.append(1)
+        if len(asked) == 1:
+            signal.raise_signal(signal.SIGINT)
+        return 1.0
+
+    ann = stack.enter_context(learnae.join(mine(), name="ann", loss=loss, settings=FREE))
+    with pytest.raises(KeyboardInterrupt):
+        ann.share(moved(START, 1), 300)
+    assert ann.status()["seq"] == 1, "the update is out"
+    assert ann.weights()["b"].tolist() == [1, 1]
 
 
 @pytest.mark.parametrize(

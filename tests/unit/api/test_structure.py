@@ -73,6 +73,16 @@ def test_what_was_given_is_not_changed_and_what_comes_back_shares_no_memory() ->
     assert [array.max() for array in (*given, *back)] == [1, 0, 2, 1]
 
 
+def test_scalars_come_back_as_scalars() -> None:
+    given = {"a": 0.5, "b": np.float32(1.5), "c": np.array(2.5, np.float64)}
+    vector, rebuild = Structure(ParameterList.from_config(config_of(dict.fromkeys("abc", ())))).read(given)
+    back = rebuild(vector + 1)
+    assert (back, [type(value) for value in back.values()]) == (
+        {"a": 1.5, "b": 2.5, "c": 3.5},
+        [float, np.float32, np.ndarray],
+    )
+
+
 def test_float64_is_exchanged_as_float32_and_float16_is_held_within_what_it_can_hold() -> None:
     structure = Structure(DENSE)
     vector, rebuild = structure.read(np.full(8, 1 + 2.0**-40))
@@ -96,6 +106,7 @@ def test_float64_is_exchanged_as_float32_and_float16_is_held_within_what_it_can_
         (np.array(["a"] * 8), "<U1"),
         (np.array([None] * 8), "object"),
         ("weights", "a str"),
+        (np.ma.masked_array(np.ones(8), mask=True), "a MaskedArray"),
         (None, "a NoneType"),
         (SimpleNamespace(shape=(8,)), "a SimpleNamespace"),
         ([np.ones((2, 3)), np.zeros(2)], r"array 0 of the weights has shape \(2, 3\); layer.0.kernel of the model has"),
