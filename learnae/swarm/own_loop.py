@@ -1,6 +1,5 @@
 """A swarm whose model is its parameters alone: made from the arrays that all start from."""
 
-import io
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,8 +12,8 @@ from learnae.errors import ModelError
 from learnae.models.parameters import ParameterList, config_of
 from learnae.swarm.initial_weights import start_blocks, start_links
 from learnae.swarm.manifest import NO_LOSS, Manifest
-from learnae.system.atomic_files import read_regular
-from learnae.system.npz import DamagedArchiveError, read_archive
+from learnae.system.atomic_files import open_regular
+from learnae.system.npz import DAMAGE, DamagedArchiveError, read_archive
 from learnae.text import counted, shown
 from learnae.weights.frames import FramePolicy
 from learnae.weights.merge import TRIMMED, MergePolicy
@@ -54,13 +53,16 @@ def manifest_of(
 def read_parameters(path: Path) -> dict[str, NDArray[Any]]:
     """Read the arrays in an .npz file, by name; raises ModelError."""
     try:
-        data = read_regular(path, _MOST_BYTES)
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            size = max(len(data), sum(member.file_size for member in archive.infolist()))
-        if size > _MOST_BYTES:
-            raise ModelError(f"{path} has {size:,} bytes", f"give the model's weights alone, at most {_MOST_BYTES:,}")
-        return read_archive(data)
+        with open_regular(path) as file:
+            with zipfile.ZipFile(file) as archive:
+                size = sum(member.file_size for member in archive.infolist())
+            if size > _MOST_BYTES:
+                raise ModelError(
+                    f"{path} holds {size:,} bytes", f"at most {_MOST_BYTES:,} are read: give weights alone"
+                )
+            file.seek(0)
+            return read_archive(file)
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror}", "give an .npz file of the model's weights") from error
-    except (DamagedArchiveError, zipfile.BadZipFile, ValueError) as error:
+    except (DamagedArchiveError, *DAMAGE) as error:
         raise ModelError(f"{path} is no .npz file of arrays: {error}", "write it with numpy.savez") from error

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from nightly import how_many
+from nightly import TORCH_PYTHON, how_many
 from programs import clean_environment, succeed
 
 from learnae.adapters.local.status_file import StatusFile
@@ -19,7 +19,7 @@ from learnae.system.paths import STATUS_FILE
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 # no registry has PyTorch for CPUs alone, so no extra brings it: a Python that has it, and what Learnae needs
-TORCH = os.environ.get("LEARNAE_TORCH_PYTHON", sys.executable if importlib.util.find_spec("torch") else "")
+TORCH = TORCH_PYTHON or (sys.executable if importlib.util.find_spec("torch") else "")
 PYTHONPATH = os.pathsep.join([str(EXAMPLES.parent), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
 
 
