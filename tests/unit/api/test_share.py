@@ -14,7 +14,14 @@ from messages_here import messages_in
 from programs import NO_FLOORS, wait_for
 
 import learnae
-from learnae.errors import ConfigurationError, DataError, InUseError, LearnaeError, ModelError, StateError
+from learnae.errors import (
+    ConfigurationError,
+    DataError,
+    InUseError,
+    LearnaeError,
+    ModelError,
+    StateError,
+)
 from learnae.models.dataset import Dataset
 from learnae.protocol.bodies import Update
 from learnae.protocol.identity import peer_name
