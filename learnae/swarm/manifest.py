@@ -369,7 +369,7 @@ class Manifest:
                 interval=limits.integer("interval", 1, HOUR),
             ),
             outline=Outline.from_fields(fields.fields("outline")) if "outline" in fields else None,
-            start=fields.links("start", _MAX_BLOCKS, ()),
+            start=fields.links("start", _MAX_BLOCKS, (), repeated=True),
             membership=_read_membership(fields),
             privacy=PrivacyPolicy.from_manifest(fields),
         )

@@ -211,6 +211,20 @@ def test_without_a_loss_the_middle_of_many_counts(stack: ExitStack) -> None:
     assert peers[0].share(moved(START, 2), 300)["b"] == pytest.approx([1.75, 1.75], abs=0.1)
 
 
+def test_a_large_part_that_is_not_trained_is_many_equal_blocks(stack: ExitStack) -> None:
+    """Of three blocks of weights two are alike in the start, and then in each update: nothing has changed in them."""
+    start = {"frozen": np.ones(3 << 18, np.float32), "head": np.zeros(2)}
+    swarm = learnae.create_swarm("large", parameters=start, membership="open", codec="f32")
+    ann, ben = (stack.enter_context(learnae.join(swarm, name=name, settings=FREE)) for name in ("ann", "ben"))
+    for step in (1.0, 2.0):
+        ann.share({**start, "head": start["head"] + step}, 300)
+        own = ann._peer.own.last
+        assert own
+        assert len(set(own.blocks)) < len(own.blocks)
+    assert wait_for(lambda: ben.weights()["head"][0] == 2, "what ann has said")
+    assert ben.status()["problems"] == {}
+
+
 def test_what_a_callers_function_raises_is_raised_and_the_peer_lives(stack: ExitStack) -> None:
     broken: list[Exception | object] = [ZeroDivisionError("mine"), "much", {"loss": "a lot"}, None]
 
