@@ -151,5 +151,6 @@ def markdown_table(section: Section) -> str:
     for key in section.keys:
         only = [", ".join(key.about.only) or "all"] if kinds else []
         variable = f"`{key.variable}`" if key.variable else ""
-        rows.append([f"`{key.name}`", *only, key.values, key.start, variable, key.about.meaning])
-    return "".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |\n" for row in rows)
+        cells = [f"`{key.name}`", *only, key.values, key.start, variable, key.about.meaning]
+        rows.append([cell.replace("|", r"\|") for cell in cells])
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
