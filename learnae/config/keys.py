@@ -36,12 +36,11 @@ class Range:
 
     @override
     def __str__(self) -> str:
-        start = f"above {_plain(self.least)}" if self.above else f"from {_plain(self.least)}"
+        least, beside = _plain(self.least), ", or 0" if self.zero and (self.least > 0 or self.above) else ""
         if self.most is None:
-            start = start if self.above else f"at least {_plain(self.least)}"
-        end = "" if self.most is None else f" {'to below' if self.below else 'to'} {_plain(self.most)}"
-        beside = ", or 0" if self.zero and not (self.least == 0 and not self.above) else ""
-        return f"{start}{end}{beside}"
+            return f"{'above' if self.above else 'at least'} {least}{beside}"
+        most = f"below {_plain(self.most)}" if self.below else _plain(self.most)
+        return f"above {least}, at most {most}{beside}" if self.above else f"from {least} to {most}{beside}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

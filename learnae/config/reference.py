@@ -68,7 +68,7 @@ def sections_of(kind: type) -> list[Section]:
     for name, hint in hints.items():
         one = get_args(hint)[1] if get_origin(hint) is dict else hint
         like = "" if one is hint else next(other for other, its in hints.items() if its is one)
-        meaning = (inspect.getdoc(one) or "").partition("\n")[0].partition(": ")[2]
+        meaning = (inspect.getdoc(one) or "").partition("\n")[0].partition("``: ")[2]
         prefix = f"{ENVIRONMENT_PREFIX}{name}__".upper() + ("NAME__" if like else "")
         sorts = get_type_hints(one, include_extras=True)
         keys = [_key(item, sorts[item.name], prefix) for item in dataclasses.fields(one)]
