@@ -62,6 +62,8 @@ def defined(
     name: str, parameters: Mapping[str, Any] | None, model: Any, preset: str, loss: str, rule: str = "", codec: str = ""
 ) -> tuple[Manifest, list[bytes]]:
     """Return the manifest of an open swarm as ``create_swarm`` has it, and the blocks of its starting weights."""
+    if not name.strip():
+        raise ConfigurationError("a swarm without a name", "give one")
     given = [each for each in (parameters, model, preset or None) if each is not None]
     if len(given) != 1:
         raise ConfigurationError("a swarm is made from one of parameters, model and preset", "give one of them")

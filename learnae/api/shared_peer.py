@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import weakref
@@ -61,6 +62,7 @@ class _Runner:
         self.failure: BaseException | None = None
         self.has_left = False
         self.is_broken = False  # something ended in the midst of its work: what is on the disk counts
+        self.process = os.getpid()
         self._work = PeerService(linked, schedule).work()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="learnae", daemon=True)
@@ -82,7 +84,9 @@ class _Runner:
                     return
 
     def leave(self) -> None:
-        """Save the peer and let go of all that it holds. Idempotent."""
+        """Save the peer and let go of all that it holds. Idempotent; nothing in a process that was forked off."""
+        if os.getpid() != self.process:  # such as one that loads data: the peer is its parent's
+            return
         self._stop.set()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join()
@@ -278,6 +282,8 @@ class SharedPeer:
     @contextmanager
     def _call(self) -> Iterator[None]:
         """Use the peer, and let Ctrl-C wait; raises what its thread, or the caller's own function, ended with."""
+        if os.getpid() != self._runner.process:  # its lock may be held for ever
+            raise StateError("this peer is of the process that has made it", "call it there")
         with held_back(), self._runner.lock:
             if self._runner.failure is not None:
                 raise self._runner.failure

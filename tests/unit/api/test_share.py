@@ -1,6 +1,7 @@
 """A program's own loop as a peer, in one process: what leaves, what comes back, what is refused."""
 
 import json
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -152,6 +153,50 @@ def test_a_name_goes_on_from_what_it_has_saved_and_serves_one_at_a_time(stack: E
     again = stack.enter_context(learnae.join(swarm, name="ann", settings=FREE))
     assert again.weights()["b"] == pytest.approx([2, 2], abs=0.02)
     assert again.status()["steps"] == 1
+
+
+def test_a_process_that_is_forked_off_leaves_the_peer_to_its_parent(stack: ExitStack) -> None:
+    """As loaders of data are: what is closed there, also at its end, is not closed here."""
+    ann = stack.enter_context(learnae.join(mine(), name="ann", settings=FREE))
+    ann.share(moved(START, 2), 300)
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            ann.close()
+            ann.weights()
+        except StateError as error:
+            status = 0 if "of the process that has made it" in str(error) else 2
+        os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+    assert ann.share(moved(START, 3), 300)["b"].tolist() == [3, 3]
+    with pytest.raises(InUseError):
+        learnae.join("mine", name="ann")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ({"name": " ", "preset": "wrist"}, "without a name"),
+        ({"name": "a" * 65, "preset": "wrist"}, "64 characters"),
+        ({"name": "a"}, "one of parameters, model and preset"),
+        ({"name": "a", "preset": "wrist", "parameters": START}, "one of parameters, model and preset"),
+        ({"name": "a", "preset": "wrst"}, "wrst"),
+        ({"name": "a", "preset": "wrist", "rule": "krum"}, "rule is 'krum'; use mean, judged, own, trimmed"),
+        ({"name": "a", "preset": "wrist", "codec": "q4"}, "codec is 'q4'"),
+        ({"name": "a", "preset": "wrist", "membership": "all"}, "membership is 'all'"),
+        ({"name": "a", "parameters": [1.0]}, "parameters is a list"),
+        ({"name": "a", "parameters": {1: np.ones(1)}}, "the name 1"),
+        ({"name": "a", "parameters": {"w": "x"}}, "'w' of the parameters: a str"),
+        ({"name": "a", "parameters": {"w": np.array([1e9])}}, "cannot be used"),
+        ({"name": "a", "model": 3}, "model is a int"),
+        ({"name": "a", "model": dense_config(2, (), 2, "softmax")}, "loss '' is not supported"),
+    ],
+)
+def test_a_swarm_that_cannot_be_is_not_made(arguments: dict[str, Any], why: str, tmp_path: Path) -> None:
+    with pytest.raises(LearnaeError, match=why):
+        learnae.create_swarm(**{"membership": "open", **arguments})
+    assert not list(tmp_path.glob("home/swarms/*/manifest.cbor"))
 
 
 def test_a_step_back_replaces_what_the_loop_was_training_on(stack: ExitStack) -> None:
