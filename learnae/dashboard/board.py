@@ -5,11 +5,13 @@ The tick pushes, and builds nothing while no viewer is there; the server only re
 
 from __future__ import annotations
 
+import math
 import secrets
 import threading
 import time
+from array import array
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -34,6 +36,9 @@ class Point(NamedTuple):
     best: float | None
 
 
+_WIDTH = len(Point._fields)
+
+
 class History:
     """The points since the start: at most ``most``, then every other one goes, and new ones come half as often.
 
@@ -46,29 +51,46 @@ class History:
 
     def __init__(self, most: int = _MOST_POINTS) -> None:
         self._most = most
-        self._points: list[Point] = []
+        self._values = array("d")  # of all points, one after another: 40 bytes each; NaN for None
         self._spacing = _POINT_MS
+        self._last: int | None = None
 
     def note(self, point: Point) -> None:
         """Take in a point, unless the last one is too young. Called by one thread."""
-        if self._points and 0 <= point.time - self._points[-1].time < self._spacing:
+        if self._last is not None and 0 <= point.time - self._last < self._spacing:
             return
-        points = [*self._points, point] if len(self._points) >= self._most else self._points
-        if points is not self._points:
-            self._points, self._spacing = points[::2], 2 * self._spacing
-        else:
-            points.append(point)
+        self._last = point.time
+        self._values.extend(array("d", (math.nan if value is None else value for value in point)))  # at once
+        if len(self._values) > self._most * _WIDTH:
+            kept = self._points()[::2]
+            self._values = array("d", (math.nan if value is None else value for point in kept for value in point))
+            self._last, self._spacing = kept[-1].time, 2 * self._spacing
 
     def since(self, time_ms: int) -> list[Point]:
         """Return the points after a time. Safe from another thread."""
-        return [point for point in self._points[:] if point.time > time_ms]
+        return [point for point in self._points() if point.time > time_ms]
+
+    @property
+    def last(self) -> Point | None:
+        """Return the newest point."""
+        return self._point(self._values[-_WIDTH:]) if self._values else None
+
+    def _points(self) -> list[Point]:
+        values = self._values[:]
+        return [self._point(values[start : start + _WIDTH]) for start in range(0, len(values), _WIDTH)]
+
+    @staticmethod
+    def _point(values: Sequence[float]) -> Point:
+        time_ms, *others = values
+        score, loss, own, best = (None if math.isnan(value) else value for value in others)
+        return Point(int(time_ms), score, loss, own, best)
 
     def gain(self) -> tuple[float, float] | None:
         """Return what the score has gained, in how many seconds: the last ten minutes, or what there is of them.
 
         None before there is a minute.
         """
-        points = [point for point in self._points if point.score is not None]
+        points = [point for point in self._points() if point.score is not None]
         if not points:
             return None
         last = points[-1]

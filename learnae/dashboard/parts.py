@@ -79,14 +79,14 @@ class Parts:
 
     def texts(self, status: Mapping[str, Any]) -> dict[str, str]:
         """Return all parts by name, as JSON; ``status`` is the peer's (Peer.status)."""
-        said, points = self.headline(status), self.history.since(0)
+        said = self.headline(status)
         found: dict[str, Any] = {
             "now": {
                 "time": status["time"],
                 "state": said.state,
                 "text": said.text,
                 "remedy": said.remedy,
-                "point": points[-1] if points else None,
+                "point": self.history.last,
             },
             "peer": self._about(status),
             "figures": {name: status[name] for name in _FIGURES if name in status},

@@ -16,7 +16,6 @@ import zlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +50,12 @@ _SAFE = {
 }
 _PAGE = Path(__file__).with_name("page")
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_PHRASES = {  # http.HTTPStatus takes half a megabyte
+    200: "OK", 303: "See Other", 304: "Not Modified", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden",
+    404: "Not Found", 405: "Method Not Allowed", 413: "Content Too Large", 415: "Unsupported Media Type",
+    421: "Misdirected Request", 429: "Too Many Requests", 431: "Request Header Fields Too Large",
+    501: "Not Implemented", 503: "Service Unavailable",
+}  # fmt: skip
 _COMPRESSED = 1024  # bytes: what is shorter goes as it is
 _NO_COOKIE = "open the address that `learnae dashboard` prints on this machine"
 
@@ -256,7 +261,7 @@ class DashboardServer:
         if len(body) > _COMPRESSED and "gzip" in request.headers.get("accept-encoding", ""):
             packer = zlib.compressobj(6, zlib.DEFLATED, 31)
             body, headers["Content-Encoding"] = packer.compress(body) + packer.flush(), "gzip"
-        if answer.status != HTTPStatus.NOT_MODIFIED:
+        if answer.status != 304:
             headers |= {"Content-Type": answer.kind, "Content-Length": str(len(body)), "Vary": "Accept-Encoding"}
         headers["Connection"] = "keep-alive" if keeps else "close"
         writer.write(_head(answer.status, headers) + (b"" if request.method == "HEAD" else body))
@@ -401,7 +406,7 @@ def _packaged(name: str) -> bytes:
 
 
 def _head(status: int, headers: Mapping[str, str]) -> bytes:
-    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{name}: {value}" for name, value in headers.items())]
+    lines = [f"HTTP/1.1 {status} {_PHRASES[status]}", *(f"{name}: {value}" for name, value in headers.items())]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
