@@ -17,7 +17,7 @@ from learnae.dashboard.board import Board
 from learnae.dashboard.metrics import exposition
 from learnae.dashboard.parts import Offers, Parts
 from learnae.dashboard.server import DashboardServer, ServerBounds, Write
-from learnae.errors import NotWrittenError
+from learnae.errors import LearnaeError, NotWrittenError
 from learnae.runtime.linked_peer import LinkedPeer
 from learnae.runtime.peer_service import Page
 
@@ -60,7 +60,10 @@ class LivePage(Page):
             self._parts.note()
         if now >= self._push_at and self._board.is_wanted:
             self._push_at = now + self._bounds.pause
-            self.push()
+            try:
+                self.push()
+            except LearnaeError as error:  # what cannot be shown ends no peer
+                self._linked.peer.errors.count(error)
 
     def push(self) -> None:
         """Show the peer as it is now."""

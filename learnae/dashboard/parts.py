@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from learnae.adapters.local.bans import Bans
@@ -17,10 +18,12 @@ from learnae.errors import ConfigurationError, StateError
 from learnae.protocol.identity import peer_name
 from learnae.runtime.linked_peer import LinkedPeer
 from learnae.runtime.version_store import read_version, version_names
+from learnae.system.paths import VERSIONS
 
 _KEY_CHARACTERS = 8
 _TEXT_CHARACTERS = 400
 _VERSION_LOOK_MS = 10_000
+_MOST_READ = 4 << 20  # bytes of a version that is looked into
 _MOST_MERGED = 12  # of one update, that are drawn
 _FIGURES = (
     "steps", "training_loss", "loss", "accuracy", "mae", "r2", "holdout_rows", "held_out_rows", "training_rows",
@@ -55,7 +58,8 @@ class Parts:
 
     def __post_init__(self) -> None:
         self._answers = Answers(self.linked.peer.manifest, self.linked.peer.options.held_out)
-        self._versions: list[dict[str, Any]] = []
+        self._versions: dict[tuple[str, int, int], dict[str, Any]] = {}  # by name, time and size of the file
+        self._bans = Bans(self.linked.workspace.swarm.directory)
         self._looked = float("-inf")  # ms, when versions were read
         self._shown: tuple[frozenset[tuple[str, str]], dict[str, str]] = (frozenset(), {})
 
@@ -129,26 +133,32 @@ class Parts:
         ]
 
     def _kept(self, now: int) -> list[dict[str, Any]]:
-        """Return the versions on the disk, which is looked at now and then."""
-        if now - self._looked >= _VERSION_LOOK_MS:
-            self._looked, self._versions = now, []
-            directory = self.linked.workspace.directory
-            for name in version_names(directory):
-                try:
-                    version = read_version(directory, name)
-                except (ConfigurationError, StateError):  # gone since, or damaged: learnae versions says so
-                    continue
-                metrics = version.metrics
-                self._versions.append(
-                    {
-                        "name": name,
-                        "time": version.time,
-                        "steps": version.steps,
-                        "score": score_of(metrics),
-                        "loss": metrics.loss if metrics else None,
-                    }
-                )
-        return self._versions
+        """Return the versions on the disk, which is looked at now and then; a file is read once, a large one never."""
+        if now - self._looked < _VERSION_LOOK_MS:
+            return list(self._versions.values())
+        self._looked, known, self._versions = now, self._versions, {}
+        directory = self.linked.workspace.directory
+        for name in version_names(directory):
+            try:
+                status = (directory / VERSIONS / name).stat()
+                seen = (name, status.st_mtime_ns, status.st_size)
+                self._versions[seen] = known.get(seen) or self._read(directory, name, status.st_size)
+            except (OSError, ConfigurationError, StateError):  # gone since, or damaged: learnae versions says so
+                continue
+        return list(self._versions.values())
+
+    def _read(self, directory: Path, name: str, size: int) -> dict[str, Any]:
+        if size > _MOST_READ:
+            return {"name": name, "time": None, "steps": None, "score": None, "loss": None}
+        version = read_version(directory, name)
+        metrics = version.metrics
+        return {
+            "name": name,
+            "time": version.time,
+            "steps": version.steps,
+            "score": score_of(metrics),
+            "loss": metrics.loss if metrics else None,
+        }
 
     def _drawn(self, now: int) -> dict[str, Any]:
         """Return the last updates, authors by their places among ``keys``."""
@@ -169,7 +179,7 @@ class Parts:
         if names != self._shown[0]:
             self._shown = names, told_apart(dict(names))
         shares, muted = peer.merging.shares(now), peer.merging.muted()
-        bans = Bans(self.linked.workspace.swarm.directory).read()
+        bans = self._bans.read()
         live = set(peer.following.live(now))
         rows: dict[str, dict[str, Any]] = {}
         for key, author in authors.items():
