@@ -11,10 +11,12 @@ import json
 import shutil
 import signal
 import sys
+import urllib.request
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
+from http.cookiejar import CookieJar
 from itertools import chain, repeat
 from pathlib import Path
 
@@ -183,10 +185,23 @@ def test_planted_readings_are_in_no_byte_that_goes_to_the_broker(tmp_path: Path,
         assert list(leaks_in(canary.private.read_bytes(), canary.planted)), "the search must be able to find them"
 
 
+def page_of(programs: Programs) -> bytes:
+    """All that the page of the only peer shows, to people and to Prometheus."""
+    url = programs.answer("learnae", "dashboard")["url"]
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
+    said, base = browser.open(url).read(), url.partition("?")[0]
+    for path in ("api/state", "api/history?since=0", "metrics"):
+        said += browser.open(base + path).read()
+    with browser.open(f"{base}api/events") as events:
+        while not (line := events.readline()).startswith(b"data: "):
+            said += line
+        return bytes(said + line)
+
+
 @pytest.mark.slow
 @pytest.mark.engine("mosquitto")
 def test_what_is_an_anomaly_tells_of_no_reading(programs: Programs, tmp_path: Path) -> None:
-    """Scores, and the threshold that comes of held-out readings, on their way to the broker and to Home Assistant."""
+    """Scores, and the threshold that comes of held-out readings, on their way to broker, Home Assistant and page."""
     readings = private_readings(13, 5000)
     planted, private = patterns(readings[::10]), tmp_path / "private.npz"
     np.savez(private, signal=readings)
@@ -195,11 +210,15 @@ def test_what_is_an_anomaly_tells_of_no_reading(programs: Programs, tmp_path: Pa
         config = tmp_path / "agent.toml"
         config.write_text(
             f'[mqtt]\nbroker = "mqtt://127.0.0.1:{gate.port}"\nhome_assistant = true\n'
-            f'[source]\nfile = "{private}"\nspeed = 0\n'
+            f'[source]\nfile = "{private}"\nspeed = 0\n[dashboard]\nlisten = "127.0.0.1:0"\nmetrics = true\n'
         )
         agent = programs.start("agent", "run", "--config", config)
         wait_for(lambda: b'"anomaly": false' in gate.sent and b"_anomalous" in gate.sent, "a decision")
+        shown = page_of(programs)
         agent.stop()
+    assert b'"threshold"' in shown
+    assert b"learnae_anomaly_threshold" in shown
+    assert list(leaks_in(shown, planted)) == []
     assert programs.status("agent")["inference"]["threshold"] > 0
     assert list(leaks_in(bytes(gate.sent), planted)) == []
     assert list(leaks_in(private.read_bytes(), planted)), "the search must be able to find them"
