@@ -1,13 +1,12 @@
 """``learnae dashboard`` and the programs themselves: the page of a trainer that runs, and none where none is wished."""
 
-import json
 import sys
 import urllib.error
 import urllib.request
-from http.cookiejar import CookieJar
 
 import pytest
 from programs import Programs, succeed, wait_for
+from visitors import Visitor
 
 from learnae.basics.headline import STATES
 from learnae.dashboard.address import FILE
@@ -19,16 +18,12 @@ def test_a_trainer_shows_its_page_to_who_holds_the_token(programs: Programs) -> 
     none = programs.run("learnae", "dashboard")
     assert (none.returncode, "no peer runs here" in none.stderr) == (78, True)
     trainer = programs.start("trainer_node", "start", "--demo", environment=PAGED)
-    wait_for(lambda: programs.run("learnae", "dashboard").returncode == 0, "the page")
-    url = programs.answer("learnae", "dashboard")["url"]
-    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
-    assert b"<title>Learnae</title>" in browser.open(url).read()
+    visitor = Visitor(programs)
+    assert b"<title>Learnae</title>" in visitor.page
     with pytest.raises(urllib.error.HTTPError, match="403"):
-        urllib.request.urlopen(url)
-    base = url.partition("?")[0]
-    said = wait_for(lambda: json.load(browser.open(f"{base}api/state"))["set"], "a state")
-    assert said["peer"]["swarm_name"] == "wrist-demo"
-    answers = wait_for(lambda: json.load(browser.open(f"{base}api/state"))["set"]["answers"], "answers")
+        urllib.request.urlopen(visitor.url)
+    assert visitor.state()["peer"]["swarm_name"] == "wrist-demo"
+    answers = wait_for(lambda: visitor.state()["answers"], "answers")
     assert answers["rows"] == answers["of"] == sum(answers["counts"])
     shown = programs.run("trainer_node", "status", "--name", "demo-1").stdout.splitlines()
     assert shown[0] == "running"
@@ -36,7 +31,7 @@ def test_a_trainer_shows_its_page_to_who_holds_the_token(programs: Programs) -> 
     assert "demo-1: " in programs.run("learnae", "watch", "--rounds", "1").stdout
     trainer.stop()
     with pytest.raises(urllib.error.URLError):
-        browser.open(f"{base}api/state")
+        visitor.state()
 
 
 def test_a_peer_without_a_page_says_how_to_have_one(programs: Programs) -> None:

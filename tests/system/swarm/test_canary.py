@@ -11,12 +11,10 @@ import json
 import shutil
 import signal
 import sys
-import urllib.request
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
-from http.cookiejar import CookieJar
 from itertools import chain, repeat
 from pathlib import Path
 
@@ -34,6 +32,7 @@ from mqtt_rig import Gate
 from nightly import how_many
 from programs import PATIENCE, Programs, finish, wait_for
 from sensors import Sysfs, make_swarm
+from visitors import Visitor
 
 from demo.swarm import Swarm, environment_of
 from learnae.adapters.http.member import MemberExchange, make_client
@@ -185,19 +184,6 @@ def test_planted_readings_are_in_no_byte_that_goes_to_the_broker(tmp_path: Path,
         assert list(leaks_in(canary.private.read_bytes(), canary.planted)), "the search must be able to find them"
 
 
-def page_of(programs: Programs) -> bytes:
-    """All that the page of the only peer shows, to people and to Prometheus."""
-    url = programs.answer("learnae", "dashboard")["url"]
-    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
-    said, base = browser.open(url).read(), url.partition("?")[0]
-    for path in ("api/state", "api/history?since=0", "metrics"):
-        said += browser.open(base + path).read()
-    with browser.open(f"{base}api/events") as events:
-        while not (line := events.readline()).startswith(b"data: "):
-            said += line
-        return bytes(said + line)
-
-
 @pytest.mark.slow
 @pytest.mark.engine("mosquitto")
 def test_what_is_an_anomaly_tells_of_no_reading(programs: Programs, tmp_path: Path) -> None:
@@ -214,7 +200,9 @@ def test_what_is_an_anomaly_tells_of_no_reading(programs: Programs, tmp_path: Pa
         )
         agent = programs.start("agent", "run", "--config", config)
         wait_for(lambda: b'"anomaly": false' in gate.sent and b"_anomalous" in gate.sent, "a decision")
-        shown = page_of(programs)
+        visitor = Visitor(programs)
+        parts = [visitor.get(path) for path in ("api/state", "api/history?since=0", "metrics")]
+        shown = b"".join([*parts, visitor.event()])
         agent.stop()
     assert b'"threshold"' in shown
     assert b"learnae_anomaly_threshold" in shown
