@@ -54,6 +54,7 @@ from learnae.swarm.directory import find_swarm
 from learnae.swarm.manifest import Manifest
 from learnae.system.credentials import read_secret
 from learnae.system.installation import how_to_install
+from learnae.system.lazy_imports import without
 from learnae.weights.codecs import Vector
 
 ROLE = "agent"
@@ -72,6 +73,9 @@ def build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> Worker:
 
 def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerService:
     """Wire a member; live sources are read from now on."""
+    if config.dashboard.listen:
+        with without("ssl"):  # asyncio imports it if it can, 3 MB for nothing; now, before any other thread needs it
+            import learnae.dashboard.live  # noqa: F401, PLC0415 - a server, which few have a use for
     swarm = find_swarm(config.swarm.id)
     manifest = swarm.manifest
     check_consent(manifest, config.privacy)
