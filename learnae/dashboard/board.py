@@ -112,7 +112,7 @@ class Snapshot:
     def text(self) -> str:
         """Return all of it as one JSON object."""
         inner = ",".join(f'"{name}":{text}' for name, text in self.parts.items())
-        return f'{{"serial":{self.serial},"set":{{{inner}}},"gone":[]}}'
+        return f'{{"serial":{self.serial},"all":true,"set":{{{inner}}},"gone":[]}}'
 
     def change_from(self, before: Snapshot) -> str:
         """Return what is not as it was, as JSON."""

@@ -60,6 +60,8 @@ class Parts:
         self._answers = Answers(self.linked.peer.manifest, self.linked.peer.options.held_out)
         self._versions: dict[tuple[str, int, int], dict[str, Any]] = {}  # by name, time and size of the file
         self._bans = Bans(self.linked.workspace.swarm.directory)
+        self._texts: dict[str, tuple[Any, str]] = {}  # of the last time: most rows of many peers are as they were
+        self._keys: dict[bytes, str] = {}  # by author
         self._looked = float("-inf")  # ms, when versions were read
         self._shown: tuple[frozenset[tuple[str, str]], dict[str, str]] = (frozenset(), {})
 
@@ -104,7 +106,11 @@ class Parts:
             "lineage": self._drawn(status["time"]),
             **self._peers(status),
         }
-        return {name: strict_json.dumps(value) for name, value in found.items()}
+        known, self._texts = self._texts, {}
+        for name, value in found.items():
+            before = known.get(name)
+            self._texts[name] = before if before and before[0] == value else (value, strict_json.dumps(value))
+        return {name: text for name, (_, text) in self._texts.items()}
 
     def _about(self, status: Mapping[str, Any]) -> dict[str, Any]:
         manifest = self.linked.peer.manifest
@@ -174,7 +180,9 @@ class Parts:
         """Return a row for each peer that is known, by ``peers/KEY``."""
         peer, now = self.linked.peer, status["time"]
         profiles, news = peer.view.names, peer.following.news
-        authors = {peer_name(author): author for author in {*profiles, *news, *peer.view.summaries, peer.author}}
+        every = {*profiles, *news, *peer.view.summaries, peer.author}
+        self._keys = {author: self._keys.get(author) or peer_name(author) for author in every}
+        authors = {key: author for author, key in self._keys.items()}
         names = frozenset((key, profiles[a].name if a in profiles else "?") for key, a in authors.items())
         if names != self._shown[0]:
             self._shown = names, told_apart(dict(names))

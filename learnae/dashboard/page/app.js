@@ -12,6 +12,10 @@ let lost = 0;
 export const byId = (id) => document.getElementById(id);
 
 function apply(change) {
+  if (change.all) {
+    for (const name of Object.keys(parts)) delete parts[name];
+    peers.clear();
+  }
   for (const name of change.gone) {
     if (name.startsWith("peers/")) peers.delete(name);
     else delete parts[name];
@@ -64,8 +68,6 @@ async function begin() {
     const since = points.length ? points[points.length - 1][0] : 0;
     const history = await (await fetch(`/api/history?since=${since}`)).json();
     points.push(...history.filter((point) => point[0] > since));
-    for (const name of Object.keys(parts)) delete parts[name];
-    peers.clear();
     lost = 0;
     apply(state);
     draw({ parts, peers, points }, new Set(["points"]));

@@ -409,7 +409,7 @@ function drawVersions({ parts }) {
   if (!kept.length) return put("versions", el("p", { class: "quiet", text: "None is kept yet." }));
   const said = kept.map((v) => [v.name, ago(v.time), whole(v.steps), v.score === null ? digits(v.loss) : share(v.score)]);
   put("versions", table(["Version", "Kept", "Steps", kept.some((v) => v.score !== null) ? "Score" : "Loss"], said),
-    el("p", { class: "quiet", text: "To take one with you:" }), el("p", {}, el("code", { text: `learnae export model.safetensors --peer ${/^[\w.-]+$/.test(directory) ? directory : `'${directory}'`} --version ${kept[0].name}` })));
+    el("p", { class: "quiet", text: "To take one with you:" }), el("p", {}, el("code", { text: `learnae export model.safetensors --peer ${/^[\w.-]+$/.test(directory) ? directory : `'${directory.replaceAll("'", "'\\''")}'`} --version ${kept[0].name}` })));
 }
 
 function drawWarnings({ parts, peers }) {
