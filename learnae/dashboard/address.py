@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from learnae.basics import strict_json
@@ -19,18 +20,19 @@ _MOST_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class PageAddress:
-    """The address without a token, the ``key`` of tokens and cookies, and the ``run`` that tokens are for."""
+    """The address without a token, the ``key`` of tokens and cookies, the ``run`` that tokens are for, its process."""
 
     url: str
     key: bytes
     run: bytes
+    process: int = field(default_factory=os.getpid)
 
     @classmethod
     def read(cls, directory: Path) -> PageAddress | None:
         """Read that of the peer in ``directory``; None if it has none. Raises StateError."""
         try:
             said = json.loads(read_private(directory / FILE, _MOST_BYTES))
-            found = cls(str(said["url"]), bytes.fromhex(said["key"]), bytes.fromhex(said["run"]))
+            found = cls(str(said["url"]), bytes.fromhex(said["key"]), bytes.fromhex(said["run"]), said["process"])
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -51,7 +53,9 @@ class PageAddress:
 
     def write(self, directory: Path) -> None:
         """Keep it; raises NotWrittenError."""
-        data = strict_json.dumps({"url": self.url, "key": self.key.hex(), "run": self.run.hex()}).encode()
+        data = strict_json.dumps(
+            {"url": self.url, "key": self.key.hex(), "run": self.run.hex(), "process": self.process}
+        ).encode()
         with writing(directory):
             write_atomic(directory / FILE, data, mode=0o600, durable=False)
 

@@ -47,6 +47,7 @@ class LivePage(Page):
         self._parts = Parts(linked, offers, self._board.history)
         self._writes = writes
         self._server: DashboardServer | None = None
+        self._is_refused = False
         self._try_at = self._note_at = self._push_at = float("-inf")
 
     @override
@@ -98,7 +99,9 @@ class LivePage(Page):
             server.start()
         except OSError as error:
             remedy = "set another dashboard.listen, or port 0 for a free one"
-            _log.warning("no dashboard at %s: %s; %s", self._section.listen, error.strerror, remedy)
+            if not self._is_refused:
+                _log.warning("no dashboard at %s: %s; %s", self._section.listen, error.strerror, remedy)
+            self._is_refused = True  # the next time, too; said once
             return
         self._server = server
         host = "127.0.0.1" if place[0] in ("0.0.0.0", "::") else place[0]  # noqa: S104

@@ -32,6 +32,11 @@ const bare = (name) => name.replace(/#[a-z2-7]{8,52}$/, "");  // the key stands 
 const whole = (value) => (value === null || value === undefined ? "–" : value.toLocaleString("en"));
 const clock = (time) => new Date(time).toLocaleTimeString("en-GB");
 
+function when(time) {
+  if (!time) return "–";
+  return Date.now() - time < 43200000 ? clock(time) : new Date(time).toLocaleDateString("en-GB");
+}
+
 function bytes(value) {
   if (value === null || value === undefined) return "–";
   for (const unit of ["B", "KiB", "MiB", "GiB"]) {
@@ -407,7 +412,7 @@ function drawVersions({ parts }) {
   kept = parts.versions || [];
   const directory = parts.peer ? parts.peer.directory : "";
   if (!kept.length) return put("versions", el("p", { class: "quiet", text: "None is kept yet." }));
-  const said = kept.map((v) => [v.name, ago(v.time), whole(v.steps), v.score === null ? digits(v.loss) : share(v.score)]);
+  const said = kept.map((v) => [v.name, when(v.time), whole(v.steps), v.score === null ? digits(v.loss) : share(v.score)]);
   put("versions", table(["Version", "Kept", "Steps", kept.some((v) => v.score !== null) ? "Score" : "Loss"], said),
     el("p", { class: "quiet", text: "To take one with you:" }), el("p", {}, el("code", { text: `learnae export model.safetensors --peer ${/^[\w.-]+$/.test(directory) ? directory : `'${directory.replaceAll("'", "'\\''")}'`} --version ${kept[0].name}` })));
 }

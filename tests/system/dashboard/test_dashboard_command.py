@@ -38,7 +38,7 @@ def test_a_peer_without_a_page_says_how_to_have_one(programs: Programs) -> None:
     trainer = programs.start("trainer_node", "start", "--demo")
     programs.wait_for_steps("demo-1", trainer)
     said = programs.run("learnae", "dashboard").stderr
-    assert 'no dashboard is configured for demo-1; write listen = "127.0.0.1:8088" below [dashboard]' in said
+    assert 'no dashboard is shown by demo-1; write listen = "127.0.0.1:8088" below [dashboard]' in said
     assert not list(programs.home.glob(f"peers/*/{FILE}"))
     trainer.stop()
 

@@ -76,10 +76,22 @@ def test_a_place_that_is_taken_ends_no_peer(tmp_path: Path, caplog: pytest.LogCa
     with socket.create_server(("127.0.0.1", 0)) as taken, PagedPeers(tmp_path, "pump") as peers:
         place = f"127.0.0.1:{taken.getsockname()[1]}"
         page = LivePage(DashboardSection(place), peers.linked[0], Offers(), {})
-        page.serve()
+        for _ in range(2):
+            page._try_at = 0.0
+            page.serve()
         assert page.port == 0
-        assert f"no dashboard at {place}" in caplog.text
+        assert caplog.text.count(f"no dashboard at {place}") == 1
         page.close()
+
+
+def test_what_cannot_be_shown_is_counted_and_ends_no_peer(tmp_path: Path) -> None:
+    with PagedPeers(tmp_path, "pump") as peers:
+        bans = tmp_path / "swarms" / str(peers.linked[0].peer.swarm) / "bans"
+        visitor().open(peers.url())
+        bans.symlink_to("bans")  # a loop: it cannot be read
+        peers.page._board.watch(1)
+        wait_for(lambda: "StateError" in peers.linked[0].peer.errors.counts, "it to be counted")
+        assert peers.linked[0].peer.steps
 
 
 def test_a_damaged_address_is_none(tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ from learnae.runtime.homes import existing_peer
 from learnae.system.paths import LOCK_FILE, last_status, peers_here
 from learnae.text import shown
 
-_HOW = 'write listen = "127.0.0.1:8088" below [dashboard] in its {role}.toml, and start it again'
+_HOW = (
+    'write listen = "127.0.0.1:8088" below [dashboard] in its {role}.toml, and start it again; if it is there: its log'
+)
 
 
 def dashboard(options: argparse.Namespace) -> int:
@@ -36,15 +38,17 @@ def dashboard(options: argparse.Namespace) -> int:
 def _choose(name: str | None) -> tuple[Path, PageAddress]:
     """Return the only running peer here that shows a page, or the one of that ``name``; raises ConfigurationError."""
     here = [existing_peer(name)] if name else peers_here()
-    running = [directory for directory in here if holder(directory / LOCK_FILE) is not None]
+    running = {path: process for path in here if (process := holder(path / LOCK_FILE)) is not None}
     if not running:
         who = f"peer {name!r}" if name else "no peer"
         raise ConfigurationError(f"{who} {'does not run' if name else 'runs here'}", "start it: trainer-node start")
-    found = {directory: address for directory in running if (address := PageAddress.read(directory))}
+    said = {path: PageAddress.read(path) for path in running}
+    # of an earlier run, the address may be another program's by now
+    found = {path: each for path, each in said.items() if each and running[path] in (each.process, 0)}
     if not found:
-        role = last_status(running[0]).get("role", "trainer")
+        role = last_status(next(iter(running))).get("role", "trainer")
         names = shown([directory.name for directory in running])
-        raise ConfigurationError(f"no dashboard is configured for {names}", _HOW.format(role=role))
+        raise ConfigurationError(f"no dashboard is shown by {names}", _HOW.format(role=role))
     if len(found) > 1:
         names = shown([directory.name for directory in found])
         raise ConfigurationError(f"{len(found)} peers show one", f"give --peer: {names}")
