@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 
+from learnae.config.keys import setting
 from learnae.config.sections import is_own_machine
 from learnae.errors import ConfigurationError
 
@@ -13,17 +14,19 @@ _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - told, not listened at
 
 @dataclass(frozen=True, slots=True)
 class DashboardSection:
-    """``[dashboard]``: ``listen`` is HOST:PORT of this machine, empty for no page; port 0 takes a free one.
+    """``[dashboard]``: addresses of this machine alone, unless it is said that others may see the page."""
 
-    Only addresses of this machine alone are taken, unless ``allow_remote`` says that others may see the page: then it
-    belongs behind a reverse proxy with TLS, and ``names`` are what browsers call this machine, with spaces between
-    them. ``metrics`` serves Prometheus at /metrics, without a token, to this machine alone.
-    """
-
-    listen: str = ""
-    allow_remote: bool = False
-    names: str = ""
-    metrics: bool = False
+    listen: str = setting(
+        "",
+        "where the page is: `HOST:PORT` of this machine, such as `127.0.0.1:8088` or `[::1]:8088`; port 0 takes a free "
+        "one, for several peers of one configuration",
+        stands_for="no page",
+    )
+    allow_remote: bool = setting(False, "take an address that other machines reach: for a proxy with TLS in front")
+    names: str = setting(
+        "", "what else browsers may call this machine, `HOST` or `HOST:PORT` with spaces between: names of a proxy"
+    )
+    metrics: bool = setting(False, "figures for Prometheus at `/metrics`, without a token, for this machine alone")
 
     def __post_init__(self) -> None:
         if not self.listen:
