@@ -35,6 +35,7 @@ def run(race: Race) -> None:
     """Measure the agent, and the page itself."""
     python, runtime = (str(_OWN_PYTHON), "tflite-runtime") if _OWN_PYTHON.exists() else (sys.executable, "LiteRT")
     most = 62.0 if runtime == "tflite-runtime" else 77.0
+    subprocess.run([python, "-m", "compileall", "-q", "agent", "learnae"], check=False)
     with race.step("an agent without a page"):
         without = measure(python, race.quick, with_page=False)
     with race.step("an agent with a page"):
