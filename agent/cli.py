@@ -15,12 +15,10 @@ from numpy.typing import NDArray
 import learnae
 from agent.config import AgentConfig
 from agent.ingestion.reader import FAILING
-from agent.labels import write_label
 from agent.learning.engine_choice import why_no_training
 from agent.learning.inference import read_results
 from agent.learning.resources import Board
-from agent.sources.section import REPLAY
-from agent.wiring import ROLE, build, build_intake, label_names, probe_sources, write_inference
+from agent.wiring import ROLE, build, build_intake, give_label, probe_sources, write_inference
 from learnae.basics import strict_json
 from learnae.basics.memory import groups_of
 from learnae.cli.arguments import count
@@ -172,18 +170,7 @@ def _check(options: argparse.Namespace) -> int:
 
 def _label(options: argparse.Namespace) -> int:
     config = load_config(AgentConfig, ROLE, options.config)
-    if options.label:
-        manifest = find_swarm(config.swarm.id).manifest
-        if not manifest.needs_labels:
-            raise ConfigurationError(f"swarm {manifest.name!r} learns without labels", "there is nothing to label")
-        label_names(manifest).check(options.label)
-        recordings = {name: section.file for name, section in config.all_sources().items() if section.kind == REPLAY}
-        if len(recordings) == len(config.all_sources()):
-            raise ConfigurationError(
-                f"this agent reads only recordings, whose labels are their own: {', '.join(recordings.values())}",
-                "put them into the file's column label",
-            )
-    write_label(config.peer.directory(ROLE), options.label, options.seconds)
+    give_label(config, options.label, options.seconds)
     if options.json:
         print(strict_json.dumps({"label": options.label or None, "seconds": options.seconds}))
     else:

@@ -16,6 +16,7 @@ from learnae.cli.commands.keep.anchor import DEFAULT_NODE, anchor
 from learnae.cli.commands.keep.blocks import blocks
 from learnae.cli.commands.keep.export import export
 from learnae.cli.commands.keep.rollback import rollback
+from learnae.cli.commands.look.dashboard import dashboard
 from learnae.cli.commands.look.doctor import doctor
 from learnae.cli.commands.look.log import log
 from learnae.cli.commands.look.peers import peers
@@ -279,6 +280,10 @@ def _add_looking(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command.add_argument("--rounds", type=count, default=0, metavar="N", help="stop after so many looks")
     _add_broker(command)
     _finish(_with_swarm(command), watch)
+    command = verbs.add_parser("dashboard", help="the address of a running peer's page in the browser, with a token")
+    command.add_argument("--peer", metavar="P", help="whose; not needed if only one shows a page here")
+    command.add_argument("--open", action="store_true", help="open it in the browser")
+    _finish(command, dashboard)
     command = verbs.add_parser("audit", help="what others could compute of rows from here, by trying it: sends nothing")
     which = "its id, name, directory or a copy of its manifest.cbor; not needed if there is only one"
     command.add_argument("swarm", nargs="?", default="", help=which)
