@@ -289,6 +289,12 @@ def _add_looking(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command.add_argument("--watch", type=seconds, default=0.0, metavar="S", help=watched)
     command.add_argument("--picture", type=place, metavar="F", help="draw it, as .svg")
     _finish(command, _audit)
+    command = verbs.add_parser("evaluate", help="how good a model is on the rows of a file: they stay here")
+    command.add_argument("--data", type=place, required=True, metavar="F", help="rows that no peer has trained on")
+    command.add_argument("--label", metavar="C", help="the column of a table that holds the labels (default: label)")
+    _add_which_model(command)
+    command.add_argument("--picture", type=place, metavar="F", help="draw it, as .png")
+    _finish(_with_swarm(command), _evaluate)
     command = verbs.add_parser("versions", help="the models that the peers of this machine have kept")
     command.add_argument("--peer", metavar="P", help="only this one's")
     _finish(command, versions)
@@ -308,6 +314,12 @@ def _add_broker(command: argparse.ArgumentParser) -> None:
     group.add_argument("--viewer-key", type=place, metavar="F", help=viewer)
 
 
+def _evaluate(options: argparse.Namespace) -> int:
+    from learnae.cli.commands.measure.evaluate import evaluate_file  # noqa: PLC0415 - brings models and tables
+
+    return evaluate_file(options)
+
+
 def _audit(options: argparse.Namespace) -> int:
     from learnae.cli.commands.look.audit import audit  # noqa: PLC0415 - brings attacks and learners
 
@@ -317,10 +329,7 @@ def _audit(options: argparse.Namespace) -> int:
 def _add_keeping(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = verbs.add_parser("export", help="the swarm's model as .safetensors or .keras")
     command.add_argument("file", type=place, help="its name's end says the format; how to use the model is in it")
-    command.add_argument("--peer", help="the estimate of this peer of this machine, not of the whole swarm")
-    command.add_argument("--version", metavar="V", help="one that this peer has kept: best, v1, ... (learnae versions)")
-    own = "the model that serves this machine alone: nothing protects the rows in it"
-    command.add_argument("--personal", dest="version", action="store_const", const="personal", help=own)
+    _add_which_model(command)
     _finish(_with_swarm(command), export)
     command = verbs.add_parser("rollback", help="let a stopped peer go on from a version that it has kept")
     command.add_argument("version", metavar="VERSION", help="best, v1, ... (learnae versions)")
@@ -340,6 +349,14 @@ def _add_keeping(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command.add_argument("--trust-node", action="store_true", help="do without the coordinator's signature")
     command.add_argument("--node", metavar="URL", help=f"default: as configured, or {DEFAULT_NODE}")
     _finish(_with_swarm(command), anchor)
+
+
+def _add_which_model(command: argparse.ArgumentParser) -> None:
+    peer = "the estimate of this peer of this machine, not of the whole swarm"
+    command.add_argument("--peer", metavar="P", help=peer)
+    command.add_argument("--version", metavar="V", help="one that this peer has kept: best, v1, ... (learnae versions)")
+    own = "the model that serves this machine alone: nothing protects the rows in it"
+    command.add_argument("--personal", dest="version", action="store_const", const="personal", help=own)
 
 
 def _add_moving(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
