@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 import learnae
@@ -295,6 +296,16 @@ def _add_looking(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     _add_which_model(command)
     command.add_argument("--picture", type=place, metavar="F", help="draw it, as .png")
     _finish(_with_swarm(command), _evaluate)
+    command = verbs.add_parser("report", help="a page about a swarm: peers, curves, versions, in one file")
+    command.add_argument(
+        "--output", type=place, default=Path("learnae-report"), metavar="D", help="where (default: learnae-report)"
+    )
+    command.add_argument("--peer", metavar="P", help="only about this peer of this machine")
+    command.add_argument(
+        "--data", type=place, metavar="F", help="also how good the model is on these rows: learnae evaluate"
+    )
+    command.add_argument("--label", metavar="C", help="the column of a table that holds the labels (default: label)")
+    _finish(_with_swarm(command), _report)
     command = verbs.add_parser("versions", help="the models that the peers of this machine have kept")
     command.add_argument("--peer", metavar="P", help="only this one's")
     _finish(command, versions)
@@ -318,6 +329,12 @@ def _evaluate(options: argparse.Namespace) -> int:
     from learnae.cli.commands.measure.evaluate import evaluate_file  # noqa: PLC0415 - brings models and tables
 
     return evaluate_file(options)
+
+
+def _report(options: argparse.Namespace) -> int:
+    from learnae.cli.commands.measure.report import report  # noqa: PLC0415 - brings models and tables
+
+    return report(options)
 
 
 def _audit(options: argparse.Namespace) -> int:

@@ -67,6 +67,10 @@ class Errors:
         """Return the root of the mean squared error (k,)."""
         return np.sqrt(self.squared / self.rows)
 
+    def whole_rmse(self) -> float:
+        """Return the root of the mean squared error of all outputs."""
+        return float(np.sqrt(self.squared.mean() / self.rows))
+
     def r2s(self) -> list[float | None]:
         """Return R² of each output: 1 less the errors' squares over the targets' spread; None where that is none."""
         pairs = zip(self.squared.tolist(), self.spread.tolist(), strict=True)

@@ -60,6 +60,16 @@ def test_a_version_is_exported(rested: Programs, tmp_path: Path) -> None:
     assert_refused(done, CONFIGURATION, "keeps no version v9", "learnae versions")
 
 
+def test_a_page_shows_what_the_machine_knows_of_the_swarm(rested: Programs, tmp_path: Path) -> None:
+    made = rested.answer("learnae", "report", "--output", tmp_path / "a" / "b", "--peer", NAME)
+    page = Path(made["report"]).read_text()
+    for words in (NAME, "first, best and last accuracy", "Versions kept here", "bytes sent", "Trainer".lower()):
+        assert words in page
+    assert Path(made["report"]).stat().st_mode & 0o777 == 0o600
+    assert made["peers"] == 1
+    assert_refused(rested.run("learnae", "report", "--peer", "ann"), CONFIGURATION, "no peer 'ann'")
+
+
 def test_a_peer_goes_back_to_a_version_and_learns_on_from_there(rested: Programs) -> None:
     kept = read_version(directory(rested), "v1")
     process = rested.start("trainer_node", "start", "--demo")
