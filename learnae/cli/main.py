@@ -306,6 +306,12 @@ def _add_looking(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     command.add_argument("--label", metavar="C", help="the column of a table that holds the labels (default: label)")
     _finish(_with_swarm(command), _report)
+    command = verbs.add_parser("export-metrics", help="figures over time, as a table or for TensorBoard")
+    form = command.add_mutually_exclusive_group(required=True)
+    form.add_argument("--csv", type=place, metavar="F", help="a table with a row a point")
+    form.add_argument("--tensorboard", type=place, metavar="D", help="a directory with a run a peer")
+    command.add_argument("--peer", metavar="P", help="only this one's: its name, or the begin of its key")
+    _finish(_with_swarm(command), _export_metrics)
     command = verbs.add_parser("versions", help="the models that the peers of this machine have kept")
     command.add_argument("--peer", metavar="P", help="only this one's")
     _finish(command, versions)
@@ -335,6 +341,12 @@ def _report(options: argparse.Namespace) -> int:
     from learnae.cli.commands.measure.report import report  # noqa: PLC0415 - brings models and tables
 
     return report(options)
+
+
+def _export_metrics(options: argparse.Namespace) -> int:
+    from learnae.cli.commands.measure.metrics import export_metrics  # noqa: PLC0415 - brings models and tables
+
+    return export_metrics(options)
 
 
 def _audit(options: argparse.Namespace) -> int:
