@@ -36,6 +36,7 @@ from learnae.cli.commands.swarm.features import add_parser as add_features_argum
 from learnae.cli.commands.swarm.features import features
 from learnae.cli.commands.swarm.join import join
 from learnae.cli.commands.swarm.vouching import code_to_ask
+from learnae.cli.progress import keep_quiet
 from learnae.config.sections import BROKER_URLS, MqttSection
 from learnae.membership.codes.invite_code import is_code
 from learnae.membership.records import ANY_ROLE, INVITE_ROLES, MAX_USES
@@ -72,6 +73,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def _run(options: argparse.Namespace) -> int:
+    keep_quiet(options.json)
     try:
         status: int = options.command(options)
     finally:

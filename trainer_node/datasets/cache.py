@@ -189,12 +189,9 @@ def _write(directory: Path, dataset: Dataset, source: Source, split: Split) -> N
 
 def _with_progress(path: Path, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
     """Pass on ``chunks``, and show on a terminal how much of ``path`` has been read."""
-    from learnae.cli.progress import progress  # noqa: PLC0415 - of the program, not of a service
+    from learnae.cli.progress import reading  # noqa: PLC0415 - of the program, not of a service
 
-    with progress(f"reading {path.name}") as done:
-        for chunk in chunks:
-            yield chunk
-            done(chunk.done)
+    yield from reading(path.name, chunks)
 
 
 def _adopt(dataset: Dataset, directory: Path) -> Counts:

@@ -33,10 +33,10 @@ def export(options: argparse.Namespace) -> int:
     manifest = swarm.manifest
     writers = {".safetensors": write_safetensors, ".keras": write_keras}
     check_target(options.file, writers, "; .tflite is for learnae-agent export")
-    with progress("taking in what is published", options.json):
+    with progress("taking in what is published"):
         estimate, _ = choose_estimate(swarm, options.peer, options.version)
         facts = card(manifest, published_spent(swarm.directory), options.version == PERSONAL)
-    with progress(f"writing {options.file.name}", options.json):
+    with progress(f"writing {options.file.name}"):
         writers[options.file.suffix](manifest, estimate.vector, options.file, facts)
     fields = {"file": str(options.file), "parameters": manifest.model.count, "published": estimate.age()}
     if options.json:

@@ -30,9 +30,9 @@ def evaluate_file(options: argparse.Namespace) -> int:
             raise ConfigurationError("--picture needs matplotlib", how_to_install("demo"))
     swarm = choose_swarm(options.swarm)
     manifest, columns = swarm.manifest, replace(USUAL_COLUMNS, label=options.label or USUAL_COLUMNS.label)
-    with progress("taking in what is published", options.json):
+    with progress("taking in what is published"):
         estimate, which = choose_estimate(swarm, options.peer, options.version)
-    with progress(f"measuring on {options.data.name}", options.json) as done:
+    with progress(f"measuring on {options.data.name}") as done:
         found = evaluate(manifest, predictor(manifest, estimate.vector), options.data, columns, done)
     about = {
         "swarm": str(manifest.swarm),

@@ -4,11 +4,10 @@ import argparse
 
 from learnae.cli.output import print_fields, print_json
 from learnae.cli.progress import progress
-from learnae.cli.swarm_choice import choose_swarm
+from learnae.cli.swarm_choice import choose_swarm, observe
 from learnae.errors import ConfigurationError
 from learnae.reports.figure_files import write_csv, write_tensorboard
 from learnae.reports.history import PeerHistory, histories
-from learnae.runtime.observer import Observer
 from learnae.system.atomic_files import check_target
 
 _SUFFIXES = (".csv",)
@@ -19,14 +18,13 @@ def export_metrics(options: argparse.Namespace) -> int:
     if options.csv:
         check_target(options.csv, _SUFFIXES)
     swarm = choose_swarm(options.swarm)
-    with progress("taking in what is published", options.json):
-        observer = Observer(swarm.directory)
-        observer.refresh()
+    with progress("taking in what is published"):
+        observer = observe(swarm.directory)
         found = [each for each in histories(observer) if not options.peer or _is_meant(each, options.peer)]
     if not found:
         known = f"peer {options.peer!r}" if options.peer else "any peer"
         raise ConfigurationError(f"nothing is known here of {known} over time", "see learnae peers, or start one")
-    with progress("writing", options.json):
+    with progress("writing"):
         count = write_csv(options.csv, found) if options.csv else write_tensorboard(options.tensorboard, found)
     fields = {"file": str(options.csv or options.tensorboard), "peers": len(found), "points": count}
     print_json(fields) if options.json else print_fields(fields)

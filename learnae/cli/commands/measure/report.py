@@ -6,13 +6,12 @@ from dataclasses import replace
 from learnae.cli.estimate_choice import choose_estimate
 from learnae.cli.output import print_fields, print_json
 from learnae.cli.progress import progress
-from learnae.cli.swarm_choice import choose_swarm
+from learnae.cli.swarm_choice import choose_swarm, observe
 from learnae.errors import ConfigurationError
 from learnae.reports.evaluation import evaluate
 from learnae.reports.history import histories
 from learnae.reports.swarm_page import swarm_page
 from learnae.runtime.homes import existing_peer
-from learnae.runtime.observer import Observer
 from learnae.samples.time_column import USUAL_COLUMNS
 from learnae.swarm.predictor import predictor
 from learnae.system.atomic_files import write_atomic, writing
@@ -30,15 +29,14 @@ def report(options: argparse.Namespace) -> int:
         raise ConfigurationError(
             f"{only.name} has not run in swarm {swarm.manifest.name!r}", "name its swarm, or start it"
         )
-    with progress("taking in what is published", options.json):
-        observer = Observer(swarm.directory)
-        observer.refresh()
+    with progress("taking in what is published"):
+        observer = observe(swarm.directory)
         found = [each for each in histories(observer) if only is None or each.here == only.name]
     measured = None
     if options.data:
         columns = replace(USUAL_COLUMNS, label=options.label or USUAL_COLUMNS.label)
         estimate, which = choose_estimate(swarm, options.peer, None)
-        with progress(f"measuring on {options.data.name}", options.json) as done:
+        with progress(f"measuring on {options.data.name}") as done:
             said = predictor(swarm.manifest, estimate.vector)
             measured = f"{options.data.name}: {which}", evaluate(swarm.manifest, said, options.data, columns, done)
     written = swarm_page(observer, found, [only] if only else here, measured)
