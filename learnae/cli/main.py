@@ -36,7 +36,9 @@ from learnae.cli.commands.swarm.features import add_parser as add_features_argum
 from learnae.cli.commands.swarm.features import features
 from learnae.cli.commands.swarm.join import join
 from learnae.cli.commands.swarm.vouching import code_to_ask
+from learnae.cli.completion import SHELLS, script
 from learnae.cli.progress import keep_quiet
+from learnae.cli.verbs import Verbs, add_verbs
 from learnae.config.sections import BROKER_URLS, MqttSection
 from learnae.membership.codes.invite_code import is_code
 from learnae.membership.records import ANY_ROLE, INVITE_ROLES, MAX_USES
@@ -56,6 +58,18 @@ first steps:
 
 without data of your own: trainer-node start --demo
 """
+
+_GROUPS = {
+    "start here": ("swarm", "features", "join", "doctor"),
+    "look": ("peers", "watch", "report", "log", "summary", "audit"),
+    "the model": ("evaluate", "versions", "export", "export-metrics", "rollback"),
+    "members": (
+        *("members", "invite", "uninvite", "key", "admit", "revoke"),
+        *("ban", "unban", "unmerge"),
+    ),
+    "upkeep": ("backup", "restore", "move", "rename", "leave", "blocks", "anchor", "completion"),
+    "try it out": ("simulate",),
+}
 
 _PRESETS = """\
 presets:
@@ -89,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=learnae.__version__)
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    verbs = add_verbs(parser, groups=_GROUPS)
     _add_swarm(verbs)
     _add_features(verbs)
     _add_join(verbs)
@@ -100,15 +114,16 @@ def _parser() -> argparse.ArgumentParser:
     command = verbs.add_parser("simulate", help="a whole swarm in this process, in virtual time")
     add_simulation_arguments(command)
     _finish(command, simulate)
+    command = verbs.add_parser("completion", help="a script that lets a shell complete verbs, options and files")
+    command.add_argument("shell", choices=SHELLS)
+    _finish(command, _complete)
     command = verbs.add_parser("doctor", help="what is installed and reachable, and what to do about the rest")
     _finish(command, doctor)
     return parser
 
 
-def _add_swarm(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    group = verbs.add_parser("swarm", help="create a swarm").add_subparsers(
-        dest="action", required=True, metavar="VERB"
-    )
+def _add_swarm(verbs: Verbs) -> None:
+    group = add_verbs(verbs.add_parser("swarm", help="create a swarm"), "action")
     command = group.add_parser(
         "create",
         help="from a preset or a Keras model",
@@ -156,7 +171,7 @@ def _add_swarm(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     _finish(command, create)
 
 
-def _add_features(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_features(verbs: Verbs) -> None:
     command = verbs.add_parser(
         "features", help="measure a recording: rate, gaps, classes, ranges; features that fit it"
     )
@@ -166,7 +181,7 @@ def _add_features(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     _finish(command, features)
 
 
-def _add_join(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_join(verbs: Verbs) -> None:
     command = verbs.add_parser("join", help="make a peer: its key and its configuration")
     which = "an invite code, or its id, name, directory or a copy of its manifest.cbor; not needed if there is only one"
     command.add_argument("swarm", nargs="?", default="", help=which)
@@ -212,7 +227,7 @@ def _join(options: argparse.Namespace) -> int:
     return join_by_code(options, code)
 
 
-def _add_members(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_members(verbs: Verbs) -> None:
     command = verbs.add_parser("members", help="who may speak in a swarm, who waits, and open invites")
     viewer = "write a key with which learnae watch shows the swarm on a machine that is no member"
     command.add_argument("--viewer-key", type=place, metavar="F", help=viewer)
@@ -253,7 +268,7 @@ def _add_members(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     _add_bans(verbs, who)
 
 
-def _add_bans(verbs: argparse._SubParsersAction[argparse.ArgumentParser], who: str) -> None:
+def _add_bans(verbs: Verbs, who: str) -> None:
     command = verbs.add_parser("ban", help="merge nothing of a peer on this machine from now on")
     command.add_argument("peer", metavar="PEER", help=who)
     command.add_argument("--why", default="", metavar="TEXT", help="for those who ask later: learnae peers shows it")
@@ -267,7 +282,12 @@ def _add_bans(verbs: argparse._SubParsersAction[argparse.ArgumentParser], who: s
     _finish(_with_swarm(command), unmerge)
 
 
-def _add_looking(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _complete(options: argparse.Namespace) -> int:
+    print(script(options.shell, _parser()), end="")
+    return 0
+
+
+def _add_looking(verbs: Verbs) -> None:
     command = verbs.add_parser("peers", help="who is in the swarm")
     _finish(_with_swarm(command), peers)
     command = verbs.add_parser("log", help="the tangle, newest message first")
@@ -357,7 +377,7 @@ def _audit(options: argparse.Namespace) -> int:
     return audit(options)
 
 
-def _add_keeping(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_keeping(verbs: Verbs) -> None:
     command = verbs.add_parser("export", help="the swarm's model as .safetensors or .keras")
     command.add_argument("file", type=place, help="its name's end says the format; how to use the model is in it")
     _add_which_model(command)
@@ -390,7 +410,7 @@ def _add_which_model(command: argparse.ArgumentParser) -> None:
     command.add_argument("--personal", dest="version", action="store_const", const="personal", help=own)
 
 
-def _add_moving(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_moving(verbs: Verbs) -> None:
     command = verbs.add_parser("backup", help="write keys, states and models of the peers here into one file")
     command.add_argument("file", type=place, help="its name ends with .tar; it holds private keys")
     command.add_argument("--peer", metavar="P", help="only this one, and its swarm")
