@@ -57,24 +57,18 @@ class TfliteLearner(BatchLearner):
 
     @override
     def step(self, rows: NDArray[Any], targets: NDArray[Any]) -> float:
+        bound = self.bound_for(rows, targets) if self.clips_rows else None
         self._loaded = None
         self._steps += 1
-        rate = rate_of(self.optimiser, self._steps)
-        if not self.clips_rows:
-            return self._program.step(rows, targets, rate)
-        loss = self._program.step(rows, targets, rate, self.bound_for(rows, targets))
-        self.clip.note(self._program.norms())
-        return loss
+        return self._program.step(rows, targets, rate_of(self.optimiser, self._steps), bound)
 
     @override
-    def bound_for(self, rows: NDArray[Any], targets: NDArray[Any]) -> float:
-        if math.isinf(self.clip.bound):  # a step that is taken back: another program would cost a board memory
-            weights, arrays = self.weights(), self._arrays()
-            self._program.step(rows, targets, 0.0, math.inf)
-            self.clip.note(self._program.norms())
-            self.load(weights)
-            self._restore(arrays)
-        return self.clip.bound
+    def norms_of(self, rows: NDArray[Any], targets: NDArray[Any]) -> NDArray[np.float64]:
+        arrays = self._arrays()  # a step that is taken back: another program would cost a board memory
+        self._program.step(rows, targets, 0.0, math.inf)
+        norms = self._program.norms()
+        self._restore(arrays)
+        return norms
 
     @override
     def clipped_sum(self, rows: NDArray[Any], targets: NDArray[Any], bound: float) -> ClippedSum:

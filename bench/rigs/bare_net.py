@@ -16,7 +16,7 @@ Array = NDArray[Any]
 
 _WIDTH, _BATCH = 64, 64
 _RATE, _BETA_1, _BETA_2, _EPSILON = 1e-3, 0.9, 0.999, 1e-7
-_TIMES, _PACE, _DECILE, _WITHIN = 4.0, 0.1, 0.9, 1 - 1e-5  # of clipping, as learnae.privacy.clipping.NormClip has it
+_TIMES, _DECILE, _WITHIN = 4.0, 0.9, 1 - 1e-5  # of clipping, as learnae.privacy.clipping.NormClip has it
 
 
 def cpu_seconds(rows: Array, targets: Array, steps: int, seed: int) -> float:
@@ -58,9 +58,9 @@ class Net:
         norms = np.sqrt(
             _length(f3) * (_length(h2) + 1) + _length(f2) * (_length(h1) + 1) + _length(f1) * (_length(x) + 1)
         )
-        rank = int(_DECILE * (len(norms) - 1))
-        found = float(np.partition(norms, rank)[rank])
-        self.usual = found if np.isinf(self.usual) else self.usual + _PACE * (found - self.usual)
+        if np.isinf(self.usual):  # nothing is learnt yet
+            rank = int(_DECILE * (len(norms) - 1))
+            self.usual = float(np.partition(norms, rank)[rank])
         share = (np.minimum(1, _WITHIN * _TIMES * self.usual / np.maximum(norms, 1e-30)) / len(x)).astype(np.float32)[
             :, None
         ]

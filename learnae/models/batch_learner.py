@@ -64,10 +64,18 @@ class BatchLearner(Learner):
         raise NotImplementedError
 
     def bound_for(self, rows: Array, targets: Array) -> float:
-        """Return how long gradients may be that a step takes on these rows: as these have it, before the first."""
-        if math.isinf(self.clip.bound) and self.clips_rows and len(rows):
-            self.clip.note(self.clipped_sum(rows, targets, math.inf).norms)
+        """Return how long a row's gradient may be; where that is to be measured, these ``rows`` do for all."""
+        count = len(self.data.train)
+        if self.clip.is_due(count):
+            weights = self.weights()
+            self.load(self.model.untaught())
+            self.clip.note(self.norms_of(rows, targets), count)
+            self.load(weights)
         return self.clip.bound
+
+    def norms_of(self, rows: Array, targets: Array) -> NDArray[np.float64]:
+        """Return the norms (n,) of the gradients of ``rows`` at the own weights."""
+        return self.clipped_sum(rows, targets, math.inf).norms
 
     @property
     def clips_rows(self) -> bool:

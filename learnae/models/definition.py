@@ -133,6 +133,10 @@ class ModelDefinition:
             layer.initialise(arrays, rng)
         return vector
 
+    def untaught(self) -> Vector:
+        """Return weights (count,) that have learnt nothing, the same in all swarms of this model."""
+        return self.initial(0)
+
 
 def _places(layers: Sequence[Layer]) -> Iterator[tuple[tuple[int, int, Shape], ...]]:
     """Yield for each layer where its arrays begin and end in the weights, and their shapes."""

@@ -14,7 +14,7 @@ TINY = 1e-30  # a norm below it, which float32 hardly holds, is as good as 0
 Vector = NDArray[np.float32]
 _UPDATES, _AS_LONG = 15, 2.0  # an update may be so many times as long as the median of so many before it
 _DECILE = 0.9
-_PACE = 0.1  # of what is usual: the newest norms count a tenth
+_GROWN = 2  # times as many rows: what is usual is measured again
 
 
 def shares_of(norms: NDArray[np.float64], bound: float) -> NDArray[np.float64]:
@@ -30,36 +30,40 @@ def shares_of(norms: NDArray[np.float64], bound: float) -> NDArray[np.float64]:
 class NormClip:
     """Bounds the L2 norm of each row's gradient by what is usual; without ``is_on`` by nothing.
 
-    What is usual follows the ninth decile of the norms seen; a row may have so many ``times`` that, and ``most``. Rows
-    that the model has learnt have hardly a gradient: a bound near the median would stop the others from being learnt
-    (adr 95).
+    Usual is the ninth decile of the norms of own rows' gradients in a model that has learnt nothing; a row may have so
+    many ``times`` that, and ``most``. Rows that a model has learnt have hardly a gradient: a bound that fell with
+    theirs would stop the others from being learnt (adr 127). It is the same after a restart, and no weights of others
+    move it.
 
     >>> clip = NormClip()
     >>> clip.bound
     inf
-    >>> clip.note(np.array([0.0, 0.5, 1.0, 30.0]))
-    >>> clip.bound
-    4.0
+    >>> clip.note(np.array([0.0, 0.5, 1.0, 30.0]), 4)
+    >>> clip.bound, clip.is_due(7), clip.is_due(8)
+    (4.0, False, True)
     """
 
     is_on: bool = True
     times: float = 4.0
     most: float = math.inf
     _usual: float = field(default=math.inf, init=False)
+    _rows: int = field(default=0, init=False)  # that there were then
 
     @property
     def bound(self) -> float:
         """Return the greatest norm of a row's gradient; infinite without a bound, and before any norm is known."""
         return min(self.most, self.times * self._usual) if self.is_on else math.inf
 
-    def note(self, norms: NDArray[np.floating]) -> None:
-        """Take in the norms (n,) of some rows' gradients, as they were before they were clipped."""
-        finite = norms[np.isfinite(norms)]
-        if not len(finite):
-            return
-        rank = int(_DECILE * (len(finite) - 1))  # rounded down: of a few rows the longest is no measure
-        found = float(np.partition(finite, rank)[rank])
-        self._usual = found if math.isinf(self._usual) else self._usual + _PACE * (found - self._usual)
+    def is_due(self, rows: int) -> bool:
+        """Return True if norms are to be noted: the first ones, and others where there are twice as many ``rows``."""
+        return self.is_on and rows >= _GROWN * self._rows
+
+    def note(self, norms: NDArray[np.floating], rows: int) -> None:
+        """Take in the norms (n,) of the gradients that some of ``rows`` have in a model that has learnt nothing."""
+        found = norms[np.isfinite(norms) & (norms > 0)]
+        if len(found):
+            rank = int(_DECILE * (len(found) - 1))  # rounded down: of a few rows the longest is no measure
+            self._usual, self._rows = float(np.partition(found, rank)[rank]), rows
 
 
 @dataclass(eq=False, slots=True)

@@ -54,7 +54,7 @@ class Functions:
         self._model = renormalise(build_model(config, precision))
         objective = getattr(keras.losses, "".join(part.capitalize() for part in loss.split("_")))
         self._loss, self._losses = objective(), objective(reduction=None)
-        self._tap, self.no_row_gradients = self._tapped(config)
+        self._tap, self.no_row_gradients, self._definition = self._tapped(config)
         self._optimiser = keras_optimiser(keras, policy)
         self._optimiser.build(self._model.trainable_variables)
         self._places = self._find_places()
@@ -68,13 +68,19 @@ class Functions:
         self.clipped_sum = self._jax.jit(self._clipped_sum)
         self.predict = self._jax.jit(self._predict, static_argnums=4)
 
-    def _tapped(self, config: Mapping[str, Any]) -> tuple[Tap | None, ModelError | None]:
-        """Return what tells the norms of rows' gradients, or why nothing can."""
+    def _tapped(self, config: Mapping[str, Any]) -> tuple[Tap | None, ModelError | None, ModelDefinition | None]:
+        """Return what tells the norms of rows' gradients, or why nothing can, and the model as the swarm has it."""
         try:
-            ModelDefinition.from_config(config).check_row_gradients()
+            definition = ModelDefinition.from_config(config)
+            definition.check_row_gradients()
         except ModelError as error:
-            return None, error
-        return Tap(self._model), None
+            return None, error, None
+        return Tap(self._model), None, definition
+
+    def untaught(self, carry: Carry) -> Carry:
+        """Return ``carry`` with weights that have learnt nothing."""
+        assert self._definition is not None, self.no_row_gradients
+        return self.with_vector(carry, self._definition.untaught())
 
     def initial(self) -> Carry:
         """Return Keras' own initial weights and a fresh optimiser."""
@@ -111,14 +117,14 @@ class Functions:
         return Carry(trainable, other, optimiser), loss
 
     def _clipped_scan(self, carry: Carry, rows: Any, targets: Any, indices: Any, bound: Any) -> tuple[Carry, Any]:
-        """Take steps as ``_scan`` does, no row's gradient longer than ``bound``; also return norms (steps, batch)."""
+        """Take steps as ``_scan`` does, no row's gradient longer than ``bound``."""
         jnp = self._jax.numpy
 
         def one(carry: Carry, rows: Any, targets: Any) -> Any:
             shares = jnp.full(len(rows), 1 / len(rows))
-            gradient, norms, loss, other = self._clipped(carry, rows, targets, shares, bound, training=True)
+            gradient, _, loss, other = self._clipped(carry, rows, targets, shares, bound, training=True)
             trainable, optimiser = self._optimiser.stateless_apply(carry.optimiser, gradient, carry.trainable)
-            return Carry(trainable, other, optimiser), (loss, norms)
+            return Carry(trainable, other, optimiser), loss
 
         one = arranged(one) if self.device.platform == "cpu" else one
         with self._jax.default_matmul_precision("highest"):

@@ -213,18 +213,15 @@ class JaxLearner(Learner):
         if not self.clips_rows:
             self._carry, losses = self._functions.train(self._carry, part.rows, part.targets, there)
             return losses
-        if math.isinf(self.clip.bound):  # the first steps' bound is what their first batch has
+        if self.clip.is_due(len(self._data.train)):
+            carry = self._functions.untaught(self._carry)
             first = part.rows[there[0]], part.targets[there[0]]
-            shares = self._jax.numpy.zeros(there.shape[1])
-            self._note(self._functions.clipped_sum(self._carry, *first, shares, math.inf)[1])
-        self._carry, (losses, norms) = self._functions.train_clipped(
+            norms = self._functions.clipped_sum(carry, *first, self._jax.numpy.zeros(there.shape[1]), math.inf)[1]
+            self.clip.note(np.asarray(norms, np.float64), len(self._data.train))
+        self._carry, losses = self._functions.train_clipped(
             self._carry, part.rows, part.targets, there, self.clip.bound
         )
-        self._note(norms)
         return losses
-
-    def _note(self, norms: Any) -> None:
-        self.clip.note(np.asarray(norms, np.float64).reshape(-1))
 
     @property
     def clips_rows(self) -> bool:

@@ -41,7 +41,6 @@ class NumpyLearner(BatchLearner):
             return train_step(self.model, self.loss, self._optimiser, self._weights, rows, targets, self.rng)
         bound = self.bound_for(rows, targets)
         found = clipped_sum(self.model, self.loss, self._weights, rows, targets, bound, self.rng)
-        self.clip.note(found.norms)
         gradient = found.gradient
         gradient /= np.float32(len(rows))
         self._optimiser.apply(self._weights, gradient)

@@ -23,18 +23,20 @@ def test_a_bound_of_infinity_clips_nothing() -> None:
     assert shares_of(np.array([0.0, 1e30]), np.inf).tolist() == [1, 1]
 
 
-def test_the_bound_follows_what_is_usual_and_not_the_longest() -> None:
+def test_the_bound_is_what_is_usual_and_not_the_longest() -> None:
     clip = NormClip()
-    clip.note(np.array([np.nan, np.inf]))
-    assert clip.bound == np.inf
-    clip.note(np.array([0.1, 1.0, 1e9, np.nan]))
-    assert clip.bound == 4.0
-    clip.note(np.array([np.inf]))
-    assert clip.bound == 4.0
-    for _ in range(60):
-        clip.note(np.array([0.0] * 20 + [3.0] * 9 + [1e9] * 3))
-    assert clip.bound == pytest.approx(12.0, rel=0.01)
-    assert NormClip(is_on=False).bound == np.inf
+    for nothing in ([np.nan, np.inf], [0.0, 0.0], []):
+        clip.note(np.array(nothing), 4)
+        assert clip.bound == np.inf
+        assert clip.is_due(4)
+    clip.note(np.array([0.0, 0.1, 1.0, 1e9, np.nan]), 4)
+    assert (clip.bound, clip.is_due(7), clip.is_due(8)) == (4.0, False, True)
+    clip.note(np.array([np.inf]), 8)
+    assert (clip.bound, clip.is_due(8)) == (4.0, True)
+    clip.note(np.array([0.0] * 20 + [3.0] * 9 + [1e9]), 8)
+    assert (clip.bound, clip.is_due(15)) == (12.0, False)
+    off = NormClip(is_on=False)
+    assert (off.bound, off.is_due(1)) == (np.inf, False)
 
 
 def test_an_update_is_at_most_twice_as_long_as_the_median_of_those_before() -> None:
