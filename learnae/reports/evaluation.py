@@ -36,7 +36,7 @@ from learnae.swarm.manifest import CLASSIFICATION, FORECAST, Manifest
 
 Array = NDArray[Any]
 MOST_CLASSES = 1024  # of which it is told who is taken for whom: a million numbers
-_MOST_RANKED = 32  # outputs whose rows are ranked: each takes five bytes a row
+MOST_RANKED = 32  # outputs whose rows are ranked: each takes five bytes a row
 _BATCH = 4096  # rows of a recording at once
 
 
@@ -70,7 +70,7 @@ class ClassFigures:
 
 @dataclass(frozen=True, slots=True)
 class OutputFigures:
-    """Scores of several answers a row, each yes or no: ``aucs`` are None where all rows are alike, or of many."""
+    """Scores of several answers a row, each yes or no: ``aucs`` are None where all rows are alike; none of many."""
 
     names: tuple[str, ...]
     accuracy: float
@@ -90,11 +90,15 @@ class ValueFigures:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """``rows`` were measured and ``skipped`` not, ``why``; ``loss`` as in training, ``held_out`` if only such were."""
+    """``rows`` were measured and ``skipped`` not, ``why``; ``loss`` as in training, ``held_out`` if only such were.
+
+    ``note`` names a column whose numbers were rounded before they were used; empty if none were.
+    """
 
     rows: int
     skipped: int
     why: str
+    note: str
     held_out: bool
     loss: float
     figures: ClassFigures | OutputFigures | ValueFigures
@@ -138,7 +142,7 @@ def evaluate(
     if not count:
         raise DataError(f"{path} has no row to measure the model on, {rows_of.skipped} were skipped", rows_of.why)
     why = rows_of.why if rows_of.skipped else ""
-    return Evaluation(count, rows_of.skipped, why, rows_of.held_out, loss / count, tally.figures())
+    return Evaluation(count, rows_of.skipped, why, rows_of.note, rows_of.held_out, loss / count, tally.figures())
 
 
 class _Reading:
@@ -146,6 +150,7 @@ class _Reading:
 
     def __init__(self, manifest: Manifest, path: Path, columns: Columns, done: Callable[[float], None]) -> None:
         self.held_out = False
+        self.note = ""
         self._manifest = manifest
         self._done = done
         self._complaint = ""
@@ -184,6 +189,8 @@ class _Reading:
                 yield rows, targets
         most = f"most often {quality.worst} is not" if quality.worst else ""
         self._complaint = "; ".join(filter(None, (most, found.complaint)))
+        if quality.rounded:
+            self.note = f"{quality.rounded} has numbers beyond 2^24, which float32 rounds, as training does"
 
     def _windows(self, recording: Recording) -> Iterator[tuple[Array, Array]]:
         manifest, data = self._manifest, self._data
@@ -281,7 +288,7 @@ class _Outputs(_Tally):
         self._names = names
         self._right, self._rows, self._said = (np.zeros(len(names), np.int64) for _ in range(3))
         self._agree = self._count = 0
-        self._ranks = [_Ranks() for _ in names] if len(names) <= _MOST_RANKED else []
+        self._ranks = [_Ranks() for _ in names] if len(names) <= MOST_RANKED else []
 
     @override
     def add(self, said: Array, targets: Array) -> None:
@@ -298,7 +305,7 @@ class _Outputs(_Tally):
     @override
     def figures(self) -> OutputFigures:
         each = zip(self._right.tolist(), self._rows.tolist(), self._said.tolist(), strict=True)
-        aucs = [ranks.auc() for ranks in self._ranks] or [None] * len(self._names)
+        aucs = [ranks.auc() for ranks in self._ranks]
         return OutputFigures(self._names, self._agree / self._count, [class_score(*of) for of in each], aucs)
 
 

@@ -50,12 +50,14 @@ def swarm_page(
 def _about(observer: Observer) -> Iterator[Html]:
     manifest, peers = observer.manifest, observer.peers()
     newest = max((view.heard for view in peers), default=0)
-    age = ago(time.time() - newest / 1000) if newest else "not there yet"
     made = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
-    yield paragraph(
-        f"{counted(len(peers), 'peer')}, each with data of its own that has not left it; {len(observer.tangle):,} "
-        f"messages are here, the newest {age}. Made on {made}."
-    )
+    said = "No peer has said anything yet that is here"
+    if newest:
+        said = (
+            f"{counted(len(peers), 'peer')}, each with data of its own that has not left it; {len(observer.tangle):,} "
+            f"messages are here, the newest {ago(time.time() - newest / 1000)}"
+        )
+    yield paragraph(f"{said}. Made on {made}.")
     yield fields(
         [
             ("swarm", observer.swarm),
@@ -106,6 +108,8 @@ def _row(history: PeerHistory, score: str) -> list[str]:
 
 
 def _peers(peers: Sequence[PeerView]) -> Iterator[Html]:
+    if not peers:
+        return
     yield heading("Peers")
     of_values = any(view.r2 is not None or view.mae is not None for view in peers)
     scores = [">R²", ">MAE"] if of_values else [">accuracy"]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from learnae.models.scores.classes import BINS, ClassScore
-from learnae.reports.evaluation import ClassFigures, Evaluation, OutputFigures, ValueFigures
+from learnae.reports.evaluation import MOST_RANKED, ClassFigures, Evaluation, OutputFigures, ValueFigures
 from learnae.text import decimal, significant
 
 _MOST_ACROSS = 12  # classes whose mutual mistakes fit on a screen
@@ -34,15 +34,18 @@ def plain(found: Evaluation) -> dict[str, Any]:
         "rows": found.rows,
         "skipped": found.skipped,
         "why_skipped": found.why,
+        "note": found.note,
         "held_out": found.held_out,
         "loss": found.loss,
     }
     if isinstance(figures, ClassFigures):
         return fields | _class_fields(figures)
     if isinstance(figures, OutputFigures):
-        scores = zip(figures.names, figures.outputs, figures.aucs, strict=True)
+        aucs = figures.aucs or [None] * len(figures.names)
+        scores = zip(figures.names, figures.outputs, aucs, strict=True)
         outputs = [{"output": name, **asdict(score), "auc": auc} for name, score, auc in scores]
-        return fields | {"accuracy": figures.accuracy, "outputs": outputs}
+        why = "" if figures.aucs else f"it is reckoned of at most {MOST_RANKED} answers"
+        return fields | {"accuracy": figures.accuracy, "why_no_auc": why, "outputs": outputs}
     errors, spread = figures.errors, "scores" if figures.are_scores else "absolute_errors"
     columns = zip(figures.names, errors.mae(), errors.rmse(), errors.r2s(), errors.bias(), strict=True)
     return fields | {
@@ -97,6 +100,7 @@ def told_fields(found: Evaluation, loss: str) -> dict[str, str]:
     said = {
         "rows": f"{found.rows:,} {'held out' if found.held_out else 'measured'}{skipped}",
         "loss": f"{significant(found.loss)} ({loss})",
+        **({"note": found.note} if found.note else {}),
     }
     figures = found.figures
     if isinstance(figures, ClassFigures):
@@ -119,11 +123,10 @@ def told_tables(found: Evaluation) -> Iterator[Told]:
         yield Told("each class", ["class", *_SCORES], [_score_cells(*each) for each in scores])
         yield from _mistakes(figures)
     elif isinstance(figures, OutputFigures):
-        answers = zip(figures.names, figures.outputs, figures.aucs, strict=True)
-        rows = [
-            [*_score_cells(name, score), "one kind" if auc is None else decimal(auc)] for name, score, auc in answers
-        ]
-        yield Told("each answer", ["output", *_SCORES, ">AUC"], rows)
+        rows = [_score_cells(*each) for each in zip(figures.names, figures.outputs, strict=True)]
+        for row, auc in zip(rows, figures.aucs, strict=False):
+            row.append("one kind" if auc is None else decimal(auc))
+        yield Told("each answer", ["output", *_SCORES, *([">AUC"] if figures.aucs else [])], rows)
     else:
         yield from _errors(figures)
 

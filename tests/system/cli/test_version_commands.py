@@ -72,6 +72,9 @@ def test_a_page_shows_what_the_machine_knows_of_the_swarm(rested: Programs, tmp_
     assert (header.split(",")[:2], len(rows)) == (["time", "peer"], table["points"])
     assert rested.answer("learnae", "export-metrics", "--tensorboard", tmp_path / "runs")["points"] == table["points"]
     assert len(list((tmp_path / "runs").glob(f"{NAME}-*/*tfevents*"))) == 1
+    (directory(rested) / "figures").unlink()  # then from what it has published since its last checkpoint
+    again = rested.answer("learnae", "export-metrics", "--csv", tmp_path / "figures.csv", "--peer", NAME)
+    assert 0 < again["points"] == len((tmp_path / "figures.csv").read_text().splitlines()) - 1
     done = rested.run("learnae", "export-metrics", "--csv", tmp_path / "figures.csv", "--peer", "ann")
     assert_refused(done, CONFIGURATION, "nothing is known here of peer 'ann' over time")
     assert_refused(rested.run("learnae", "report", "--peer", "ann"), CONFIGURATION, "no peer 'ann'")

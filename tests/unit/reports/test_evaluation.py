@@ -14,6 +14,7 @@ from learnae.models.batch_learner import measure
 from learnae.peer.learning.versions import Version
 from learnae.protocol.bodies import Metrics
 from learnae.reports.evaluation import ClassFigures, OutputFigures, ValueFigures, evaluate
+from learnae.reports.told import plain, told_tables
 from learnae.samples.time_column import USUAL_COLUMNS
 from learnae.swarm.directory import create_swarm
 from learnae.swarm.manifest import Manifest
@@ -111,6 +112,23 @@ def test_one_class_alone_has_no_auc_and_constant_targets_no_r2(tmp_path: Path) -
     flat = found(POWER, written(tmp_path / "flat.csv", "a,b,label\n1,2,0.1\n2,1,0.1\n5,1,0.1\n")).figures
     assert flat.errors.r2 is None
     assert flat.errors.mae()[0] > 0
+
+
+@pytest.mark.parametrize("count", [3, 40])
+def test_of_very_many_answers_no_curve_is_made_up(tmp_path: Path, count: int) -> None:
+    manifest = replace(MANY, config=dense_config(2, (), count, "sigmoid"))
+    np.savez(tmp_path / "rows.npz", x=np.ones((2, 2)), y=np.ones((2, count)))
+    result = found(manifest, tmp_path / "rows.npz")
+    (table,) = told_tables(result)
+    assert (table.columns[-1], table.rows[0][-1]) == ((">AUC", "one kind") if count == 3 else (">F1", table.rows[0][5]))
+    fields = plain(result)
+    assert [each["auc"] for each in fields["outputs"]] == [None] * count
+    assert bool(fields["why_no_auc"]) == (count == 40)
+
+
+def test_numbers_that_are_rounded_are_named(tmp_path: Path) -> None:
+    path = written(tmp_path / "rows.csv", "a,b,label\n1,2,1714564801\n2,1,3\n")
+    assert "column 'label' has numbers beyond 2^24" in found(POWER, path).note
 
 
 def test_rows_held_out_beside_others_are_measured_alone(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from learnae.reports.history import PeerHistory, histories
 from learnae.system.atomic_files import check_target
 
 _SUFFIXES = (".csv",)
+_LEAST_KEY = 8  # letters of a key that stand for a peer
 
 
 def export_metrics(options: argparse.Namespace) -> int:
@@ -20,7 +21,7 @@ def export_metrics(options: argparse.Namespace) -> int:
     swarm = choose_swarm(options.swarm)
     with progress("taking in what is published"):
         observer = observe(swarm.directory)
-        found = [each for each in histories(observer) if not options.peer or _is_meant(each, options.peer)]
+        found = _chosen(histories(observer), options.peer)
     if not found:
         known = f"peer {options.peer!r}" if options.peer else "any peer"
         raise ConfigurationError(f"nothing is known here of {known} over time", "see learnae peers, or start one")
@@ -31,6 +32,11 @@ def export_metrics(options: argparse.Namespace) -> int:
     return 0
 
 
-def _is_meant(history: PeerHistory, peer: str) -> bool:
-    """Return True if ``peer`` is the directory's name here, or how the peer is shown, or the begin of its key."""
-    return peer in (history.here, history.shown) or (len(peer) >= 8 and history.peer.startswith(peer))
+def _chosen(known: list[PeerHistory], peer: str | None) -> list[PeerHistory]:
+    """Return all, or those that ``peer`` names: its directory here, or else how it is shown or the begin of its key."""
+    if not peer:
+        return known
+    here = [each for each in known if each.here == peer]
+    return here or [
+        each for each in known if each.shown == peer or (len(peer) >= _LEAST_KEY and each.peer.startswith(peer))
+    ]
