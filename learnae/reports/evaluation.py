@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from learnae.basics.overriding import override
 from learnae.errors import DataError, ModelError
-from learnae.models.batch_learner import Predictor
 from learnae.models.dataset import Dataset, one_line_each
 from learnae.models.graph import token_count
 from learnae.models.losses import reconstruction_error
@@ -33,6 +32,8 @@ from learnae.samples.files.quality import DataQuality
 from learnae.samples.recordings import Recording
 from learnae.samples.time_column import Columns
 from learnae.swarm.manifest import CLASSIFICATION, FORECAST, Manifest
+from learnae.swarm.predictor import predictor
+from learnae.weights.codecs import Vector
 
 Array = NDArray[Any]
 MOST_CLASSES = 1024  # of which it is told who is taken for whom: a million numbers
@@ -116,18 +117,18 @@ class _Tally(Protocol):
 
 def evaluate(
     manifest: Manifest,
-    predict: Predictor,
+    weights: Vector,
     path: Path,
     columns: Columns,
     done: Callable[[float], None] = lambda _: None,
 ) -> Evaluation:
-    """Measure ``predict`` on the rows of a file that fit the swarm's model; ``done`` is told the share that is read.
+    """Measure the model with ``weights`` (count,) on the rows of a file that fit it; ``done`` is told the share read.
 
     Of arrays that are held out beside others (x_holdout), these alone are measured. Raises DataError without any row
-    that can be, ModelError where the model says what is no number.
+    that can be, ModelError where the model says what is no number, ConfigurationError where Keras is needed and absent.
     """
     rows_of = _Reading(manifest, path, columns, done)
-    tally, loss, count = _tally(manifest), 0.0, 0
+    predict, tally, loss, count = predictor(manifest, weights), _tally(manifest), 0.0, 0
     for rows, targets in rows_of:
         said = np.asarray(predict(rows), np.float64)
         if bad := int(np.count_nonzero(~np.isfinite(one_line_each(said)).all(axis=1))):

@@ -22,7 +22,7 @@ FIGURES = (
 )  # fmt: skip
 _LEAST_SECONDS = 10.0  # between two points: flash memory wears out
 _MOST_SECONDS = 600.0  # also where nothing is published
-MOST_BYTES = 1 << 20  # some 5,000 points; then every other one goes
+MOST_BYTES = 1 << 19  # some 2,500 points; then every other one goes
 _MOST_VALUE = 1e300
 _MOST_TIME = 253_402_300_800_000  # the year 10000, in Unix ms
 

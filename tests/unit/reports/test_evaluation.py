@@ -20,6 +20,7 @@ from learnae.swarm.directory import create_swarm
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.predictor import predictor
 from learnae.swarm.presets import dense_config, preset
+from learnae.weights.codecs import Vector
 
 ENTROPY, SQUARED = "sparse_categorical_crossentropy", "mean_squared_error"
 THREE = Manifest("pump", dense_config(2, (), 3, "softmax"), ENTROPY, classes=("ok", ">5", "[red]leak[/x]"))
@@ -36,14 +37,13 @@ def written(path: Path, text: str) -> Path:
     return path
 
 
-def drawn(manifest: Manifest) -> Any:
-    """Weights of no symmetry, and the model of them."""
-    weights = np.random.default_rng(5).normal(size=manifest.model.count).astype(np.float32)
-    return weights, predictor(manifest, weights)
+def drawn(manifest: Manifest) -> Vector:
+    """Weights of no symmetry."""
+    return np.random.default_rng(5).normal(size=manifest.model.count).astype(np.float32)
 
 
-def found(manifest: Manifest, path: Path, predict: Any = None) -> Any:
-    return evaluate(manifest, predict or drawn(manifest)[1], path, USUAL_COLUMNS)
+def found(manifest: Manifest, path: Path, weights: Vector | None = None) -> Any:
+    return evaluate(manifest, drawn(manifest) if weights is None else weights, path, USUAL_COLUMNS)
 
 
 @pytest.mark.parametrize("manifest", [THREE, TWO, YES, POWER, PAIR, AGAIN, MANY])
@@ -58,7 +58,7 @@ def test_what_peers_measure_is_measured_here_too(tmp_path: Path, manifest: Manif
     targets = rows if manifest.is_autoencoder else targets
     np.savez(tmp_path / "rows.npz", x=rows, y=targets)
     result = found(manifest, tmp_path / "rows.npz")
-    known = measure(manifest.objective, drawn(manifest)[1], rows, targets, 1000)
+    known = measure(manifest.objective, predictor(manifest, drawn(manifest)), rows, targets, 1000)
     assert isinstance(known, Metrics)
     assert (result.rows, result.skipped, result.why, result.held_out) == (len(rows), 0, "", False)
     assert result.loss == pytest.approx(known.loss, rel=1e-4)
@@ -144,7 +144,7 @@ def test_a_diverged_model_is_no_model_of_the_first_class(tmp_path: Path, manifes
     path = written(tmp_path / "rows.csv", "a,b,label\n1,2,0\n2,1,1\n")
     weights = np.full(manifest.model.count, np.nan, np.float32)
     with pytest.raises(ModelError, match=r"no number for 2 of 2 rows.*learnae versions"):
-        found(manifest, path, predictor(manifest, weights))
+        found(manifest, path, weights)
 
 
 def test_a_recording_is_measured_window_by_window(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_a_recording_is_measured_window_by_window(tmp_path: Path) -> None:
 def kept(home: Path, manifest: Manifest) -> None:
     """Leave the swarm, and a peer that keeps a version of it, in ``home``."""
     create_swarm(manifest, home / "swarms" / str(manifest.swarm))
-    version = Version(manifest.swarm, 1_700_000_000_000, 26, None, {}, drawn(manifest)[0])
+    version = Version(manifest.swarm, 1_700_000_000_000, 26, None, {}, drawn(manifest))
     (home / "peers" / "ann" / "versions").mkdir(parents=True)
     (home / "peers" / "ann" / "versions" / "best").write_bytes(version.to_bytes())
 

@@ -14,7 +14,6 @@ from learnae.errors import ConfigurationError
 from learnae.reports.evaluation import evaluate
 from learnae.reports.told import Told, plain, told_fields, told_tables
 from learnae.samples.time_column import USUAL_COLUMNS
-from learnae.swarm.predictor import predictor
 from learnae.system.atomic_files import check_target
 from learnae.system.installation import how_to_install, is_installed
 
@@ -33,7 +32,7 @@ def evaluate_file(options: argparse.Namespace) -> int:
     with progress("taking in what is published"):
         estimate, which = choose_estimate(swarm, options.peer, options.version)
     with progress(f"measuring on {options.data.name}") as done:
-        found = evaluate(manifest, predictor(manifest, estimate.vector), options.data, columns, done)
+        found = evaluate(manifest, estimate.vector, options.data, columns, done)
     about = {
         "swarm": str(manifest.swarm),
         "name": manifest.name,

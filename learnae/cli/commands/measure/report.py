@@ -13,7 +13,6 @@ from learnae.reports.history import histories
 from learnae.reports.swarm_page import swarm_page
 from learnae.runtime.homes import existing_peer
 from learnae.samples.time_column import USUAL_COLUMNS
-from learnae.swarm.predictor import predictor
 from learnae.system.atomic_files import write_atomic, writing
 from learnae.system.paths import last_status, peers_here
 
@@ -37,8 +36,8 @@ def report(options: argparse.Namespace) -> int:
         columns = replace(USUAL_COLUMNS, label=options.label or USUAL_COLUMNS.label)
         estimate, which = choose_estimate(swarm, options.peer, None)
         with progress(f"measuring on {options.data.name}") as done:
-            said = predictor(swarm.manifest, estimate.vector)
-            measured = f"{options.data.name}: {which}", evaluate(swarm.manifest, said, options.data, columns, done)
+            found_there = evaluate(swarm.manifest, estimate.vector, options.data, columns, done)
+        measured = f"{options.data.name}: {which}", found_there
     written = swarm_page(observer, found, [only] if only else here, measured)
     with writing(options.output):
         options.output.mkdir(parents=True, exist_ok=True)
