@@ -25,6 +25,7 @@ svg text{font:14px system-ui,sans-serif;fill:var(--faint)}svg .grid{stroke:var(-
 svg polyline{fill:none;stroke-width:2}ul.key{list-style:none;padding:0;margin:0}ul.key svg{width:3rem;height:.7rem}
 .l0{stroke:var(--l0)}.l1{stroke:var(--l1)}.l2{stroke:var(--l2)}.l3{stroke:var(--l3)}.l4{stroke:var(--l4)}
 .l5{stroke:var(--l5)}.l6{stroke:var(--l6)}.l7{stroke:var(--l7)}
+@media(max-width:30rem){svg text{font-size:20px}}
 """
 _POLICY = (
     f"default-src 'none'; style-src 'sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}'; "
