@@ -22,6 +22,7 @@ from agent.wiring import ROLE, build, build_intake, give_label, probe_sources, w
 from learnae.basics import strict_json
 from learnae.basics.memory import groups_of
 from learnae.cli.arguments import count
+from learnae.cli.verbs import Verbs, add_verbs
 from learnae.config.loading import load_config
 from learnae.errors import ConfigurationError
 from learnae.models.dataset import Dataset
@@ -67,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=learnae.__version__)
-    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    verbs = add_verbs(parser)
     for verb, (run, text) in _VERBS.items():
         command = verbs.add_parser(verb, help=text)
         command.add_argument("--config", type=Path, metavar="F", help="read this file instead of the usual ones")
@@ -81,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_keys(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_keys(verbs: Verbs) -> None:
     command = verbs.add_parser("keys", help="every key of the configuration: what it may be, and its default")
     command.add_argument("wanted", nargs="?", default="", metavar="SECTION[.KEY]", help="only these")
     command.add_argument("--verbose", action="store_true", help="log everything")
@@ -96,7 +97,7 @@ def _keys(options: argparse.Namespace) -> int:
     return 0
 
 
-def _add_install(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_install(verbs: Verbs) -> None:
     command = verbs.add_parser("install", help="write systemd's units and first configurations")
     command.add_argument("names", nargs="*", metavar="NAME", help="of the agents here (board)")
     command.add_argument("--bridge", action="append", default=[], metavar="NAME", help="a serial board, too")
