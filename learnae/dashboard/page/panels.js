@@ -314,7 +314,7 @@ function drawAnswers({ parts }) {
   text("answers-rows", `${whole(found.rows)} of ${whole(found.of)} held-out rows`);
   if (found.errors) return put("answers", table(["Of the rows", "err by at most"], found.errors.map(([of, value]) => [`${100 * of} %`, digits(value)])));
   const bars = found.classes.map((name, i) => [name, found.recall[i], found.counts[i]]).filter(([, , count]) => count);
-  const recall = el("div", { class: "recall" }, ...bars.flatMap(([name, value, count]) => [
+  const recall = el("div", { class: "recall scroll", tabindex: 0, role: "region", "aria-label": "Right answers by class" }, ...bars.flatMap(([name, value, count]) => [
     el("bdi", { text: name, title: name }),
     el("div", { class: "bar" }, el("i", { share: value })),
     el("span", { class: "n", text: `${(100 * value).toFixed(1)} % of ${whole(count)}` }),
