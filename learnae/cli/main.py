@@ -62,7 +62,7 @@ without data of your own: trainer-node start --demo
 
 _GROUPS = {
     "start here": ("swarm", "features", "join", "doctor"),
-    "look": ("peers", "watch", "report", "log", "summary", "audit"),
+    "look": ("peers", "watch", "dashboard", "report", "log", "summary", "audit"),
     "the model": ("evaluate", "versions", "export", "export-metrics", "rollback"),
     "members": (
         *("members", "invite", "uninvite", "key", "admit", "revoke"),
