@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from learnae.api.structure import Structure
 from learnae.cli.commands.swarm.model_file import read_model
-from learnae.cli.peer_choice import choose_peer
+from learnae.cli.estimate_choice import choose_estimate
 from learnae.cli.swarm_choice import choose_swarm
 from learnae.errors import ConfigurationError, DataError, ModelError
 from learnae.models.definition import ModelDefinition
@@ -21,8 +21,7 @@ from learnae.models.keras_model import build_model, set_flat
 from learnae.models.outline import Model
 from learnae.models.reference.numpy_model import predict
 from learnae.peer.learning.versions import PERSONAL
-from learnae.runtime.homes import existing_peer
-from learnae.runtime.observer import estimate_of, kept_estimate, published_estimate, published_spent
+from learnae.runtime.observer import published_spent
 from learnae.swarm.model_card import CARD_FILE, card
 from learnae.system.installation import how_to_install
 from learnae.weights.codecs import Vector
@@ -92,12 +91,7 @@ def load(source: str | os.PathLike[str] = "", *, version: str = "", peer: str = 
         raise ConfigurationError(f"{path} is no .keras file", "give what learnae export FILE.keras writes, or a swarm")
     swarm = choose_swarm(os.fspath(source))
     manifest = swarm.manifest
-    if version:
-        estimate = kept_estimate(choose_peer(peer or None), manifest, version)
-    elif peer:
-        estimate = estimate_of(existing_peer(peer), manifest)
-    else:
-        estimate = published_estimate(swarm.directory)
+    estimate, _ = choose_estimate(swarm, peer or None, version or None)
     facts = card(manifest, published_spent(swarm.directory), version == PERSONAL)
     return LoadedModel(manifest.model, manifest.config, estimate.vector, facts, estimate.time / 1000)
 
