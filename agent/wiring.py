@@ -78,6 +78,7 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
             import learnae.dashboard.live  # noqa: F401, PLC0415 - a server, which few have a use for
     swarm = find_swarm(config.swarm.id)
     manifest = swarm.manifest
+    manifest.check_known()
     check_consent(manifest, config.privacy)
     is_private = training_privacy(manifest, config.privacy) is not None
     policy = policy_of(config, is_private)

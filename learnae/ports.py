@@ -170,7 +170,7 @@ class Gossip(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """Says what one call of ``train`` did: optimiser steps, training rows at hand, mean loss."""
+    """Says what one call of ``train`` did: optimiser steps, training rows at hand, mean loss (NaN: not known)."""
 
     steps: int
     rows: int

@@ -103,6 +103,7 @@ def _build(
     load: Callable[[TrainerConfig, Manifest], Dataset],
 ) -> PeerService:
     swarm = find_swarm(config.swarm.id)
+    swarm.manifest.check_known()
     check_consent(swarm.manifest, config.privacy)
     left = memory_left()
     if warning := check_trainable(swarm.manifest, left):

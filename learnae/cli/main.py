@@ -134,6 +134,9 @@ def _add_swarm(verbs: Verbs) -> None:
     what = command.add_mutually_exclusive_group()
     what.add_argument("--preset", choices=PRESETS, metavar="P", help="a ready-made swarm, see below")
     what.add_argument("--model", type=place, metavar="F", help="JSON or .keras file of a Keras model")
+    what.add_argument(
+        "--parameters", type=place, metavar="F", help=".npz of a model's weights that programs of your own train"
+    )
     command.add_argument("--loss", choices=LOSSES, metavar="L", help=f"for --model: {', '.join(LOSSES)}")
     rules = f"for --model: {', '.join(optimisers.NAMES)} (default: {optimisers.USUAL})"
     command.add_argument("--optimiser", choices=optimisers.NAMES, metavar="O", help=rules)

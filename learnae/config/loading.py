@@ -59,14 +59,19 @@ def load_config(
     file: Path | None = None,
     flags: Mapping[str, object] | None = None,
     environment: Mapping[str, str] | None = None,
+    *,
+    others: bool = False,
 ) -> Config:
     """Read the configuration of ``role`` into ``kind``: a dataclass of section dataclasses.
 
-    ``flags`` maps ``section.key`` to a value; None means not given. Raises ConfigurationError.
+    ``flags`` maps ``section.key`` to a value; None means not given. With ``others``, files may have sections that only
+    other programs know. Raises ConfigurationError.
     """
     values: Values = {}
+    foreign = SECTIONS - get_type_hints(kind).keys() if others else frozenset()
     for path in [Path(expanded(str(file), "--config"))] if file is not None else filter(is_there, config_files(role)):
-        _merge(values, _read(path), kind, str(path), _folder(path))
+        found = {section: items for section, items in _read(path).items() if section not in foreign}
+        _merge(values, found, kind, str(path), _folder(path))
     for section, key, text in _from_environment(os.environ if environment is None else environment):
         if section in SECTIONS and section not in get_type_hints(kind):
             continue

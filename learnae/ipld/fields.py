@@ -94,13 +94,15 @@ class Fields:
         """Return a link to a block, or null."""
         return None if self.value(name, None) is None else self.link(name)
 
-    def links(self, name: str, most: int, default: Sequence[Cid] = _REQUIRED) -> tuple[Cid, ...]:
-        """Return at most ``most`` links, none twice."""
+    def links(
+        self, name: str, most: int, default: Sequence[Cid] = _REQUIRED, *, repeated: bool = False
+    ) -> tuple[Cid, ...]:
+        """Return at most ``most`` links, none twice unless they may be ``repeated``."""
         value = self.value(name, default)
         if not isinstance(value, (list, tuple)) or not all(isinstance(item, Cid) for item in value):
             raise self.error(name, value, "a list of links")
-        if len(value) > most or len(set(value)) != len(value):
-            raise self.error(name, f"{len(value)} links", f"at most {most} links, none twice")
+        if len(value) > most or (len(set(value)) != len(value) and not repeated):
+            raise self.error(name, f"{len(value)} links", f"at most {most} links{'' if repeated else ', none twice'}")
         return tuple(value)
 
     def numbers(self, name: str, most: int) -> tuple[float, ...]:

@@ -209,7 +209,7 @@ class Following:
         except FrameError as error:
             self._fail(news.cid, error)
             return None
-        absent = [cid for _, node in chain for cid in node.blocks if not self.store.has(cid)]
+        absent = list(dict.fromkeys(cid for _, node in chain for cid in node.blocks if not self.store.has(cid)))
         self.store.want(absent, origin=peer_name(author))
         before, lacking = replica, set(absent)
         if chain and not lacking.isdisjoint(chain[0][1].blocks):

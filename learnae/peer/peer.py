@@ -21,7 +21,7 @@ from learnae.peer.forgetting import Forgetting
 from learnae.peer.frame_encoder import FrameEncoder
 from learnae.peer.learning.founding import Founding
 from learnae.peer.learning.guard import Suspicion
-from learnae.peer.learning.jury import jury_of
+from learnae.peer.learning.jury import OwnLoss, jury_of
 from learnae.peer.learning.merging import Merging
 from learnae.peer.learning.settling import Settled, Settling
 from learnae.peer.learning.training import ENDLESS, PRIVATE_STEPS, Training
@@ -85,11 +85,12 @@ class Options:
     one. ``recall`` takes the number of releases that own messages tell of, which the own disk may have forgotten.
     ``facts`` gives what only the role knows, such as the device that trains: shown in the status as it is.
     ``summaries`` releases what this peer tells of its rows, ``lessons`` takes in what others tell of theirs; None for
-    nothing. Replicas may be judged on rows ``held_out``. ``addend`` gives at a time (Unix ms) what it adds to masked
-    sums, where the manifest has these. One that ``is_archive`` fetches and keeps everything. ``floors`` say which
-    updates are held back; ``update_clip`` bounds each as a whole, where learners cannot clip rows. ``suspicion`` says
-    what is wrong with weights that are to be trained on (Guard). ``personal`` is the model that serves this machine
-    alone; None for the common one.
+    nothing. Replicas may be judged on rows ``held_out``, or by a ``loss``. ``addend`` gives at a time (Unix ms) what it
+    adds to masked sums, where the manifest has these. One that ``is_archive`` fetches and keeps everything. ``floors``
+    say which updates are held back; ``update_clip`` bounds each as a whole, where learners cannot clip rows.
+    ``suspicion`` says what is wrong with weights that are to be trained on (Guard). ``personal`` is the model that
+    serves this machine alone; None for the common one. While it not ``may_merge``, the weights are being trained on
+    elsewhere.
     """
 
     name: str
@@ -112,6 +113,8 @@ class Options:
     floors: ReleaseFloor = field(default_factory=ReleaseFloor)
     suspicion: Suspicion = lambda *_: ""
     personal: "Personal | None" = None
+    loss: OwnLoss | None = None
+    may_merge: Callable[[], bool] = lambda: True
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +158,7 @@ class Peer:
         self.author = self.own.author
         self.swarm = self.manifest.swarm
         self.tangle = self.replication.tangle
-        self._has_start = False
+        self.has_start = False
         self.is_private = self.options.privacy() is not None
         self._shown: int | None = None  # uptime of the last announcement
         self.unmerged: dict[str, Any] = {}
@@ -294,7 +297,7 @@ class Peer:
 
     def _may_begin(self) -> bool:
         """Return True if this peer may speak: it knows where all start, what they know, and its own last message."""
-        if not self._has_start and not self._find_start():
+        if not self.has_start and not self._find_start():
             return False
         if self.steward and self.steward.standing != MEMBER:
             return False
@@ -319,7 +322,7 @@ class Peer:
         A step with noise is paid for, published or not, and what this peer has said may tell of more than it knows of.
         """
         merged, trained = 0, Trained(0, 0, 0.0)
-        if self._has_start and not self.catching_up.is_new:
+        if self.has_start and not self.catching_up.is_new:
             merged = self._merge()
             if merged:
                 self.merging.believe(None, self.ports.clock.now())
@@ -349,7 +352,7 @@ class Peer:
         start = starting_weights(self.manifest, self.ports.store)
         if start is None:
             return False
-        self._has_start = True
+        self.has_start = True
         self.merging.begin(start)
         return True
 
@@ -369,6 +372,8 @@ class Peer:
     # -- what to learn
 
     def _merge(self) -> int:
+        if not self.options.may_merge():
+            return 0
         merged = self.merging.merge(self.ports.clock.now())
         if merged:
             self.options.floors.note_merged()
@@ -668,7 +673,7 @@ def compose_peer(
         options = replace(options, floors=ReleaseFloor(Floors(merge_first=options.floors.waits_for_others)))
     floors = options.floors
     suspicion = (lambda *_: "") if is_private else options.suspicion  # it would tell of rows; noise hides each
-    jury = jury_of(manifest, options.lessons, options.held_out, is_private)
+    jury = jury_of(manifest, options.lessons, options.held_out, is_private, options.loss)
     merging = Merging(manifest, ports.learner, following, frames, floors.begin, suspicion, jury, is_private)
     wants_more = lambda: floors.wants_more  # noqa: E731
     trajectory = Trajectory(ports.learner, once.steps, once.batch, wants_more)

@@ -163,7 +163,7 @@ def _read(data: bytes, mapping: object, limits: Limits) -> Message:
         seq=seq,
         parents=parents,
         time=fields.integer("time"),
-        blocks=fields.links("blocks", limits.blocks),
+        blocks=fields.links("blocks", limits.blocks, repeated=True),
         body=Sealed(body) if isinstance(body, bytes) else parse_body(body, limits),
         checkpoint=checkpoint,
         forked=fields.integer("forked", 0, seq),

@@ -62,9 +62,13 @@ class LinkedPeer:
             raise
         finally:
             self.monitor.close(self.peer.status())
-            self.workspace.store.close()
-            self.links.close()
-            self.workspace.release()
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Release all that is held, and save nothing: the peer goes on from what it saved last."""
+        self.workspace.store.close()
+        self.links.close()
+        self.workspace.release()
 
 
 def build_peer(workspace: Workspace, learner: Learner, options: Options, links: LinkSet | None = None) -> LinkedPeer:

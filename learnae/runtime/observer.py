@@ -38,7 +38,7 @@ from learnae.swarm.manifest import Manifest
 from learnae.system.paths import STATE_FILE
 from learnae.weights.codecs import Vector
 from learnae.weights.frames import decode_frame
-from learnae.weights.merge import consensus
+from learnae.weights.merge import NO_MOMENTS, consensus
 
 if TYPE_CHECKING:
     from learnae.peer.masking.heard import Sum
@@ -203,9 +203,11 @@ class Observer:
         if not votes:
             raise ConfigurationError("no peer has published weights here", "start a peer first")
         manifest = self.manifest
-        moments = moments_in(manifest.config) if manifest.only_keras else manifest.definition.moments
+        moments = manifest.definition.moments if not manifest.only_keras else NO_MOMENTS
+        if manifest.only_keras and not manifest.is_own_loop:
+            moments = moments_in(manifest.config)
         newest = max(vote.time for vote in votes)
-        return Estimate(consensus(votes, manifest.merge.half_life, now, moments), newest)
+        return Estimate(consensus(votes, manifest.merge.half_life, now, moments, manifest.merge.rule), newest)
 
     def replicas_of(self, author: bytes) -> list[Vector]:
         """Decode what an author's followers have after each of its updates, oldest first, since the last gap."""

@@ -98,6 +98,8 @@ def why_none(manifest: Manifest) -> str:
     """Return why a swarm has no summaries; empty if it has."""
     if manifest.privacy.summary.form == NONE:
         return "the swarm's manifest asks for none"
+    if manifest.is_own_loop:
+        return "only members' own programs know its rows"
     if len(manifest.model.input_shape) != 1:
         return "a sample's rows are raw windows or images, of which sums of columns tell nothing"
     if manifest.task == CLASSIFICATION and not manifest.class_count:

@@ -18,6 +18,7 @@ from learnae.models.definition import ModelDefinition
 from learnae.models.losses import REGRESSIONS, Loss
 from learnae.models.optimisers import OptimiserPolicy
 from learnae.models.outline import Model, Outline
+from learnae.models.parameters import ParameterList, is_parameters
 from learnae.privacy.policy import EACH, MASKED, NONE, PrivacyPolicy
 from learnae.protocol.limits import HOUR, Limits
 from learnae.swarm.features import Features, read_features
@@ -32,6 +33,8 @@ MAX_BYTES = 1 << 18  # a Keras configuration has 3 to 6 KB
 MAX_CLASSES = 1024
 MAX_COLUMNS = 1 << 14  # names of usual length fill a manifest
 CLASSIFICATION, REGRESSION, FORECAST, AUTOENCODER = "classification", "regression", "forecast", "autoencoder"
+OWN_LOOP = "own loop"  # the task that members' own programs alone know
+NO_LOSS = "none"  # of such a swarm
 OPEN = "open"  # who reaches the swarm is a member
 _MAX_BLOCKS = 1024  # of the largest model's weights
 _SKEWS_IN_HORIZON = 4
@@ -92,19 +95,25 @@ class Manifest:
     def __post_init__(self) -> None:
         model: Model
         try:
-            model, reason = ModelDefinition.from_config(self.config), ""
+            if is_parameters(self.config):
+                model, reason = ParameterList.from_config(self.config), "members' own programs train it"
+            else:
+                model, reason = ModelDefinition.from_config(self.config), ""
         except ModelError as error:
             if self.outline is None:
                 raise
             model, reason = self.outline, str(error)
-        Loss.for_model(self.loss, model)
         object.__setattr__(self, "model", model)
         object.__setattr__(self, "only_keras", reason)
+        if self.is_own_loop:
+            self._check_own_loop()
+        else:
+            Loss.for_model(self.loss, model)
         self._check_start()
         self._check_times()
         if self.merge.rule == JUDGED:
             self._check_judged()
-        if self.merge.rule == OWN and (self.only_keras or self.privacy.training):
+        if self.merge.rule == OWN and ((self.only_keras and not self.is_own_loop) or self.privacy.training):
             raise ManifestError(
                 "replicas cannot be judged on own rows here",
                 "merge.rule own takes a model that all can compute, and no privacy.epsilon: what is merged would tell",
@@ -123,6 +132,22 @@ class Manifest:
             )
         if self.features and self.features.ahead:
             self._check_forecast(self.features)
+
+    def _check_own_loop(self) -> None:
+        """Raise ManifestError for what only a model that peers know has."""
+        more = {
+            "an outline": self.outline,
+            "classes": self.classes,
+            "columns": self.columns,
+            "features": self.features,
+            "differential privacy": self.privacy.training,
+            f"loss {self.loss}": self.loss != NO_LOSS,
+        }
+        if found := [name for name, value in more.items() if value]:
+            raise ManifestError(
+                f"{found[0]} in a swarm whose model is its parameters alone",
+                f'leave that out: members\' own programs know what it is; its loss is "{NO_LOSS}"',
+            )
 
     def _check_times(self) -> None:
         """Raise ManifestError for times that undo one another, such as clocks that differ by more than is remembered.
@@ -191,27 +216,49 @@ class Manifest:
                 "leave out the outline",
             )
         if not self.start and self.only_keras:
-            raise ManifestError("a model that only Keras can build has no starting weights", "name their blocks")
+            raise ManifestError(
+                "a model that peers cannot draw weights for has no starting weights", "name their blocks"
+            )
         if self.start and len(self.start) != block_count(self.model.count):
             raise ManifestError(
                 f"{len(self.start)} blocks of starting weights", f"the model has {block_count(self.model.count)}"
             )
 
     @property
+    def is_own_loop(self) -> bool:
+        """Return True if members' own programs train the model, of which peers know the parameters alone."""
+        return isinstance(self.model, ParameterList)
+
+    def check_known(self) -> None:
+        """Raise ModelError for a model of which peers know the parameters alone: no trainer or agent can train it."""
+        if self.is_own_loop:
+            raise ModelError(
+                f"of swarm {self.name!r} only the parameters are known: members' own programs train it",
+                "join it with learnae.join (docs/api.md)",
+            )
+
+    @property
     def definition(self) -> ModelDefinition:
-        """Return the model as every learner can train it; raises ModelError for one that only Keras can."""
+        """Return the model as every learner can train it; raises ModelError for one that only Keras can, or no one."""
+        self.check_known()
         if not isinstance(self.model, ModelDefinition):
             raise ModelError(f"only Keras can train this swarm's model: {self.only_keras}", "use a trainer with Keras")
         return self.model
 
     @property
     def objective(self) -> Loss:
-        """Return the loss as functions."""
+        """Return the loss as functions; raises ModelError where only members' own programs know it."""
+        self.check_known()
         return Loss.for_model(self.loss, self.model)
 
     @property
     def task(self) -> str:
-        """Name what is learnt: labels, values, what follows a window, or the rows (their errors show anomalies)."""
+        """Name what is learnt: labels, values, what follows a window, or the rows (their errors show anomalies).
+
+        OWN_LOOP where members' own programs alone know it.
+        """
+        if self.is_own_loop:
+            return OWN_LOOP
         if self.loss not in REGRESSIONS:
             return CLASSIFICATION
         if self.features and self.features.ahead:
@@ -322,7 +369,7 @@ class Manifest:
                 interval=limits.integer("interval", 1, HOUR),
             ),
             outline=Outline.from_fields(fields.fields("outline")) if "outline" in fields else None,
-            start=fields.links("start", _MAX_BLOCKS, ()),
+            start=fields.links("start", _MAX_BLOCKS, (), repeated=True),
             membership=_read_membership(fields),
             privacy=PrivacyPolicy.from_manifest(fields),
         )

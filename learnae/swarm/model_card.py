@@ -15,6 +15,7 @@ from learnae.text import shown
 
 _STATISTICS = "all means, then standard deviations, minima, maxima, mean absolute steps"
 _PERSONAL = "tuned with one machine's own rows, which nothing protects: those who get it can learn of them"
+_OWN_LOOP = "what members' own programs take it for"
 CARD_FILE = "learnae.json"  # in the archive that a .keras file is, and that a .tflite file has at its end
 
 
@@ -24,14 +25,14 @@ def card(manifest: Manifest, spent: Collection[PrivacySpent | None] = (), is_per
     ``spent`` holds what each peer whose updates are known says of differential privacy, None of one without. A
     personal model is one that a peer has tuned with own rows, unprotected.
     """
-    privacy = {"updates": manifest.privacy.to_fields(), "spent": _spent(spent)}
+    own, privacy = manifest.is_own_loop, {"updates": manifest.privacy.to_fields(), "spent": _spent(spent)}
     return {
         "swarm": str(manifest.swarm),
         "name": manifest.name,
         "task": manifest.task,
         "loss": manifest.loss,
-        "input": f"{_sizes(manifest.model.input_shape)}: {_input(manifest)}",
-        "output": f"{_sizes(manifest.model.output_shape)}: {_output(manifest)}",
+        "input": _OWN_LOOP if own else f"{_sizes(manifest.model.input_shape)}: {_input(manifest)}",
+        "output": _OWN_LOOP if own else f"{_sizes(manifest.model.output_shape)}: {_output(manifest)}",
         "classes": list(manifest.classes),
         "columns": list(manifest.columns),
         "features": manifest.features.to_fields() if manifest.features else None,

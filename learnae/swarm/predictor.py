@@ -40,7 +40,11 @@ def predictor(manifest: Manifest, weights: Vector) -> Predictor:
 
 
 def keras_model(manifest: Manifest, weights: Vector, otherwise: str = "") -> Any:
-    """Build the Keras model with ``weights``; raises ConfigurationError, whose remedy also names what ``otherwise``."""
+    """Build the Keras model with ``weights``; raises ConfigurationError, whose remedy also names what ``otherwise``.
+
+    Raises ModelError where members' own programs alone know the model.
+    """
+    manifest.check_known()
     if absent := absent_of_keras():
         raise ConfigurationError(f"{absent[0]} is not installed", how_to_install("trainer") + otherwise)
     model = build_model(manifest.config)

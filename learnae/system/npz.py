@@ -6,7 +6,7 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +24,10 @@ class DamagedArchiveError(Exception):
     """The bytes are no archive of plain arrays."""
 
 
-def _read_archive(data: bytes) -> dict[str, NDArray[Any]]:
+def read_archive(file: IO[bytes]) -> dict[str, NDArray[Any]]:
     """Return all arrays of an .npz file; nothing is ever unpickled. Raises DamagedArchiveError."""
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+        with np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except DAMAGE as error:
         raise DamagedArchiveError(f"{type(error).__name__}: {error}") from error
@@ -50,4 +50,4 @@ def open_sealed(data: bytes) -> dict[str, NDArray[Any]]:
     digest, archive = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
     if hashlib.sha256(archive).digest() != digest:
         raise DamagedArchiveError("it is not what was written")
-    return _read_archive(archive)
+    return read_archive(io.BytesIO(archive))

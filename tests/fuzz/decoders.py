@@ -74,6 +74,7 @@ from learnae.protocol.messages import Envelope, compose, open_message
 from learnae.protocol.sum_bodies import NAME_BYTES, SEED_BYTES, MaskedVector, MaskOpen, MaskReady
 from learnae.runtime.backup import restore
 from learnae.swarm.manifest import Manifest
+from learnae.swarm.own_loop import manifest_of, read_parameters
 from learnae.swarm.presets import PRESETS, preset
 from learnae.system import npz
 from learnae.system.installation import is_installed
@@ -474,7 +475,13 @@ def _keras_seeds() -> list[bytes]:
 
 
 def _manifests() -> list[bytes]:
-    return [*_hex("manifests", "block"), *(preset(name, 0).to_bytes() for name in PRESETS)]
+    own, _ = manifest_of({"w": np.ones((2, 3)), "b": np.ones(()), "é": np.ones((1, 1, 2))}, "mine", 1)
+    return [*_hex("manifests", "block"), *(preset(name, 0).to_bytes() for name in PRESETS), own.to_bytes()]
+
+
+def _parameters(data: bytes) -> object:
+    with _file(data, "a.npz") as path:
+        return manifest_of(read_parameters(path), "mine", 1)
 
 
 def _backup(data: bytes) -> object:
@@ -748,6 +755,7 @@ DECODERS: dict[str, Decoder] = {
     "stream of the bridge": Decoder(_splitter, lambda: [b"".join(_socket_records())]),
     "csv": Decoder(_table("t.csv"), lambda: [CSV, CSV.replace(b",", b";"), CSV.decode().encode("utf-16")], 20),
     "json lines": Decoder(_table("t.jsonl"), lambda: [_LINES], 20),
+    "npz of parameters": Decoder(_parameters, _npz, 40),
     "npz": Decoder(_arrays("a.npz"), _npz, 40),
     "npy": Decoder(_arrays("a.npy"), _npy, 20),
     "keras configuration": Decoder(_keras, _keras_seeds, 4),

@@ -4,6 +4,8 @@ import itertools
 import os
 from collections.abc import Iterable
 
+TORCH_PYTHON = os.environ.get("LEARNAE_TORCH_PYTHON", "")
+
 
 def how_many(each_time: int, nightly: int) -> int:
     """``each_time``, or ``nightly`` with LEARNAE_NIGHTLY=1."""

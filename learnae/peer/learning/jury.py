@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from learnae.samples.proxy_rows import Group
 from learnae.swarm.manifest import Manifest
 from learnae.weights.codecs import Vector
 from learnae.weights.judging import Judge, LossesOf
-from learnae.weights.merge import JUDGED, OWN, Vote
+from learnae.weights.merge import JUDGED, NO_MOMENTS, OWN, TRIMMED, Moments, Vote
 from learnae.weights.own_judging import OwnJudge
 
 LEAST_WITNESSES = 3  # members whose summaries are believable: fewer may be one that lies
@@ -43,11 +43,10 @@ class Jury:
     ``muted`` says why each other replica is not merged, until it is judged again.
     """
 
-    def __init__(self, manifest: Manifest, kind: type[Judge]) -> None:
-        self._model: ModelDefinition = manifest.definition
+    def __init__(self, manifest: Manifest, kind: type[Judge], moments: Moments) -> None:
         self._half_life = manifest.merge.half_life
-        self._points = POINTS if self._model.count <= _LARGE else _POINTS_OF_LARGE
-        self._judge = kind(lambda weights: self._each([weights])[0], moments=self._model.moments, losses_of=self._each)
+        self._points = POINTS if manifest.model.count <= _LARGE else _POINTS_OF_LARGE
+        self._judge = kind(lambda weights: self._each([weights])[0], moments=moments, losses_of=self._each)
         self._losses: LossesOf | None = None  # None while there is too little to judge by
         self._judged: frozenset[Cid] | None = None
         self.muted: Mapping[bytes, str] = {}
@@ -75,6 +74,9 @@ class Jury:
             self._judged = names
             self.muted = self._judge.judge(own, replicas, self._half_life, now).muted
 
+    def note_start(self, start: Vector) -> None:
+        """Take in the weights (count,) that the swarm starts from."""
+
     def note_own(self, merged: Vector) -> None:
         """Take in the own weights (count,) after a merge."""
         self._judge.note_own(merged)
@@ -97,7 +99,8 @@ class ProxyJury(Jury):
     def __init__(
         self, manifest: Manifest, lessons: Lessons, held_out: Rows | None = None, is_private: bool = False
     ) -> None:
-        super().__init__(manifest, Judge)
+        super().__init__(manifest, Judge, manifest.definition.moments)
+        self._model: ModelDefinition = manifest.definition
         self._classes = manifest.class_count
         self._lessons = lessons
         self._held_out = None if is_private else held_out
@@ -130,7 +133,8 @@ class OwnJury(Jury):
     """Judges on rows ``held_out`` here; drawn anew when there are a tenth more."""
 
     def __init__(self, manifest: Manifest, held_out: Rows) -> None:
-        super().__init__(manifest, OwnJudge)
+        super().__init__(manifest, OwnJudge, manifest.definition.moments)
+        self._model: ModelDefinition = manifest.definition
         self._points = min(self._points, max(_POINTS_OF_LARGE, _PRODUCTS // self._model.row_products))
         self._objective = manifest.objective
         self._classes = manifest.class_count
@@ -153,6 +157,45 @@ class OwnJury(Jury):
                 return [self._objective.value(output, targets) / nothing for output in outputs]
 
         self._losses = losses if nothing > 0 else None
+        return True
+
+
+class OwnLoss(Protocol):
+    """Tells how good weights are on rows that only the owner's program knows."""
+
+    @property
+    def may_be_asked(self) -> bool:
+        """Return True if that program lets itself be asked now."""
+
+    def __call__(self, weights: Vector) -> float:
+        """Return the loss of weights (count,), less is better; infinite or NaN for the worst."""
+
+
+class LossJury(Jury):
+    """Judges by a ``loss`` of the owner's own, in which the swarm's start stands for knowing nothing."""
+
+    def __init__(self, manifest: Manifest, loss: OwnLoss) -> None:
+        moments = NO_MOMENTS if manifest.only_keras else manifest.definition.moments
+        super().__init__(manifest, OwnJudge, moments)
+        self._loss = loss
+        self._start: Vector | None = None
+
+    @override
+    def note_start(self, start: Vector) -> None:
+        self._start = start
+
+    @override
+    def sit(self, own: Vote, replicas: Replicas, now: int) -> None:
+        if self._loss.may_be_asked:
+            super().sit(own, replicas, now)
+
+    @override
+    def _draws(self, now: int, has_news: bool) -> bool:
+        if self._start is None:
+            return False
+        nothing, self._start = self._loss(self._start), None
+        if nothing > 0 and math.isfinite(nothing):
+            self._losses = lambda several: [self._loss(weights) / nothing for weights in several]
         return True
 
 
@@ -205,13 +248,23 @@ def _of_likely(output: NDArray[np.float32], targets: NDArray[np.int64], classes:
     return float(np.minimum(losses, _CAPS * math.log(classes)).mean())
 
 
-def jury_of(manifest: Manifest, lessons: Lessons | None, held_out: Rows | None, is_private: bool) -> Jury | None:
+def jury_of(
+    manifest: Manifest,
+    lessons: Lessons | None,
+    held_out: Rows | None,
+    is_private: bool,
+    loss: OwnLoss | None = None,
+) -> Jury | None:
     """Return the jury of a swarm that asks for one; None where there is nothing to judge by.
 
     That is where members' summaries are not seen, or there are no rows ``held_out``; one that ``is_private`` judges by
-    no own rows: what is merged would tell of them.
+    no own rows: what is merged would tell of them. An own ``loss`` judges by the rules own and trimmed.
     """
     rule = manifest.merge.rule
+    if loss is not None and rule in (OWN, TRIMMED) and not is_private:
+        return LossJury(manifest, loss)
+    if manifest.is_own_loop:
+        return None
     if rule == JUDGED and lessons:
         return ProxyJury(manifest, lessons, held_out, is_private)
     return OwnJury(manifest, held_out) if rule == OWN and held_out is not None and not is_private else None

@@ -1,6 +1,7 @@
 """Merging: the own weights move towards the others', and what all agree on is estimated."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from learnae.protocol.bodies import NAME_BYTES
 from learnae.protocol.limits import MINUTE
 from learnae.swarm.manifest import Manifest
 from learnae.weights.codecs import Vector
-from learnae.weights.merge import ConsensusEstimate, Vote, consensus, merge, vote_weights
+from learnae.weights.merge import MEAN, ConsensusEstimate, Vote, consensus, merge, vote_weights
 from learnae.weights.momentum import LossOf, Momentum
 
 BACK_MS = 2 * MINUTE  # in which others go back, too, and publish what they are then
@@ -47,7 +48,10 @@ class Merging:
         self._guard = Guard(suspicion, following.errors, self._start)
         self._momentum = Momentum(manifest.merge.momentum, manifest.merge.half_life, learner.moments)
         self._loss_of: LossOf = (lambda _: None) if is_private else self._own_loss
-        self._estimate = ConsensusEstimate(self._start, manifest.merge.half_life, learner.moments)
+        self._policy = replace(manifest.merge, rule=MEAN) if jury else manifest.merge  # what is judged is not trimmed
+        self._estimate = ConsensusEstimate(
+            self._start, manifest.merge.half_life, learner.moments, rule=self._policy.rule
+        )
         self.unsaid: tuple[bytes, ...] = ()
         self.held: frozenset[bytes] = frozenset()
         self._manifest = manifest
@@ -69,6 +73,8 @@ class Merging:
     def begin(self, start: Vector) -> None:
         """Note the weights (count,) that the swarm starts from, and take them unless a saved state has others."""
         self._start = self._guard.start = start
+        if self.jury:
+            self.jury.note_start(start)
         if not self._is_restored:
             self._learner.load(start)
             self._estimate.vector = start
@@ -76,7 +82,7 @@ class Merging:
     def adopt(self, now: int) -> bool:
         """Take what the swarm believes in place of the own weights, which are a newcomer's; False if it is nothing."""
         self._judge(self._learner.weights(), now)
-        found = self._combined(lambda votes: consensus(votes, self._half_life, now, self._learner.moments), now)
+        found = self._combined(lambda votes: self._consensus(votes, now), now)
         if found is None:
             return False
         self.believe(None, now)
@@ -114,7 +120,7 @@ class Merging:
         new = [author for author, replica in heard.items() if self._merged.get(author) != replica.cid]
         if not new:
             return 0
-        own, policy, moments = self._learner.weights(), self._manifest.merge, self._learner.moments
+        own, policy, moments = self._learner.weights(), self._policy, self._learner.moments
         merged = self._combined(lambda votes: merge(own, votes, policy, now, moments), now)
         if merged is None:
             return 0
@@ -214,16 +220,12 @@ class Merging:
         """Return by author which share of the mean its replica has at ``now`` (ms); the own one's name is b""."""
         own = self._frames.own_vote
         votes: dict[bytes, Vote] = {**self._heard, **({b"": own} if own else {})}
-        weights = vote_weights(list(votes.values()), self._half_life, now) if votes else []
+        weights = vote_weights(list(votes.values()), self._policy.half_life, now) if votes else []
         return dict(zip(votes, weights, strict=True))
 
     def muted(self) -> dict[str, str]:
         """Return by peer why its replica is not merged now: hints, no proof. It is heard again when it does better."""
         return {**self._guard.status(), **(self.jury.status() if self.jury else {})}
-
-    @property
-    def _half_life(self) -> int:
-        return self._manifest.merge.half_life
 
     def _note(self, new: Sequence[bytes]) -> None:
         """Note that all replicas have gone into the weights, those of ``new`` authors for the first time."""
@@ -246,7 +248,8 @@ class Merging:
         if own is not None:
             votes.append(own)
             live += 1
-        self._estimate.renew(votes, live, now)
+        if votes:
+            self._estimate.renew(votes, live, now)
 
     def believe_own(self, samples: int, now: int) -> None:
         """Renew the estimate with the own weights as they are, trained on ``samples``, which no other has seen."""
@@ -258,4 +261,7 @@ class Merging:
         """Go on from what the swarm believes at ``now`` (ms): own training has diverged."""
         self._learner.restore(self._fresh_learner)
         votes = self._votes(self._heard)
-        self._load(consensus(votes, self._half_life, now, self._learner.moments) if votes else self._start)
+        self._load(self._consensus(votes, now) if votes else self._start)
+
+    def _consensus(self, votes: list[Vote], now: int) -> Vector:
+        return consensus(votes, self._policy.half_life, now, self._learner.moments, self._policy.rule)

@@ -1,5 +1,6 @@
 """Training the local model between two merges, and measuring the consensus estimate on the own rows."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,7 +48,8 @@ class Training:
         if trained.steps:
             self.steps += trained.steps
             self.taken += trained.steps
-            self.rows, self.loss = trained.rows, None if self.is_private else trained.loss
+            is_untold = self.is_private or math.isnan(trained.loss)
+            self.rows, self.loss = trained.rows, None if is_untold else trained.loss
         return trained
 
     def end_cycle(self) -> None:

@@ -36,6 +36,8 @@ def judgement_of(manifest: Manifest) -> Judgement:
         return Judgement.ANOMALY
     if manifest.task == FORECAST:
         return Judgement.FORECAST
+    if manifest.is_own_loop:
+        return Judgement.VALUE
     return Judgement.CLASS if manifest.objective.is_classification else Judgement.VALUE
 
 

@@ -34,6 +34,7 @@ from programs import PATIENCE, Programs, finish, wait_for
 from sensors import Sysfs, make_swarm
 from visitors import Visitor
 
+import learnae
 from demo.swarm import Swarm, environment_of
 from learnae.adapters.http.member import MemberExchange, make_client
 from learnae.adapters.iota.node import Node, Transaction
@@ -58,7 +59,7 @@ from learnae.runtime.observer import Observer
 from learnae.runtime.registrar import Registrar
 from learnae.samples.dp_statistics import Statistics, layout_of, noise_of
 from learnae.simulation.simulator import Setting, Simulation, identity_of
-from learnae.swarm.directory import open_manifest, open_swarm
+from learnae.swarm.directory import find_swarm, open_manifest, open_swarm
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import dense_config
 from learnae.system.paths import KEY_FILE
@@ -322,6 +323,48 @@ def test_planted_rows_are_in_nothing_that_members_say_to_sum_them() -> None:
     assert Counter(type(message.body) for message, _ in said) >= Counter({MaskedVector: 5, MaskOpen: 5})
     assert list(leaks_in(b"".join([*blocks.values(), *(plain for _, plain in said)]), patterns(readings))) == []
     assert list(leaks_in(data.train.rows.tobytes(), patterns(readings))), "the search must find them"
+
+
+@pytest.mark.parametrize("knows", ["data", "loss", "metrics"])
+def test_planted_rows_are_in_nothing_that_a_programs_own_loop_shares(
+    knows: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All blocks, what members open of sealed ones, the status, the peer's directory: rows are in no file at all."""
+    monkeypatch.setenv("LEARNAE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    rows = private_readings(21, 600)
+    targets, planted = rows @ np.ones((6, 1), np.float32), patterns(rows[::10])
+    line = dense_config(6, (), 1, "linear")
+    swarm = (
+        learnae.create_swarm("line", model=line, loss="mean_squared_error")
+        if knows == "data"
+        else learnae.create_swarm("line", parameters={"w": np.zeros((6, 1)), "b": np.zeros(1)})
+    )
+    settings = {"publish.every": 0.01, "privacy.merge_first": False, "peer.history": "all"}
+
+    def error(weights: list[np.ndarray]) -> np.ndarray:
+        return np.asarray(rows @ weights[0] + weights[1] - targets)
+
+    def loss(weights: list[np.ndarray]) -> float:
+        return float(np.mean(error(weights) ** 2))
+
+    own = {"data": {"data": (rows, targets)}, "loss": {"loss": loss}, "metrics": {}}[knows]
+    start = [np.zeros((6, 1)), np.zeros(1)]
+    with learnae.join(swarm, name="canary", settings=settings, like=start, **own) as peer:
+        weights = peer.weights()
+        for _ in range(12):
+            weights = [
+                weights[0] - 0.05 * rows.T @ error(weights) / 600,
+                weights[1] - 0.05 * error(weights).mean(axis=0),
+            ]
+            metrics = {"loss": loss(weights), "rows": 600} if knows == "metrics" else None
+            weights = peer.share(weights, 420, metrics)
+        status = peer.status()
+    assert status["seq"] > 4
+    assert loss(weights) < loss(start)
+    assert list(leaks_in(blocks_in(find_swarm(swarm).directory) + json.dumps(status).encode(), planted)) == []
+    assert list(leaks(tmp_path, planted)) == []
+    assert list(leaks_in(rows.tobytes(), planted)), "the search must be able to find them"
 
 
 def test_what_leaves_is_the_same_with_a_personal_model_and_without() -> None:

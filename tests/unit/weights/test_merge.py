@@ -5,12 +5,14 @@ from hypothesis import strategies as st
 
 from learnae.weights.codecs import Vector
 from learnae.weights.merge import (
+    TRIMMED,
     ConsensusEstimate,
     MergePolicy,
     Moments,
     Vote,
     consensus,
     merge,
+    trimmed_mean,
     vote_weights,
     weighted_sum,
 )
@@ -167,3 +169,47 @@ def test_an_estimate_over_time_mixes_moments() -> None:
     estimate.renew([vote(1, 0, vector(0, 0, 1))], 2, 0)
     estimate.renew([vote(1, 0, vector(0, 4, 1))], 2, 1)  # one of two that live: half of it
     assert estimate.vector.tolist() == [0.0, 2.0, 5.0]
+
+
+def slowly_trimmed(vectors: list[Vector], weights: list[float]) -> list[float]:
+    """Sort one coordinate after another."""
+    counted = [index for index, weight in enumerate(weights) if weight > 0] or list(range(len(weights)))
+    cut, result = 3 * len(counted) // 8, []
+    for place in range(len(vectors[0])):
+        ordered = sorted(counted, key=lambda index: float(vectors[index][place]))[cut : len(counted) - cut]
+        shares = [weights[index] or 1.0 for index in ordered]
+        total = sum(share * float(vectors[index][place]) for share, index in zip(shares, ordered, strict=True))
+        result.append(total / sum(shares))
+    return result
+
+
+@given(
+    st.lists(st.lists(st.floats(-100, 100, width=32), min_size=3, max_size=3), min_size=1, max_size=9),
+    st.lists(st.sampled_from([0.0, 0.1, 0.4]), min_size=9, max_size=9),
+)
+def test_a_trimmed_mean_is_that_of_each_coordinate_sorted(rows: list[list[float]], weights: list[float]) -> None:
+    vectors = [vector(*row) for row in rows]
+    found = trimmed_mean(vectors, weights[: len(rows)])
+    assert found.dtype == np.float32
+    assert found.tolist() == pytest.approx(slowly_trimmed(vectors, weights[: len(rows)]), rel=1e-5, abs=1e-4)
+
+
+@given(st.integers(4, 30), st.data())
+def test_three_of_eight_liars_move_no_weight_beyond_what_honest_peers_have(count: int, data: st.DataObject) -> None:
+    honest = np.random.default_rng(count).normal(size=(count - 3 * count // 8, 40_000 if count == 8 else 5))
+    lies = [data.draw(st.sampled_from([-1e30, -1.0, 0.0, 1e30])) for _ in range(count - len(honest))]
+    vectors = [row.astype(np.float32) for row in honest]
+    vectors += [np.full(honest.shape[1], lie, np.float32) for lie in lies]
+    found = trimmed_mean(vectors, [1 / count] * count)
+    assert (found >= np.float32(honest.min(axis=0)) - 1e-6).all()
+    assert (found <= np.float32(honest.max(axis=0)) + 1e-6).all()
+
+
+def test_only_a_swarm_that_asks_for_it_is_trimmed() -> None:
+    votes = [vote(10, vector=vector(value)) for value in (1, 2, 3, 100)]
+    assert consensus(votes, 1000, 0).tolist() == [26.5]
+    assert consensus(votes, 1000, 0, rule=TRIMMED).tolist() == [2.5]
+    assert merge(vector(0), votes, MergePolicy(step=0.5, rule=TRIMMED), 0).tolist() == [1.25]
+    estimate = ConsensusEstimate(vector(0), 1000, rule=TRIMMED)
+    estimate.renew(votes, 4, 0)
+    assert estimate.vector.tolist() == [2.5]

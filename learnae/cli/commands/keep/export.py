@@ -16,6 +16,7 @@ from learnae.cli.progress import progress
 from learnae.cli.swarm_choice import choose_swarm
 from learnae.errors import ConfigurationError
 from learnae.models.layers.normalisation import as_used
+from learnae.models.parameters import ParameterList
 from learnae.peer.learning.versions import PERSONAL
 from learnae.runtime.observer import published_spent
 from learnae.swarm.manifest import Manifest
@@ -70,6 +71,8 @@ def write_keras(manifest: Manifest, weights: Vector, path: Path, facts: Mapping[
 
 def _named(manifest: Manifest, weights: Vector) -> dict[str, NDArray[Any]]:
     """Return the arrays by layer; of a model that only Keras can train, by Keras' paths."""
+    if isinstance(manifest.model, ParameterList):
+        return manifest.model.split(weights)
     if manifest.only_keras:
         all_weights = keras_model(manifest, weights, _OTHERWISE).weights
         return {weight.path: np.asarray(weight.value, np.float32) for weight in all_weights}

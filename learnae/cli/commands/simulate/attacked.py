@@ -109,6 +109,7 @@ def _manifest(options: argparse.Namespace) -> Manifest:
         manifest = read_manifest(Path(options.swarm))
     else:
         manifest = find_swarm(options.swarm).manifest
+    manifest.check_known()
     if manifest.only_keras or (manifest.task == CLASSIFICATION and not manifest.class_count):
         raise ConfigurationError(
             f"the swarm {manifest.name} cannot be attacked here: only Keras knows its model, or a row has many classes",

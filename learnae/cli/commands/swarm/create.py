@@ -2,14 +2,11 @@
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.clock import SystemClock
 from learnae.cli.commands.swarm.cost_note import check_affordable
 from learnae.cli.commands.swarm.data_look import look_into
@@ -19,19 +16,16 @@ from learnae.cli.commands.swarm.model_file import SEEDED, read_model
 from learnae.cli.output import columns_note, membership_note, membership_of, print_fields, print_json, privacy_note
 from learnae.config.loading import user_config_directory
 from learnae.errors import ConfigurationError, DataError, ManifestError
-from learnae.ipld.cid import RAW
 from learnae.ipld.fields import Fields
-from learnae.membership.policy import Founder, MembershipPolicy
 from learnae.models.graph import normalises_rows
 from learnae.models.optimisers import RATES, USUAL, OptimiserPolicy
 from learnae.privacy.policy import EACH
-from learnae.protocol.identity import Identity
+from learnae.runtime.admission.founding import found, owned
 from learnae.runtime.private.policy import check_agreed
-from learnae.runtime.registrar import Registrar
-from learnae.swarm.directory import create_named, create_swarm, note_created
 from learnae.swarm.features import MAX_CHANNELS, RAW_KIND, Features, read_features
 from learnae.swarm.initial_weights import start_blocks, start_links
-from learnae.swarm.manifest import OPEN, Manifest
+from learnae.swarm.manifest import Manifest
+from learnae.swarm.own_loop import manifest_of, read_parameters
 from learnae.swarm.presets import PRESETS, preset
 from learnae.system.paths import MANIFEST_FILE, OWNER_FILE
 from learnae.tables.numbers import is_number
@@ -49,6 +43,7 @@ def create(options: argparse.Namespace) -> int:
     if options.data or options.lan or options.start or options.broker:
         _check_peer(options)
     flags = {f"swarm.{name}": getattr(options, name) for name in ("preset", "loss", "name", "features")}
+    flags["swarm.parameters"] = None if options.parameters is None else str(options.parameters)
     flags["swarm.model"] = None if options.model is None else str(options.model)
     flags["swarm.classes"] = None if options.classes is None else _names(options.classes)
     if options.columns is not None:
@@ -57,18 +52,17 @@ def create(options: argparse.Namespace) -> int:
     flags["swarm.founders"] = options.founder or None
     flags.update({"optimiser.name": options.optimiser, "optimiser.learning_rate": options.learning_rate})
     values = read_definition(options, flags)
-    if values["swarm"].get("preset"):
-        manifest, blocks, start = _of_preset(values["swarm"]), list[bytes](), SEEDED
-    else:
-        manifest, blocks, start = _of_model(values)
+    manifest, blocks, start = _of_values(values)
     manifest = with_policies(manifest, values)
     check_agreed(manifest)
     if options.data:
         check_affordable(manifest, _ROLE)
         look_into(options.data, LABEL, manifest)  # refuses what could not be joined with, before there is a swarm
-    owner, manifest = _owned(manifest, values["swarm"])
-    own, fill = options.directory, partial(_keep, blocks, owner, manifest)
-    swarm = create_swarm(manifest, own, fill) if own else create_named(manifest, fill)
+    membership = values["swarm"].get("membership", USUAL_MEMBERSHIP)
+    founders, votes = values["swarm"].get("founders", ()), values["swarm"].get("votes", 0)
+    summary = replace(manifest.privacy.summary, sharing=values["swarm"].get("summaries", EACH))
+    owner, manifest = owned(manifest, membership, founders, votes, summary)
+    swarm = found(manifest, owner, blocks, options.directory)
     facts = {
         "swarm": str(manifest.swarm),
         "name": manifest.name,
@@ -82,22 +76,41 @@ def create(options: argparse.Namespace) -> int:
         told["privacy"] = manifest.privacy.to_fields()
         print_json({**facts, "columns": list(manifest.columns), **told})
     else:
-        agents = f"send summaries: {manifest.only_keras}" if manifest.only_keras else "can train it"
-        if manifest.features is None:
-            agents = "none: the swarm has no --features of samples"
         private = privacy_note(manifest) if manifest.privacy.training else {}
-        print_fields({**facts, **columns_note(manifest), "agents": agents, **membership_note(manifest), **private})
+        agents = {"agents": _agents(manifest)}
+        print_fields({**facts, **columns_note(manifest), **agents, **membership_note(manifest), **private})
         if owner:
             print(f"\nits owner's key is {swarm.directory / OWNER_FILE}: keep it, as in learnae backup")
         joined = swarm.directory if options.directory else manifest.swarm
         if options.data:
             print()
             return join(argparse.Namespace(**vars(options) | _USUAL_PEER, swarm=str(joined)))
+        if manifest.is_own_loop:
+            print(f"\nnext, in Python: learnae.join({str(joined)!r}, name=NAME)    (docs/api.md)")
+            return 0
         print(f"\nnext: learnae join {joined} --name NAME --data FILE")
         elsewhere = f"learnae join {MANIFEST_FILE}, with a copy of the one in that directory"
         elsewhere = "the line that learnae invite says here" if owner else elsewhere
         print(f"on another machine: {elsewhere}")
     return 0
+
+
+def _of_values(values: Mapping[str, Mapping[str, Any]]) -> tuple[Manifest, list[bytes], str]:
+    """Return the manifest of what was asked for, the blocks of its starting weights, and what to say of these."""
+    swarm = values["swarm"]
+    if swarm.get("preset"):
+        return _of_preset(swarm), [], SEEDED
+    if swarm.get("parameters"):
+        return (*_of_parameters(swarm), "the arrays in the file")
+    return _of_model(values)
+
+
+def _agents(manifest: Manifest) -> str:
+    if manifest.is_own_loop:
+        return f"none, and no trainers: {manifest.only_keras}"
+    if manifest.features is None:
+        return "none: the swarm has no --features of samples"
+    return f"send summaries: {manifest.only_keras}" if manifest.only_keras else "can train it"
 
 
 def _check_peer(options: argparse.Namespace) -> None:
@@ -111,34 +124,16 @@ def _check_peer(options: argparse.Namespace) -> None:
     check_vacant(user_config_directory() / f"{_ROLE}.toml")
 
 
-def _owned(manifest: Manifest, swarm: Mapping[str, Any]) -> tuple[Identity | None, Manifest]:
-    """Return the new key that founds the swarm, unless it is open, and the manifest that names it."""
-    membership = swarm.get("membership", USUAL_MEMBERSHIP)
-    if membership == OPEN:
-        return None, manifest
-    owner = Identity.generate()
-    founders = [Founder(owner.author, owner.x25519), *map(Founder.of_text, swarm.get("founders", ()))]
-    policy = MembershipPolicy.of(membership, founders, swarm.get("votes", 0))
-    summary = replace(manifest.privacy.summary, sharing=swarm.get("summaries", EACH))
-    return owner, replace(manifest, membership=policy, privacy=replace(manifest.privacy, summary=summary))
-
-
-def _keep(blocks: Sequence[bytes], owner: Identity | None, manifest: Manifest, directory: Path) -> None:
-    """Store what must be there before the swarm is: a process that is killed leaves no swarm without an owner."""
-    note_created(manifest.swarm)
-    if owner:
-        owner.save(directory / OWNER_FILE)
-    with closing(LocalBlockStore(directory)) as store:
-        for block in blocks:
-            store.put(RAW, block)
-        if owner:
-            Registrar(directory, manifest, store).found(owner)
-
-
 def _of_preset(swarm: Mapping[str, Any]) -> Manifest:
     """Return the preset's manifest, perhaps renamed."""
     manifest = preset(swarm["preset"], SystemClock().now())
     return replace(manifest, name=swarm.get("name") or manifest.name)
+
+
+def _of_parameters(swarm: Mapping[str, Any]) -> tuple[Manifest, list[bytes]]:
+    """Return the manifest of a model that members' own programs train, and the blocks of its starting weights."""
+    path = Path(swarm["parameters"])
+    return manifest_of(read_parameters(path), swarm.get("name") or path.stem, SystemClock().now())
 
 
 def _of_model(values: Mapping[str, Mapping[str, Any]]) -> tuple[Manifest, list[bytes], str]:

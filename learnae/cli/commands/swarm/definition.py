@@ -38,7 +38,7 @@ SETTINGS: dict[str, tuple[str, type, str]] = {
         "merge.rule",
         str,
         "mean; judged (default, where it can be): what does badly on rows of everybody's kind is not merged; "
-        "own: what does badly on own held-out rows",
+        "own: what does badly on own held-out rows; trimmed: of each weight the outer three eighths",
     ),
     "--merge-momentum": (
         "merge.momentum",
@@ -69,6 +69,7 @@ SETTINGS: dict[str, tuple[str, type, str]] = {
 }
 USUAL_MEMBERSHIP = INVITE
 MEMBERSHIPS = (INVITE, VOUCHED, OPEN)
+_OF_PARAMETERS = ("parameters", "name", "membership", "founders", "votes")
 _OF_A_PRESET = ("preset", "name", "seed", "membership", "founders", "votes", "summaries")
 
 
@@ -78,6 +79,7 @@ class SwarmKeys:
 
     preset: str = ""
     model: Place = ""
+    parameters: Place = ""  # in an .npz file, of a model that members' own programs train
     name: str = ""
     loss: str = ""
     seed: int = 0
@@ -136,20 +138,33 @@ def read_definition(options: argparse.Namespace, flags: Mapping[str, object]) ->
     for name in ("classes", "columns", "founders"):
         if not all(isinstance(text, str) for text in swarm.get(name, [])):
             raise ConfigurationError(f"swarm.{name} holds what is no text", 'write names: ["a", "b"]')
-    if bool(swarm.get("preset")) == bool(swarm.get("model")):
+    origins = [key for key in ("preset", "model", "parameters") if swarm.get(key)]
+    if len(origins) != 1:
         raise ConfigurationError(
-            "a swarm is made from a preset or from a model" + (", not both" if swarm.get("model") else ""),
-            "give --preset or --model, or one of them in the file of --from",
+            "a swarm is made from a preset or from a model" + (", not both" if origins else ""),
+            "give --preset or --model, or one of them in the file of --from; --parameters for a program of your own",
         )
     _check_membership(swarm)
     if "features" in swarm and "features" in values:
         raise ConfigurationError("swarm.features and [features] are both given", "leave one of them out")
+    if swarm.get("parameters"):
+        _check_own_loop(values)
     if swarm.get("preset") and (
         given := [key for key in swarm if key not in _OF_A_PRESET] + ["features"] * ("features" in values)
     ):
         shown = ", ".join(f"--{key}" for key in sorted(given, key=list(SwarmKeys.__dataclass_fields__).index))
         raise ConfigurationError(f"a preset takes no {shown}", "leave that out, or give --model")
     return values
+
+
+def _check_own_loop(values: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise ConfigurationError for what says how a model is trained that members' own programs train."""
+    given = [key for key in values["swarm"] if key not in _OF_PARAMETERS]
+    given += [section for section in ("training", "optimiser", "features", "privacy") if values.get(section)]
+    if given:
+        raise ConfigurationError(
+            f"--parameters and {given[0]}", "leave that out: members' own programs train the model as they like"
+        )
 
 
 def _check_membership(swarm: Mapping[str, Any]) -> None:
@@ -187,6 +202,7 @@ def with_policies(manifest: Manifest, values: Mapping[str, Mapping[str, Any]]) -
     can_judge = bool(manifest.class_count and not manifest.only_keras and layout_of(manifest))
     is_seen = values["swarm"].get("summaries", EACH) == EACH
     rule = JUDGED if can_judge and is_seen and not privacy else MEAN  # noise in weights: not measured
+    rule = manifest.merge.rule if manifest.is_own_loop else rule
     codec = replace(manifest.codec, **values.get("codec", {}))
     if codec.delta in NAMES and codec.delta not in WHOLE and "BatchNormalization" in str(manifest.config):
         raise ConfigurationError(

@@ -55,6 +55,7 @@ def join(options: argparse.Namespace) -> int:
     """Make a peer's key and configuration."""
     swarm = find_swarm(options.swarm)
     manifest = swarm.manifest
+    manifest.check_known()
     if options.label and options.role == "agent":
         raise ConfigurationError("an agent's labels are in the column 'label'", "leave out --label, or rename it there")
     if options.role == "agent" and manifest.features is None:

@@ -6,7 +6,7 @@ Also without a code, where members vouch: then the swarm's id and an address bri
 import argparse
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from getpass import getpass
@@ -82,7 +82,11 @@ def join_by_code(options: argparse.Namespace, code: InviteCode | None = None) ->
     with writing(directory):
         make_private(directory)
     identity = Identity.load_or_create(directory / KEY_FILE)
-    mqtt, lan = _sections(code, options, directory)
+    asked = MqttSection(
+        options.broker, options.user, password_file=str(options.password_file or ""),
+        ca_file=str(options.ca_file or ""), prefix=options.prefix,
+    )  # fmt: skip
+    mqtt, lan = links_of(code, asked, options.member, directory)
     if mqtt.broker:
         mqtt = _reach(mqtt, code, directory)
     keep_application(directory, code)
@@ -112,14 +116,17 @@ def _heard(text: str) -> InviteCode:
     return accept_code(SpokenCode.parse(text))
 
 
-def _sections(code: InviteCode, options: argparse.Namespace, directory: Path) -> tuple[MqttSection, LanSection]:
+def links_of(
+    code: InviteCode, asked: MqttSection, addresses: Sequence[str], directory: Path
+) -> tuple[MqttSection, LanSection]:
     """Return how members are reached, as far as it is known: over the code's broker, or else where they serve.
 
-    A broker's password is kept in ``directory``.
+    What is ``asked`` for goes before the code; ``addresses`` are members', too. A broker's password is kept in
+    ``directory``. Raises ConfigurationError.
     """
-    broker = options.broker or next((address for address in code.addresses if address.startswith(_BROKERS)), "")
+    broker = asked.broker or next((address for address in code.addresses if address.startswith(_BROKERS)), "")
     members = [address if urlsplit(address).port else f"{address}:80" for address in code.addresses
-               if address.startswith("http://")] + options.member  # fmt: skip
+               if address.startswith("http://")] + [*addresses]  # fmt: skip
     if not broker and members:
         return MqttSection(), LanSection(peers=" ".join(members))
     if not broker:
@@ -128,14 +135,12 @@ def _sections(code: InviteCode, options: argparse.Namespace, directory: Path) ->
             f"the code names no broker and no member that serves (its addresses: {there_are})",
             "ask for one with: learnae invite --address mqtts://HOST, or http://HOST:PORT",
         )
-    user, password = options.user, str(options.password_file or "")
+    user, password = asked.user, asked.password_file
     if code.password and not user:
         user, password = code.password[0], _keep_password(directory, code.password[1])
     elif not password and user and (directory / _PASSWORD_FILE).exists():
         password = str(directory / _PASSWORD_FILE)
-    ca_file = str(options.ca_file or "")
-    section = MqttSection(broker=broker, user=user, password_file=password, ca_file=ca_file, prefix=options.prefix)
-    return section, LanSection()
+    return replace(asked, broker=broker, user=user, password_file=password), LanSection()
 
 
 def _keep_password(directory: Path, password: str) -> str:
@@ -196,6 +201,7 @@ def _ask(call: Call, options: argparse.Namespace, directory: Path, deadline: flo
 
 def _show(manifest: Manifest, options: argparse.Namespace, price: Price) -> Look | None:
     """Say what will be trained, what it costs, and what others see; look into the data. Raises ConfigurationError."""
+    manifest.check_known()
     if options.role == "agent" and manifest.features is None:
         raise ConfigurationError(f"swarm {manifest.name!r} defines no features", "only trainers can be members of it")
     check_agreed(manifest)
