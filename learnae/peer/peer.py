@@ -81,8 +81,9 @@ class Options:
     steps are taken between two merges, 0 for as many as the manifest says, few with noise (Training). ``publish`` says
     when what they change is published; after ``patience`` updates without a gain the peer settles, 0 for never, until
     there are more ``rows`` to train on, or others have news (Settling). One that ``rests`` begins a cycle of so many
-    steps as late as it may: what is merged first, and trained on, is then as new as it can be when others get it. Where updates are differentially private,
-    ``privacy`` gives what is spent: an update then says nothing else of rows, and the time alone decides when there is
+    steps as late as it may: what is merged first, and trained on, is then as new as it can be when others get it. Where
+    updates are differentially private, ``privacy`` gives what is spent: an update then says nothing else of rows, and
+    the time alone decides when there is
     one. ``recall`` takes the number of releases that own messages tell of, which the own disk may have forgotten.
     ``facts`` gives what only the role knows, such as the device that trains: shown in the status as it is.
     ``summaries`` releases what this peer tells of its rows, ``lessons`` takes in what others tell of theirs; None for
