@@ -34,7 +34,7 @@ MAKE_VENV = $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv 
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: demo test check fix lint tests test-one nightly fuzz mutants lowest newest lock acceptance bench clean help
+.PHONY: demo test check fix lint tests test-one nightly fuzz mutants lowest newest lock acceptance docs bench clean help
 
 demo: $(VENV)/.demo  ## the main job: eight peers, one model, nobody's data moves
 	$(BIN)/python -m demo
@@ -89,6 +89,10 @@ lock: $(STAMP)  ## renew requirements/, which CI installs
 		--output-file requirements/dev.txt >/dev/null
 	echo $(PYOTA) | $(COMPILE) --no-deps - --output-file requirements/pyota.txt >/dev/null
 	echo uv | $(COMPILE) --no-deps - --output-file requirements/uv.txt >/dev/null
+
+docs: $(STAMP)  ## the pages as a site in build/site; links that lead nowhere are errors
+	$(BIN)/python scripts/write-key-pages
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --config-file scripts/site/mkdocs.yml
 
 bench: $(STAMP)  ## make bench NAME=core; the races are the files of bench/
 	$(BIN)/python -m bench $(NAME)

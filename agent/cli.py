@@ -78,8 +78,24 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--json", action="store_true", help="for machines")
         _add_own(command, verb)
         command.set_defaults(command=run)
+    _add_keys(verbs)
     _add_install(verbs)
     return parser
+
+
+def _add_keys(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = verbs.add_parser("keys", help="every key of the configuration: what it may be, and its default")
+    command.add_argument("wanted", nargs="?", default="", metavar="SECTION[.KEY]", help="only these")
+    command.add_argument("--verbose", action="store_true", help="log everything")
+    command.add_argument("--json", action="store_true", help="for machines")
+    command.set_defaults(command=_keys)
+
+
+def _keys(options: argparse.Namespace) -> int:
+    from learnae.config.reference import print_keys  # noqa: PLC0415 - an agent that runs has no use for it
+
+    print_keys(AgentConfig, options.wanted, options.json)
+    return 0
 
 
 def _add_install(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -1,10 +1,10 @@
-"""The agent's configuration (``agent.toml``); docs/agent.md is the reference."""
+"""The agent's configuration (``agent.toml``); docs/keys-agent.md is made from it."""
 
 from dataclasses import dataclass, field
 
 from agent.sources.section import SourceSection
-from learnae.basics.overriding import override
 from learnae.config import sections
+from learnae.config.keys import Range, check_keys, setting
 from learnae.config.places import Secret
 from learnae.config.privacy_section import PrivacySection
 from learnae.errors import ConfigurationError
@@ -14,31 +14,39 @@ _PURSE_SECONDS = 25 * 3600.0  # in which a day's answers go out: of 24 hours, wi
 
 @dataclass(frozen=True, slots=True)
 class ResourcesSection:
-    """``[resources]``: how much of this machine the agent may use; 0 for no limit.
+    """``[resources]``: how much of this machine the agent may use."""
 
-    ``cpu``: share of one core, over time. ``temperature``: of the board in °C, above which it slows down.
-    ``bytes_per_day``: of messages and weights, out and in; ``answers``: the share of them that others may ask for, over
-    MQTT and HTTP. ``memory``: MiB that must be available, or it does not
-    train and only listens.
-    """
-
-    cpu: float = 0.0
-    temperature: float = 0.0
-    bytes_per_day: int = 0
-    answers: float = 0.25
-    memory: int = 16
+    cpu: float = setting(0.0, "share of one core over time, with sampling", Range(0, 64, "a share", zero="no limit"))
+    temperature: float = setting(
+        0.0,
+        "of the hottest thermal zone; above it pauses double and steps halve, until it is 3 °C cooler",
+        Range(0, 150, "°C", zero="no limit"),
+    )
+    bytes_per_day: int = setting(
+        0,
+        "of messages and weights, out and in, and of all that is answered over HTTP (`[lan]`) and MQTT, own updates "
+        "too: they count when they are said, and again for each that fetches them here; one update may exceed it, and "
+        "is paid off before the next; a quarter of it is aimed at for own updates, whose deltas get as coarse as that "
+        "takes. What the monitor says is not counted",
+        Range(0, 10**15, "bytes", zero="no limit"),
+    )
+    answers: float = setting(
+        0.25,
+        "share of `bytes_per_day` that others may ask for, over HTTP and MQTT together, an hour's at once (2 MiB at "
+        "least); one asker has at most half of what a link gives. Without `bytes_per_day` the links' own "
+        "`bytes_per_second` count",
+        Range(0, 1, "a share", above=True),
+    )
+    memory: int = setting(
+        16,
+        "MiB that must be available, of the machine's memory and of what a control group leaves (a unit's `MemoryMax`, "
+        "a container); with less at the start, or less than the definition's training takes, the agent sends "
+        "summaries, with less later it skips training",
+        Range(0, 1_000_000, "MiB", zero="no limit"),
+    )
 
     def __post_init__(self) -> None:
-        for key, value, most in (
-            ("cpu", self.cpu, 64.0),
-            ("temperature", self.temperature, 150.0),
-            ("bytes_per_day", self.bytes_per_day, 1e15),
-            ("memory", self.memory, 1e6),
-        ):
-            if not 0 <= value <= most:
-                raise ConfigurationError(f"resources.{key} is {value}", f"use 0 for no limit, at most {most:g}")
-        if not 0 < self.answers <= 1:
-            raise ConfigurationError(f"resources.answers is {self.answers}", "use a share, above 0 and at most 1")
+        check_keys(self, "resources")
 
     @property
     def answers_per_second(self) -> float:
@@ -54,48 +62,44 @@ MAX_PERCENTILE = 99.9  # beyond it the threshold would be that of the one greate
 
 @dataclass(frozen=True, slots=True)
 class BufferSection:
-    """``[buffer]``: at most so many ``readings`` and ``megabytes`` of live sources; beyond either the oldest go.
+    """``[buffer]``: what is kept of live sources; beyond either bound the oldest go."""
 
-    ``key`` names a file of random bytes with which they are encrypted, looked for in ``$CREDENTIALS_DIRECTORY`` first.
-    """
-
-    readings: int = 5_000_000
-    megabytes: float = 256.0
-    key: Secret = ""
+    readings: int = setting(5_000_000, "at most so many: 28 hours at 50 Hz", Range(1, None, "a number of readings"))
+    megabytes: float = setting(256.0, "at most so large, and 2 MB of log beside it", Range(0.1, 1_000_000, "megabytes"))
+    key: Secret = setting(
+        "",
+        "a file of at least 32 random bytes, absolute or in `$CREDENTIALS_DIRECTORY`: encrypts all (ChaCha20-Poly1305)",
+        stands_for="not encrypted",
+    )
 
     def __post_init__(self) -> None:
-        if self.readings < 1:
-            raise ConfigurationError(f"buffer.readings is {self.readings}", "use a number of readings, at least 1")
-        if not 0.1 <= self.megabytes <= 1e6:
-            raise ConfigurationError(f"buffer.megabytes is {self.megabytes}", "use megabytes, at least 0.1")
+        check_keys(self, "buffer")
 
 
 @dataclass(frozen=True, slots=True)
 class AgentTrainSection(sections.TrainSection):
-    """``[train]``: also the ``engine``: auto takes TFLite where it is installed and fits, else NumPy.
+    """``[train]``: how, and when it is enough."""
 
-    With none the agent does not train: it sends summaries of its rows.
-    """
-
-    engine: str = AUTO
-
-    @override
-    def __post_init__(self) -> None:
-        sections.TrainSection.__post_init__(self)
-        sections.check_choice("train.engine", self.engine, ENGINES)
+    engine: str = setting(
+        AUTO,
+        "`none`: no training, only summaries; `auto`: TFLite where it is installed and fits, with differential privacy "
+        "only for convolutions, else NumPy",
+        choices=ENGINES,
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class InferenceSection:
-    """``[inference]``: scores beyond this ``percentile`` of those of the own held-out rows are anomalies."""
+    """``[inference]``: what is an anomaly."""
 
-    percentile: float = 99.0
+    percentile: float = setting(
+        99.0,
+        "that share of what is held out is normal; of windows like them, the rest raises a false alarm",
+        Range(50, MAX_PERCENTILE),
+    )
 
     def __post_init__(self) -> None:
-        if not 50 <= self.percentile <= MAX_PERCENTILE:
-            raise ConfigurationError(
-                f"inference.percentile is {self.percentile}", f"use a number from 50 to {MAX_PERCENTILE}"
-            )
+        check_keys(self, "inference")
 
 
 @dataclass(frozen=True, slots=True)

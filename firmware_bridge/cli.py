@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _run_verb(options: argparse.Namespace) -> int:
     set_up_logging(options.verbose)
-    verbs = {"run": _run, "list": _list, "monitor": _monitor, "check": _check}
+    verbs = {"run": _run, "list": _list, "monitor": _monitor, "check": _check, "keys": _keys}
     return verbs[options.verb](options)
 
 
@@ -43,12 +43,13 @@ def _parser() -> argparse.ArgumentParser:
         ("list", "serial ports by the names of their boards"),
         ("monitor", "show what a running bridge brings, live"),
         ("check", "say what the board measures, or why it cannot be used"),
+        ("keys", "every key of the configuration: what it may be, and its default"),
     ):
         command = verbs.add_parser(verb, help=text)
         command.add_argument("--verbose", action="store_true", help="log everything")
         if verb != "run":
             command.add_argument("--json", action="store_true", help="for machines")
-        if verb != "list":
+        if verb not in ("list", "keys"):
             command.add_argument("--config", type=Path, metavar="F", help="read this file instead of the usual ones")
         if verb in ("run", "check"):
             command.add_argument("--port", metavar="P", help="a device, or a board's name (see list)")
@@ -58,6 +59,8 @@ def _parser() -> argparse.ArgumentParser:
         if verb == "monitor":
             command.add_argument("--format", choices=_FORMATS, help="table on a terminal, else json")
             command.add_argument("--count", type=count, default=0, metavar="N", help="end after N records")
+        if verb == "keys":
+            command.add_argument("wanted", nargs="?", default="", metavar="SECTION[.KEY]", help="only these")
     return parser
 
 
@@ -82,6 +85,14 @@ def _run(options: argparse.Namespace) -> int:
         bridge.dialect.wish_for(_config(options).board.rate)
 
     return Service(Work(bridge.step, bridge.drain, reload, bridge.summary)).run()
+
+
+def _keys(options: argparse.Namespace) -> int:
+    from firmware_bridge.config import BridgeConfig  # noqa: PLC0415
+    from learnae.config.reference import print_keys  # noqa: PLC0415
+
+    print_keys(BridgeConfig, options.wanted, options.json)
+    return 0
 
 
 def _list(options: argparse.Namespace) -> int:

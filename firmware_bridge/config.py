@@ -5,6 +5,7 @@ from pathlib import Path
 
 from firmware_bridge.records import MAX_RATE
 from firmware_bridge.serial_link.port import AUTO
+from learnae.config.keys import Range, check_keys, setting
 from learnae.config.places import NamedPlace, Place
 from learnae.errors import ConfigurationError
 from learnae.system.paths import home, path_from
@@ -17,39 +18,40 @@ LEARNAE, SENML = PROTOCOLS = ("learnae", "senml")
 
 @dataclass(frozen=True, slots=True)
 class PortSection:
-    """``[port]``: ``name`` of the board below /dev/serial, or a device, or ``auto``; ``baud``; ``protocol``."""
+    """``[port]``: where the board is."""
 
-    name: NamedPlace = AUTO
-    baud: int = 115200
-    protocol: str = LEARNAE
+    name: NamedPlace = setting(AUTO, "a name of `firmware-bridge list`, a device, or `auto`: the only board there is")
+    baud: int = setting(115200, "as in the firmware", Range(2400, 12_000_000, "the firmware's, usually 115200"))
+    protocol: str = setting(LEARNAE, "`senml`: the board prints a SenML pack (JSON) a line", choices=PROTOCOLS)
 
     def __post_init__(self) -> None:
         if not self.name:
             raise ConfigurationError("port.name is empty", f"use {AUTO!r}, a device, or a name of firmware-bridge list")
-        if not 2400 <= self.baud <= 12_000_000:
-            raise ConfigurationError(f"port.baud is {self.baud}", "use the firmware's, usually 115200")
-        if self.protocol not in PROTOCOLS:
-            raise ConfigurationError(f"port.protocol is {self.protocol!r}", f"use {' or '.join(PROTOCOLS)}")
+        check_keys(self, "port")
 
 
 @dataclass(frozen=True, slots=True)
 class BoardSection:
-    """``[board]``: the ``rate`` in Hz that the board is asked for; 0 leaves it as it is."""
+    """``[board]``: what the board is asked for."""
 
-    rate: float = 0.0
+    rate: float = setting(
+        0.0, "Hz that the board is asked for; SIGHUP reads it again", Range(_MIN_RATE, MAX_RATE, "Hz", zero="as it is")
+    )
 
     def __post_init__(self) -> None:
-        if self.rate and not _MIN_RATE <= self.rate <= MAX_RATE:
-            remedy = f"use Hz, from {_MIN_RATE:g} to {MAX_RATE:g}; 0 leaves it"
-            raise ConfigurationError(f"board.rate is {self.rate}", remedy)
+        check_keys(self, "board")
 
 
 @dataclass(frozen=True, slots=True)
 class BridgeSection:
-    """``[bridge]``: the ``socket`` that agents connect to, and the ``group`` that may (besides this user)."""
+    """``[bridge]``: where agents find it."""
 
-    socket: Place = ""
-    group: str = ""
+    socket: Place = setting(
+        "",
+        "where agents listen, and look by themselves; mode 0660",
+        stands_for="`$LEARNAE_BRIDGE`, else `$LEARNAE_HOME/bridge.sock`",
+    )
+    group: str = setting("", "who may use that socket besides this user", stands_for="this user alone")
 
     @property
     def path(self) -> Path:

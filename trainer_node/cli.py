@@ -172,6 +172,16 @@ def list_trainers(as_json: Json = False) -> None:
 
 
 @app.command()
+def keys(
+    wanted: Annotated[str, typer.Argument(metavar="[SECTION[.KEY]]", help="Only these.")] = "", as_json: Json = False
+) -> None:
+    """Print every key of the configuration: what it may be, and its default."""
+    from learnae.config.reference import print_keys  # noqa: PLC0415
+
+    print_keys(TrainerConfig, wanted, as_json)
+
+
+@app.command()
 def logs(
     config: ConfigFile = None,
     name: PeerName = None,

@@ -3,9 +3,11 @@
 from dataclasses import dataclass, field
 
 from learnae.basics.overriding import override
+from learnae.config.keys import Range, check_keys, setting
 from learnae.config.places import Place
 from learnae.config.privacy_section import PrivacySection
 from learnae.config.sections import (
+    HOLDOUT,
     ExchangeSection,
     IotaSection,
     IpfsSection,
@@ -15,8 +17,6 @@ from learnae.config.sections import (
     PublishSection,
     SwarmSection,
     TrainSection,
-    check_choice,
-    check_holdout,
 )
 from learnae.errors import ConfigurationError
 from learnae.models.keras_model import PRECISIONS
@@ -29,20 +29,23 @@ _MAX_STEPS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class DataSection:
-    """``[data]``: a ``file``; in tables, the column that holds the ``label``, that of the ``time`` (empty: the one that
-    looks like it; false: none) and its ``time_unit`` (empty: the one that fits the swarm's rate).
+    """``[data]``: what is trained on."""
 
-    The last ``holdout`` share of each class is never trained on, unless the file brings its own.
-    """
-
-    file: Place = ""
-    label: str = "label"
-    time: str | bool = ""
-    time_unit: str = ""
-    holdout: float = 0.3
+    file: Place = setting("", "a table or a recording")
+    label: str = setting("label", "the column of a table that holds the target")
+    time: str | bool = setting("", "the column of times; `false`: none", stands_for="the one that looks like it")
+    time_unit: str = setting(
+        "", "`s`, `ms`, `us`, `ns`, `min`, `h`, `d` or `samples`", stands_for="the one that fits the swarm's rate"
+    )
+    holdout: float = setting(
+        0.3,
+        "share of each class, the last of it, that is never trained on, unless the file brings its own: accuracy and "
+        "loss are measured there",
+        HOLDOUT,
+    )
 
     def __post_init__(self) -> None:
-        check_holdout("data", self.holdout)
+        check_keys(self, "data")
         self.columns  # noqa: B018 - checks
 
     @property
@@ -53,29 +56,27 @@ class DataSection:
 
 @dataclass(frozen=True, slots=True)
 class TrainerTrainSection(TrainSection):
-    """``[train]``: also the ``engine`` and its ``precision``, and the ``share`` of the time that is spent on training.
+    """``[train]``: how, how much, and when it is enough."""
 
-    ``epochs`` passes over the training rows, or ``steps``, are taken between two merges, and no more until the next
-    update is due; 0 for as many as there is time for.
-    """
-
-    share: float = 1.0
-    engine: str = "auto"
-    precision: str = "float32"
-    epochs: float = 0.0
-    steps: int = 0
+    share: float = setting(1.0, "share of the time that is spent on training", Range(0.001, 1, "a share of the time"))
+    engine: str = setting("auto", "`auto`: JAX where it is installed, else NumPy", choices=ENGINES)
+    precision: str = setting(
+        "float32", "what JAX computes in; weights stay float32, and NumPy computes in it", choices=PRECISIONS
+    )
+    epochs: float = setting(
+        0.0,
+        "passes over the rows between two merges, and no more until the next update is due",
+        Range(0, 1000, "passes over the rows", zero="as many as there is time for"),
+    )
+    steps: int = setting(
+        0,
+        "the same in optimiser steps; one of the two",
+        Range(0, _MAX_STEPS, "steps", zero="as many as there is time for"),
+    )
 
     @override
     def __post_init__(self) -> None:
         TrainSection.__post_init__(self)
-        if not 0.001 <= self.share <= 1:
-            raise ConfigurationError(f"train.share is {self.share}", "use a share of the time, from 0.001 to 1")
-        check_choice("train.engine", self.engine, ENGINES)
-        check_choice("train.precision", self.precision, PRECISIONS)
-        if not 0 <= self.epochs <= 1000:
-            raise ConfigurationError(f"train.epochs is {self.epochs}", "use passes over the rows, from 0 to 1000")
-        if not 0 <= self.steps <= _MAX_STEPS:
-            raise ConfigurationError(f"train.steps is {self.steps}", f"use steps, from 0 to {_MAX_STEPS}")
         if self.epochs and self.steps:
             raise ConfigurationError("train.epochs and train.steps are both set", "set one of them")
         if self.engine == "numpy" and self.precision != "float32":

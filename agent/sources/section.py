@@ -1,12 +1,13 @@
 """``[source]`` and ``[sources.NAME]``: one source of samples in the configuration."""
 
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 
 from agent.sources.payloads import FORMATS, TOPICS
 from firmware_bridge.senml.numbers import DECIMALS
 from learnae.adapters.mqtt.topic_filters import check_single
+from learnae.config.keys import Range, about, check_keys, setting
 from learnae.config.places import Place, Secret
-from learnae.config.sections import MqttSection, check_choice, check_client_id, check_holdout
+from learnae.config.sections import HOLDOUT, MqttSection, check_client_id
 from learnae.errors import ConfigurationError
 from learnae.samples.time_column import Columns
 
@@ -17,93 +18,90 @@ _MAX_SPEED = 1e9  # times real time
 _MAX_HOLD_SECONDS = 86_400.0
 _PATH_SEPARATOR = "#"  # between topic and path: no topic name contains it (MQTT 5.0, 4.7.1)
 
-# which keys mean something for which kind; those of every kind are not here
-_KEYS = {
-    "file": (REPLAY,),
-    "label": (REPLAY,),
-    "time": (REPLAY,),
-    "time_unit": (REPLAY,),
-    "speed": (REPLAY,),
-    "socket": (BRIDGE,),
-    "topic": (MQTT,),
-    "device": (MQTT, IIO),
-    "payload": (MQTT,),
-    "decimal": (MQTT,),
-    "label_topic": (MQTT,),
-    "broker": (MQTT,),
-    "user": (MQTT,),
-    "password_file": (MQTT,),
-    "plain": (MQTT,),
-    "ca_file": (MQTT,),
-    "client_id": (MQTT,),
-    "root": POLLED,
-    "channels": LIVE,
-    "hold": LIVE,
-}
-
 
 @dataclass(frozen=True, slots=True)
 class SourceSection:
-    """One source of a ``kind``.
+    """``[source]``: where samples come from."""
 
-    ``replay``: the recording ``file``, its columns of ``label`` and ``time`` (empty: the one that looks like it; false:
-    none), the ``time_unit`` (empty: the one that fits), at ``speed`` times real time (0: at once). ``bridge``: the
-    firmware bridge's ``socket`` (empty: where it listens by default). ``mqtt``: a ``topic`` or ``device``, what its
-    ``payload`` is, what stands before the ``decimal`` places of numbers in text, a ``label_topic``; at the broker of
-    ``[mqtt]`` or at another ``broker``, by a ``client_id`` (empty: made of that of ``[mqtt]``). ``iio``: a ``device``
-    of Linux IIO. ``hwmon``: sensors of the board itself.
-
-    ``channels`` says, for the swarm's channels, what the source calls them, where that is another name. A
-    reading stands for at most ``hold`` seconds (0: ten periods). The ``holdout`` share is never trained
-    on: the last of each label in a recording, else whole slices of time.
-    """
-
-    kind: str = REPLAY
-    file: Place = ""
-    speed: float = 1.0
-    holdout: float = 0.3
-    socket: Place = ""
-    topic: str = ""
-    device: str = ""
-    payload: str = "json"
-    decimal: str = ""
-    label_topic: str = ""
-    broker: str = ""
-    user: str = ""
-    password_file: Secret = ""
-    ca_file: Secret = ""
-    plain: bool = False
-    client_id: str = ""
-    root: Place = ""
-    channels: dict[str, str] = field(default_factory=dict)
-    hold: float = 0.0
-    label: str = "label"
-    time: str | bool = ""
-    time_unit: str = ""
+    kind: str = setting(REPLAY, "what is read", choices=KINDS)
+    file: Place = setting("", "the recording", only=(REPLAY,))
+    speed: float = setting(1.0, "times real time", Range(0, _MAX_SPEED, "times", zero="all at once"), only=(REPLAY,))
+    holdout: float = setting(
+        0.3,
+        "share that is never trained on: the last of each label in a recording, else whole slices of time",
+        HOLDOUT,
+    )
+    socket: Place = setting(
+        "",
+        "where the firmware bridge listens",
+        only=(BRIDGE,),
+        stands_for="where the bridge of this service's name does, or one started by hand",
+    )
+    topic: str = setting("", "where the device speaks", only=(MQTT,))
+    device: str = setting(
+        "",
+        "with `mqtt` its name, for the payloads `zigbee2mqtt` and `tasmota`; with `iio` its name, label, directory "
+        "(`iio:device0`) or place",
+        only=(MQTT, IIO),
+        stands_for="with `iio` the one that has all channels",
+    )
+    payload: str = setting("json", "what the device sends", choices=tuple(FORMATS), only=(MQTT,))
+    decimal: str = setting(
+        "",
+        "what stands before the decimals of numbers in text",
+        choices=("", *DECIMALS),
+        only=(MQTT,),
+        stands_for="a text with a comma is refused",
+    )
+    label_topic: str = setting("", "where it is said what is being measured", only=(MQTT,))
+    broker: str = setting(
+        "", "another broker, written as that of `[mqtt]`", only=(MQTT,), stands_for="that of `[mqtt]` with all its keys"
+    )
+    user: str = setting("", "for `broker`", only=(MQTT,))
+    password_file: Secret = setting("", "for `broker`", only=(MQTT,))
+    ca_file: Secret = setting("", "for `broker`", only=(MQTT,), stands_for="what the system trusts")
+    plain: bool = setting(False, "`true`: the password may go to `broker` without TLS, without a warning", only=(MQTT,))
+    client_id: str = setting(
+        "",
+        "what the source calls itself there",
+        only=(MQTT,),
+        stands_for="that of `[mqtt]`, else the peer's, with `-` and the source's name",
+    )
+    root: Place = setting("", "another place than `/sys`", only=POLLED)
+    channels: dict[str, str] = setting({}, "the swarm's channel = the source's name, where that is another", only=LIVE)
+    hold: float = setting(
+        0.0,
+        "seconds for which a reading stands",
+        Range(0, _MAX_HOLD_SECONDS, "seconds", zero="ten periods of the swarm's rate"),
+        only=LIVE,
+    )
+    label: str = setting("label", "its column of labels", only=(REPLAY,))
+    time: str | bool = setting(
+        "", "its column of times; `false`: none", only=(REPLAY,), stands_for="the one that looks like it"
+    )
+    time_unit: str = setting(
+        "",
+        "`s`, `ms`, `us`, `ns`, `min`, `h`, `d` or `samples`",
+        only=(REPLAY,),
+        stands_for="the one that fits the swarm's rate",
+    )
 
     def __post_init__(self) -> None:
-        check_choice("source.kind", self.kind, KINDS)
-        check_choice("source.payload", self.payload, tuple(FORMATS))
-        check_choice("source.decimal", self.decimal, ("", *DECIMALS))
-        for key, topic in (("topic", self.topic), ("label_topic", self.label_topic)):
+        check_keys(self, "source")
+        for name, topic in (("topic", self.topic), ("label_topic", self.label_topic)):
             if topic:
-                check_single(f"source.{key}", topic)
-        if not 0 <= self.speed <= _MAX_SPEED:
-            raise ConfigurationError(f"source.speed is {self.speed}", "use 1 for real time, 0 for all at once")
+                check_single(f"source.{name}", topic)
         check_client_id("source.client_id", self.client_id)
-        check_holdout("source", self.holdout)
-        if not 0 <= self.hold <= _MAX_HOLD_SECONDS:
-            raise ConfigurationError(f"source.hold is {self.hold}", "use seconds, 0 for ten periods")
         if not all(isinstance(name, str) for name in self.channels.values()):
             raise ConfigurationError("source.channels has a value that is no text", "name what the source calls it")
         self.columns  # noqa: B018 - checks
         self._check_keys()
 
     def _check_keys(self) -> None:
-        for key in fields(self):
-            kinds, default = _KEYS.get(key.name, KINDS), {} if key.default is MISSING else key.default
-            if self.kind not in kinds and getattr(self, key.name) != default:
-                problem = f"source.{key.name} means nothing for a source of kind {self.kind!r}"
+        for item in fields(self):
+            kinds, default = about(item).only or KINDS, {} if item.default is MISSING else item.default
+            if self.kind not in kinds and getattr(self, item.name) != default:
+                problem = f"source.{item.name} means nothing for a source of kind {self.kind!r}"
                 raise ConfigurationError(problem, f"it is for {', '.join(kinds)}")
         if self.kind == MQTT and not (self.topic or self.device or self.channels):
             raise ConfigurationError(
@@ -142,8 +140,8 @@ class SourceSection:
                 f"source.channels.{channel} is {name!r}, which may be the filter {topic}# or the topic {topic!r}",
                 "a channel has one topic: name it without #, or set source.topic if its name ends in a slash",
             )
-        key = f"channels.{channel}" if _PATH_SEPARATOR in name else "device" if self.device else "topic"
-        check_single(f"source.{key}", topic)
+        where = f"channels.{channel}" if _PATH_SEPARATOR in name else "device" if self.device else "topic"
+        check_single(f"source.{where}", topic)
         return topic, path
 
     def mqtt(self, shared: MqttSection) -> MqttSection:

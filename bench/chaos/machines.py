@@ -31,7 +31,8 @@ _DISK = "64m"  # of a machine
 _PORT = 8733
 _KEEPERS = 2  # trainers, each with a daemon of its own
 _SETTINGS = {"PUBLISH__EVERY": "0.5", "TRAIN__STOP_WHEN": "0", "LAN__SERVE": f"0.0.0.0:{_PORT}"}
-_OWN = {"agent": {"RESOURCES__CPU": "0.1"}, "trainer": {}}  # by role: eight share as few as two cores
+# by role: eight share as few as two cores; recordings stand for a board's buffer, which a restart has at once
+_OWN = {"agent": {"RESOURCES__CPU": "0.1", "SOURCE__SPEED": "0"}, "trainer": {}}
 _HEAR = 3  # members that each calls
 
 

@@ -13,12 +13,13 @@ import os
 import re
 import tomllib
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from learnae.config.keys import about
 from learnae.config.places import Secret, located
 from learnae.errors import ConfigurationError
 from learnae.system.atomic_files import is_there, read_regular
@@ -173,10 +174,11 @@ def _merge_section(
     values: dict[str, Any], items: Mapping[str, Any], kind: type, origin: str, section: str, folder: Path | None
 ) -> None:
     keys, sorts = get_type_hints(kind), get_type_hints(kind, include_extras=True)
+    choices = {item.name: about(item).choices for item in dataclasses.fields(kind)}
     for key, value in items.items():
         _check_known(key, keys, f"{origin} [{section}]", "key")
         where = f"{origin}: {section}.{key}"
-        converted = _convert(value, keys[key], where, sorts[key])
+        converted = _convert(value, keys[key], where, sorts[key], choices[key])
         values[key] = located(converted, sorts[key], folder, where) if isinstance(converted, str) else converted
 
 
@@ -199,7 +201,7 @@ def _check_known(name: str, known: Mapping[str, Any], origin: str, what: str) ->
         raise ConfigurationError(f"{origin}: unknown {what} {name!r}", remedy)
 
 
-def _convert(value: object, wanted: Any, where: str, sort: Any = None) -> object:
+def _convert(value: object, wanted: Any, where: str, sort: Any = None, choices: Sequence[str] = ()) -> object:
     wanted = wanted if isinstance(wanted, UnionType) else get_origin(wanted) or wanted
     if isinstance(value, wanted) and not (wanted is int and isinstance(value, bool)):
         return value
@@ -212,9 +214,8 @@ def _convert(value: object, wanted: Any, where: str, sort: Any = None) -> object
         return _BOOLEANS[value]
     shown = f"of type {type(value).__name__}" if sort == Secret else without_secrets(repr(value))
     wish = "bool: true or false" if wanted is bool else getattr(wanted, "__name__", wanted)
-    choices = get_args(sort)[1] if get_origin(sort) is Annotated else ""
-    if isinstance(choices, tuple):
-        quoted = [f'"{choice}"' for choice in choices]
+    if choices:
+        quoted = [f'"{choice}"' for choice in choices if choice]
         raise ConfigurationError(f"{where} is {shown}", f"use {', '.join(quoted[:-1])} or {quoted[-1]}")
     raise ConfigurationError(f"{where} is {shown}", f"it must be of type {wish}")
 

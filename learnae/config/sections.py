@@ -4,10 +4,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, get_args
 from urllib.parse import urlsplit
 
 from learnae.basics.overriding import override
+from learnae.config.keys import Range, check_keys, setting
 from learnae.config.places import Place, Secret, SwarmPlace
 from learnae.errors import ConfigurationError
 from learnae.system.paths import check_peer_name, peer_directory
@@ -15,25 +15,29 @@ from learnae.text import without_secrets
 
 LIVE = "live"  # the history that a checkpoint does not replace
 AUTO = "auto"  # of lan.serve: at all addresses of this machine
+TIMEOUT = Range(0.5, 600, "seconds")
+HOLDOUT = Range(0, 1, "a share", below=True)
 
 
 @dataclass(frozen=True, slots=True)
 class PeerSection:
-    """``[peer]``: ``name`` of this peer, its ``state`` directory, how many others it may ``follow``.
+    """``[peer]``: this peer, and how much of the swarm it keeps."""
 
-    Empty values and 0 stand for the role's defaults. ``history`` is ``live``, or ``all`` for an archive: then this
-    machine deletes no block of the swarm.
-    """
-
-    name: str = ""
-    state: Place = ""
-    follow: int = 0
-    history: str = LIVE
+    name: str = setting(
+        "",
+        "of the peer on this machine; its key and state are in `peers/NAME` of the home",
+        stands_for="the role's name",
+    )
+    state: Place = setting("", "another directory for them", stands_for="`peers/NAME` of the home")
+    follow: int = setting(
+        0, "how many others are followed", Range(0, None, "a number of peers", zero="64 on a trainer, 8 on an agent")
+    )
+    history: str = setting(
+        LIVE, "`all`: an archive, which keeps everything that was ever said in the swarm", choices=(LIVE, "all")
+    )
 
     def __post_init__(self) -> None:
-        if self.follow < 0:
-            raise ConfigurationError(f"peer.follow is {self.follow}", "use a number of peers, 0 for the default")
-        check_choice("peer.history", self.history, (LIVE, "all"))
+        check_keys(self, "peer")
         if self.name:
             check_peer_name("peer.name", self.name)
 
@@ -44,46 +48,58 @@ class PeerSection:
 
 @dataclass(frozen=True, slots=True)
 class SwarmSection:
-    """``[swarm]``: ``id`` names the swarm, its directory or a copy of its manifest; empty for the only one here."""
+    """``[swarm]``: which swarm it is."""
 
-    id: SwarmPlace = ""
+    id: SwarmPlace = setting(
+        "", "id, name or directory of the swarm, or a copy of its `manifest.cbor`", stands_for="the only one here"
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class TrainSection:
-    """``[train]``: a peer settles after so many own updates without a gain, ``stop_when``; 0 for never.
+    """``[train]``: what every role that trains has."""
 
-    A ``personal`` model is kept beside the common one, for this machine alone.
-    """
-
-    stop_when: int = 500
-    personal: bool = True
+    stop_when: int = setting(
+        500,
+        "own updates without a gain after which the peer settles: one last update, then it hears, merges and is quiet "
+        "until its data has grown, a new member speaks or the consensus has moved",
+        Range(0, 1_000_000, "updates", zero="never"),
+    )
+    personal: bool = setting(True, "keep a model for this machine alone beside the common one")
 
     def __post_init__(self) -> None:
-        if not 0 <= self.stop_when <= 1_000_000:
-            raise ConfigurationError(f"train.stop_when is {self.stop_when}", "use updates, 0 for never")
+        check_keys(self, "train")
 
 
 @dataclass(frozen=True, slots=True)
 class PublishSection:
-    """``[publish]``: at least ``every`` seconds lie between two updates, and they are at most ``bytes_per_hour``.
+    """``[publish]``: how often, and how much."""
 
-    ``every`` 0 is as the role and its links have it, ``bytes_per_hour`` 0 is no limit.
-    """
-
-    every: float = 0.0
-    bytes_per_hour: int = 0
+    every: float = setting(
+        0.0,
+        "seconds at least between two updates",
+        Range(
+            0,
+            86_400,
+            "seconds",
+            zero="1 for an agent and 0.75 for a trainer where all peers are on this machine, 2 over HTTP, MQTT or "
+            "IPFS, 60 over IOTA alone, with `bytes_per_day`, or with differential privacy, where rows pay for each",
+        ),
+    )
+    bytes_per_hour: int = setting(
+        0,
+        "what own updates may put out; each is paid off before the next, and deltas are the finest of `q8`, `q4`, "
+        "`ternary` and `sign` with which one fits into each `every`, none finer than the swarm's",
+        Range(0, 10**15, "bytes", zero="no limit"),
+    )
 
     def __post_init__(self) -> None:
-        if not 0 <= self.every <= 86_400:
-            raise ConfigurationError(f"publish.every is {self.every}", "use seconds, from 0 to 86400")
-        if not 0 <= self.bytes_per_hour <= 10**15:
-            raise ConfigurationError(f"publish.bytes_per_hour is {self.bytes_per_hour}", "use bytes, 0 for no limit")
+        check_keys(self, "publish")
 
 
 PLAIN, SEALED, OFF = "plain", "sealed", "off"
-MonitorMode = Annotated[str, (PLAIN, SEALED, OFF)]
 BROKER_URLS = "mqtt://HOST[:PORT], mqtts://HOST[:PORT], ws://HOST[:PORT][/PATH] or wss://HOST[:PORT][/PATH]"
+_BROKER_SHOWN = "`mqtt[s]://HOST[:PORT]` or `ws[s]://HOST[:PORT][/PATH]`"
 _BROKER_PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
 _BROKER_PATH = "/mqtt"  # of websockets, as most brokers have it
 _CLIENT_ID_BYTES = 256
@@ -103,58 +119,58 @@ class MqttAddress:
 
 @dataclass(frozen=True, slots=True)
 class MqttSection:
-    """``[mqtt]``: the ``broker`` as ``mqtt[s]://HOST[:PORT]``, or ``ws[s]://HOST[:PORT][/PATH]``; empty for none.
+    """``[mqtt]``: a broker for announcements, blocks and the monitor.
 
-    Names of files that are not absolute are looked for in ``$CREDENTIALS_DIRECTORY`` first. ``client_id`` is this
-    peer's, its sources' begin with it; empty for one that is made of the peer's key. ``prefix`` begins every topic.
-    After one and a half times ``keep_alive`` seconds of silence the broker declares a peer offline. ``monitor``
-    says how the peer is shown there: ``plain``, ``sealed`` (for members and viewers) or ``off``; empty for plain in an
-    open swarm, sealed in a sealed one. ``gossip`` and ``exchange`` say what else the broker is used for;
-    ``home_assistant`` also announces the peer there, below ``home_assistant_prefix``. ``plain`` says that the password
-    may go to another machine without TLS. While the broker is away, at most ``queue_rows`` and ``queue_bytes`` of what
-    the monitor says wait on disk. Of blocks that others ask for, at most ``bytes_per_second`` go out.
+    Names of files that are not absolute are looked for in ``$CREDENTIALS_DIRECTORY`` first.
     """
 
-    broker: str = ""
-    user: str = ""
-    user_file: Secret = ""
-    password_file: Secret = ""
-    ca_file: Secret = ""
-    cert_file: Secret = ""
-    key_file: Secret = ""
-    client_id: str = ""
-    prefix: str = "learnae/1"
-    keep_alive: int = 30
-    monitor: MonitorMode = ""
-    gossip: bool = True
-    exchange: bool = True
-    home_assistant: bool = False
-    home_assistant_prefix: str = "homeassistant"
-    plain: bool = False
-    queue_rows: int = 20_000
-    queue_bytes: int = 8 << 20
-    bytes_per_second: int = 1 << 20
+    broker: str = setting("", f"{_BROKER_SHOWN}; names and passwords go into files", stands_for="none")
+    user: str = setting("", "the name by which the broker knows this peer", stands_for="none, or that in `user_file`")
+    user_file: Secret = setting("", "a file with that name")
+    password_file: Secret = setting("", "a file with the password, which is read at the start")
+    ca_file: Secret = setting("", "what signed the broker's certificate, in PEM", stands_for="what the system trusts")
+    cert_file: Secret = setting("", "this peer's own certificate, in PEM, with `key_file`")
+    key_file: Secret = setting("", "the private key of `cert_file`")
+    client_id: str = setting(
+        "", "what the peer calls itself at the broker; those of its sources begin with it", stands_for="made of its key"
+    )
+    prefix: str = setting("learnae/1", "what every topic begins with")
+    keep_alive: int = setting(
+        30, "seconds; after one and a half times as many of silence a peer is offline", Range(1, 3600, "seconds")
+    )
+    monitor: str = setting(
+        "",
+        "how the peer is shown there: to all who may read, to members and viewers, or not at all",
+        choices=("", PLAIN, SEALED, OFF),
+        stands_for="`plain` in an open swarm, `sealed` in a sealed one",
+    )
+    gossip: bool = setting(True, "announcements go there")
+    exchange: bool = setting(True, "blocks go there")
+    home_assistant: bool = setting(False, "also announce the peer to Home Assistant")
+    home_assistant_prefix: str = setting("homeassistant", "as Home Assistant's MQTT integration has it")
+    plain: bool = setting(False, "`true`: the password may go to another machine without TLS, without a warning")
+    queue_rows: int = setting(
+        20_000, "events of the monitor that wait on disk while the broker is away", Range(1, None, "rows")
+    )
+    queue_bytes: int = setting(8 << 20, "the same in bytes", Range(1 << 16, None, "bytes"))
+    bytes_per_second: int = setting(
+        1 << 20,
+        "of blocks that others ask for, for all together; 32 seconds' worth at once",
+        Range(1024, 10**12, "bytes"),
+    )
 
     def __post_init__(self) -> None:
         if self.broker:
             self.address()
         check_client_id("mqtt.client_id", self.client_id)
-        if self.monitor:
-            check_choice("mqtt.monitor", self.monitor, get_args(MonitorMode)[1])
+        check_keys(self, "mqtt")
         self.check_readable(self.monitor)
-        for key in ("prefix", "home_assistant_prefix"):
-            object.__setattr__(self, key, _topic_prefix(f"mqtt.{key}", getattr(self, key)))
-        if not 1 <= self.keep_alive <= 3600:
-            raise ConfigurationError(f"mqtt.keep_alive is {self.keep_alive}", "use seconds, from 1 to 3600")
+        for name in ("prefix", "home_assistant_prefix"):
+            object.__setattr__(self, name, _topic_prefix(f"mqtt.{name}", getattr(self, name)))
         if bool(self.cert_file) != bool(self.key_file):
             raise ConfigurationError("one of mqtt.cert_file and mqtt.key_file is missing", "set both")
         if self.password_file and not (self.user or self.user_file):
             raise ConfigurationError("mqtt.password_file is set and no user", "set mqtt.user or mqtt.user_file")
-        if not 1024 <= self.bytes_per_second <= 10**12:
-            problem = f"mqtt.bytes_per_second is {self.bytes_per_second}"
-            raise ConfigurationError(problem, "use bytes, from 1024 to 1000000000000")
-        if self.queue_rows < 1 or self.queue_bytes < 1 << 16:
-            raise ConfigurationError("the queue of mqtt has no room", "use queue_rows >= 1, queue_bytes >= 65536")
 
     def check_readable(self, mode: str) -> None:
         """Raise ConfigurationError if Home Assistant is to read what is shown as ``mode``, and cannot."""
@@ -179,19 +195,18 @@ class MqttSection:
 
 @dataclass(frozen=True, slots=True)
 class GatewaySection:
-    """``[ipfs]`` of a machine without a daemon: ``gateways`` to read from, as URLs with spaces between them.
+    """``[ipfs]``: gateways to read from; a machine without a daemon has no more."""
 
-    ``timeout`` is how many seconds a call may take; ``ca_file`` what signed the certificates at https, else what the
-    system trusts counts.
-    """
-
-    gateways: str = ""
-    timeout: float = 10.0
-    ca_file: Secret = ""
+    gateways: str = setting("", "trustless gateways to read from, as URLs with spaces between them", stands_for="none")
+    timeout: float = setting(10.0, "seconds that a call may take", TIMEOUT)
+    ca_file: Secret = setting(
+        "",
+        "what signed the certificates at `https`, in PEM: a certificate that it did not sign is refused",
+        stands_for="what the system trusts",
+    )
 
     def __post_init__(self) -> None:
-        if not 0.5 <= self.timeout <= 600:
-            raise ConfigurationError(f"ipfs.timeout is {self.timeout}", "use seconds, from 0.5 to 600")
+        check_keys(self, "ipfs")
         for url in self.gateway_urls:
             remedy = "use the address of a trustless gateway, such as http://trainer.local:8080"
             wrong = ConfigurationError(f"ipfs.gateways holds {without_secrets(url)!r}", remedy)
@@ -209,16 +224,25 @@ class GatewaySection:
 
 @dataclass(frozen=True, slots=True)
 class IpfsSection(GatewaySection):
-    """``[ipfs]``: also the RPC ``api`` of a Kubo daemon as a multiaddress; empty for none.
+    """``[ipfs]``: a Kubo daemon, and gateways to read from."""
 
-    ``token_file`` holds the credential for the RPC, as in Kubo's API.Authorizations. ``connect`` names other
-    daemons by multiaddress, with spaces between them. ``pubsub`` also announces heads there.
-    """
-
-    api: str = ""
-    token_file: Secret = ""
-    connect: str = ""
-    pubsub: bool = True
+    api: str = setting(
+        "",
+        "the RPC of a Kubo daemon as a multiaddress, such as `/ip4/127.0.0.1/tcp/5001`, `/ip6/::1/tcp/5001`, "
+        "`/unix/run/ipfs/api.sock` (the path as it is, after `/unix`) or `/dns/HOST/tcp/443/https`",
+        stands_for="none",
+    )
+    token_file: Secret = setting(
+        "",
+        "a file with the credential, as in Kubo's `API.Authorizations`: `bearer:TOKEN` or `basic:USER:PASSWORD`; it is "
+        "never sent unencrypted to another machine",
+    )
+    connect: str = setting(
+        "",
+        "other daemons, as `ipfs id` shows them, with spaces between them: connected at the start and whenever the "
+        "link is lost",
+    )
+    pubsub: bool = setting(True, "heads are also announced over Kubo's pubsub")
 
     @override
     def __post_init__(self) -> None:
@@ -250,9 +274,11 @@ EXCHANGES = ("http", "ipfs", "mqtt", "gateway")
 
 @dataclass(frozen=True, slots=True)
 class ExchangeSection:
-    """``[exchange]``: the ``order`` in which exchanges are asked for a block; those not named come last."""
+    """``[exchange]``: who is asked for a block."""
 
-    order: str = " ".join(EXCHANGES)
+    order: str = setting(
+        " ".join(EXCHANGES), "who is asked first for a block that is not here; those that are not named come last"
+    )
 
     def __post_init__(self) -> None:
         for name in self.order.split():
@@ -283,34 +309,27 @@ def _parse_url(url: str, schemes: Sequence[str], wrong: ConfigurationError) -> t
 
 @dataclass(frozen=True, slots=True)
 class IotaSection:
-    """``[iota]``: heads over a ``node`` of the legacy protocol, such as http://127.0.0.1:14265; empty for none.
+    """``[iota]``: announcements over a node of the legacy protocol."""
 
-    ``pow`` is done here (local) or by the node; ``mwm`` 0 asks the node for the minimum weight magnitude. ``poll``
-    seconds lie between two looks, ``every`` at least between two own announcements. ``coordinator`` is the address of
-    the only coordinator whose Tangle will do. ``events`` is the node's ZMQ stream, such as tcp://127.0.0.1:5556.
-    ``ca_file`` is what signed the certificate of a node at https, else what the system trusts counts.
-    """
-
-    node: str = ""
-    pow: str = "local"
-    mwm: int = 0
-    poll: float = 5.0
-    every: float = 30.0
-    coordinator: str = ""
-    events: str = ""
-    ca_file: Secret = ""
+    node: str = setting(
+        "", "its URL, such as `http://127.0.0.1:14265`, without a name or a password", stands_for="none"
+    )
+    pow: str = setting("local", "who does the proof of work: this machine or the node", choices=("local", "node"))
+    mwm: int = setting(0, "minimum weight magnitude", Range(1, 18, "a number", zero="the node is asked"))
+    poll: float = setting(5.0, "seconds between two looks", Range(0.1, 600, "seconds"))
+    every: float = setting(30.0, "seconds at least between two own announcements", Range(0.1, 600, "seconds"))
+    coordinator: str = setting("", "address of the only coordinator whose Tangle will do, 81 trytes", stands_for="any")
+    events: str = setting("", "the node's ZMQ stream, such as `tcp://127.0.0.1:5556`", stands_for="none: it is polled")
+    ca_file: Secret = setting(
+        "", "what signed the certificate of a node at `https`, in PEM", stands_for="what the system trusts"
+    )
 
     def __post_init__(self) -> None:
         if self.node:
             remedy = "use its URL, such as http://127.0.0.1:14265, without a name or a password"
             wrong = ConfigurationError(f"iota.node is {without_secrets(self.node)!r}", remedy)
             _parse_url(self.node, ("http", "https"), wrong)
-        check_choice("iota.pow", self.pow, ("local", "node"))
-        if not 0 <= self.mwm <= 18:
-            raise ConfigurationError(f"iota.mwm is {self.mwm}", "use 0 to ask the node, or 1 to 18")
-        for key, value in (("poll", self.poll), ("every", self.every)):
-            if not 0.1 <= value <= 600:
-                raise ConfigurationError(f"iota.{key} is {value}", "use seconds, from 0.1 to 600")
+        check_keys(self, "iota")
         if self.coordinator and not re.fullmatch("[9A-Z]{81}", self.coordinator):
             raise ConfigurationError(f"iota.coordinator is {self.coordinator!r}", "use an address of 81 trytes")
         if self.events:
@@ -330,35 +349,37 @@ class MemberAddress:
 
 @dataclass(frozen=True, slots=True)
 class LanSection:
-    """``[lan]``: blocks and announcements over HTTP, without a broker; empty values neither serve nor ask.
+    """``[lan]``: blocks and announcements over HTTP, without a broker; empty values neither serve nor ask."""
 
-    ``serve`` is where this peer answers others, as HOST:PORT, or ``auto``: at all addresses of this machine, the first
-    free port from 8733 on. ``peers`` are the addresses of members that serve, with spaces between them, as
-    ``http://HOST:PORT[/PEER]`` or ``https://HOST:PORT/PEER``. ``beacon`` lets others of the network know who serves
-    here, and finds members again whose address is another one. ``timeout`` is how many seconds a call may take.
-    At most so many ``connections`` are open at a time, ``per_address`` of them of one machine, and ``bytes_per_second``
-    of blocks go out, for all together.
-    """
-
-    serve: str = ""
-    peers: str = ""
-    beacon: bool = True
-    timeout: float = 10.0
-    connections: int = 32
-    per_address: int = 8
-    bytes_per_second: int = 4 << 20
+    serve: str = setting(
+        "",
+        "where others are answered: `auto` is all addresses of this machine and the first free port from 8733 to 8748; "
+        "or `HOST:PORT` of this machine, `0.0.0.0:8733` for IPv4, `[::]:8733` for both, `127.0.0.1:8733` for this "
+        "machine alone",
+        stands_for="nowhere",
+    )
+    peers: str = setting(
+        "", "members that serve, with spaces between them: `https://HOST:PORT/PEER`, or `http://HOST:PORT[/PEER]`"
+    )
+    beacon: bool = setting(
+        True, "say to the network who serves here, and find members again whose address is another one"
+    )
+    timeout: float = setting(10.0, "seconds that a call may take, and a caller for its request", TIMEOUT)
+    connections: int = setting(32, "open at a time; a peer that calls needs about five", Range(1, 1024))
+    per_address: int = setting(
+        8,
+        "of one IPv4 address, or of one IPv6 network of 64 bits; more where several peers of one machine call",
+        Range(1, 1024),
+    )
+    bytes_per_second: int = setting(
+        4 << 20,
+        "of blocks that go out, for all together; four seconds' worth, at least 8 MiB, at once; at most half of it to "
+        "one address",
+        Range(1024, 10**12, "bytes"),
+    )
 
     def __post_init__(self) -> None:
-        if not 0.5 <= self.timeout <= 600:
-            raise ConfigurationError(f"lan.timeout is {self.timeout}", "use seconds, from 0.5 to 600")
-        for key, least, most in (
-            ("connections", 1, 1024),
-            ("per_address", 1, 1024),
-            ("bytes_per_second", 1024, 10**12),
-        ):
-            if not least <= getattr(self, key) <= most:
-                problem = f"lan.{key} is {getattr(self, key)}"
-                raise ConfigurationError(problem, f"use a number from {least} to {most}")
+        check_keys(self, "lan")
         if self.serve and self.serve != AUTO:
             self.place()
         self.addresses()
@@ -400,14 +421,14 @@ def is_own_machine(host: str) -> bool:
     return host in ("localhost", "::1") or re.fullmatch(r"127(\.\d{1,3}){3}", host) is not None
 
 
-def check_client_id(key: str, client_id: str) -> None:
+def check_client_id(name: str, client_id: str) -> None:
     """Raise ConfigurationError unless ``client_id`` is empty or a text that a broker can take."""
     if not client_id.isprintable() or client_id.strip() != client_id or len(client_id.encode()) > _CLIENT_ID_BYTES:
         remedy = f"use letters, digits, - and _, at most {_CLIENT_ID_BYTES} bytes"
-        raise ConfigurationError(f"{key} is {client_id[:_MOST_SHOWN]!r}", remedy)
+        raise ConfigurationError(f"{name} is {client_id[:_MOST_SHOWN]!r}", remedy)
 
 
-def _topic_prefix(key: str, text: str) -> str:
+def _topic_prefix(name: str, text: str) -> str:
     """Return a prefix without slashes around it, in the one form that all peers write; raises ConfigurationError."""
     prefix = text.strip("/")
     if not prefix.isascii():
@@ -418,19 +439,7 @@ def _topic_prefix(key: str, text: str) -> str:
     is_plain = prefix.isprintable() and not set("#+") & set(prefix) and prefix[:1] != "$"
     if not is_plain or not all(words) or [w.strip() for w in words] != words or len(prefix.encode()) > _PREFIX_BYTES:
         raise ConfigurationError(
-            f"{key} is {text[:_MOST_SHOWN]!r}",
+            f"{name} is {text[:_MOST_SHOWN]!r}",
             f"use words with one / between them, none of #, + and a leading $, at most {_PREFIX_BYTES} bytes",
         )
     return prefix
-
-
-def check_choice(key: str, value: str, choices: Sequence[str]) -> None:
-    """Raise ConfigurationError unless ``value`` is one of ``choices``; ``key`` is section.name."""
-    if value not in choices:
-        raise ConfigurationError(f"{key} is {value!r}", f"use {', '.join(choices[:-1])} or {choices[-1]}")
-
-
-def check_holdout(section: str, holdout: float) -> None:
-    """Raise ConfigurationError unless ``holdout`` is a share of the data that leaves some to train on."""
-    if not 0 <= holdout < 1:
-        raise ConfigurationError(f"{section}.holdout is {holdout}", "use a share from 0 to below 1")

@@ -406,9 +406,9 @@ def _verbs() -> Iterator[_Verb]:
         yield _Verb(
             "trainer_node",
             (name,),
-            tuple(each.opts[0] for each in own if each.is_flag),
-            tuple(each.opts[0] for each in own if not each.is_flag),
-            (),
+            tuple(each.opts[0] for each in own if each.param_type_name == "option" and each.is_flag),
+            tuple(each.opts[0] for each in own if each.param_type_name == "option" and not each.is_flag),
+            tuple(str(each.name) for each in own if each.param_type_name == "argument"),
         )
 
 

@@ -1,10 +1,11 @@
-"""Two machines of one network and three typed lines: both learn from each other, and what the others there hear."""
+"""Two machines of one network and the three lines of docs/lan.md: both learn from each other, and what others hear."""
 
 from __future__ import annotations
 
 import json
 import os
 import random
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -38,6 +39,12 @@ pytestmark = [
 
 COLUMNS = "plantedflow,plantedheat"
 MODEL = "--model m.json --loss sparse_categorical_crossentropy --classes plantedlow,plantedhigh --name plantedswarm"
+
+
+# the lines of the page, with this test's model and table in place of the preset and its recordings
+PAGE = (Path(__file__).parents[3] / "docs" / "lan.md").read_text()
+CREATE, INVITE, JOIN = re.findall(r"^learnae (.*)$", "".join(re.findall("```sh\n(.*?)```", PAGE, re.DOTALL)[:2]), re.M)
+CREATE = re.sub("--preset wrist --data [a-z]+.npz", f"{MODEL} --columns {COLUMNS} --data a.csv", CREATE)
 
 
 class Desk:
@@ -90,11 +97,13 @@ def test_three_lines_make_two_machines_learn_and_others_hear_nothing(desks: tupl
     ann, bob = desks
     begun = time.monotonic()
     with Wiretap(ann.machine) as tap:
-        made = ann.type(f"swarm create {MODEL} --columns {COLUMNS} --data a.csv --lan --start")
+        made = ann.type(CREATE)
         assert made.returncode == 0, made.stderr
-        offer = ann.begin("invite --spoken")
+        offer = ann.begin(INVITE)
         words = offer.line().strip()
-        joined = bob.type(f"join {words} --data a.csv --name plantedbob --start")
+        joined = bob.type(
+            re.sub("[0-9]+-[a-z]+-[a-z]+ --data [a-z]+.npz", f"{words} --data a.csv --name plantedbob", JOIN)
+        )
         assert joined.returncode == 0, joined.stderr
         assert "standing       member" in joined.stdout
         assert offer.wait(60) == 0, offer.log

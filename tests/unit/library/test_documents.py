@@ -59,7 +59,9 @@ def test_every_error_is_explained() -> None:
     assert known <= set(re.findall(r"`(\w+)`", (ROOT / "docs" / "errors.md").read_text()))
 
 
-UNPUBLISHED = re.compile(r"pip install 'learnae\[\w+\]'")  # no registry has it: the name may be taken there
+UNPUBLISHED = re.compile(
+    r"pip install '?learnae(?:\[[\w, -]+\])?['\s`]"
+)  # no registry has it: the name may be taken there
 
 
 def test_pages_install_from_a_checkout_or_a_wheel() -> None:

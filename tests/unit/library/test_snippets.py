@@ -2,13 +2,12 @@
 
 import argparse
 import ast
-import dataclasses
 import json
 import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 import pytest
 import typer
@@ -156,37 +155,7 @@ def test_json_is_json(text: str) -> None:
     assert json.loads(text)
 
 
-# -- keys, variables, messages
-
-
-def sections(config: type) -> Iterator[tuple[str, type]]:
-    for name, hint in get_type_hints(config).items():
-        yield name, get_args(hint)[1] if get_origin(hint) is dict else hint
-
-
-@pytest.mark.parametrize(
-    ("page", "config"), [("trainer", TrainerConfig), ("agent", AgentConfig), ("bridge", BridgeConfig)], ids=str
-)
-def test_every_key_is_named_in_the_pages(page: str, config: type) -> None:
-    pages = ("agent", "trainer") if page == "agent" else (page,)
-    text = "".join((ROOT / "docs" / f"{name}.md").read_text() for name in pages)
-    named = {name.rpartition(".")[2] for code in re.findall(r"`([^`\n]+)`", text) for name in re.split(r"[ ,]+", code)}
-    for section, kind in sections(config):
-        assert {field.name for field in dataclasses.fields(kind)} <= named, section
-
-
-@pytest.mark.parametrize("section", ["peer", "swarm", "data", "train", "publish", "privacy", "exchange"])
-def test_the_trainers_page_has_each_key_with_its_default(section: str) -> None:
-    text = (ROOT / "docs" / "trainer.md").read_text()
-    (table,) = re.findall(rf"^\| key of `\[{section}\]` .*\n((?:\|.*\n)+)", text, re.MULTILINE)
-    rows = dict(re.findall(r"^\| `(\w+)` \| (?:`([^`]*)`)? ?\|", table, re.MULTILINE))
-    fields = {field.name: field.default for field in dataclasses.fields(dict(sections(TrainerConfig))[section])}
-    assert set(rows) == set(fields)
-    assert {name: text for name, text in rows.items() if name != "name"} == {
-        name: str(default).lower() if isinstance(default, bool) else str(default)
-        for name, default in fields.items()
-        if name != "name"
-    }
+# -- variables, messages
 
 
 def names_read(path: Path) -> set[str]:
@@ -227,12 +196,15 @@ def literals(path: Path) -> str:
     return "\n".join(found)
 
 
-def test_every_message_of_the_troubleshooting_page_is_said() -> None:
+MESSAGES = re.compile(r"^\| (?:message|what you see) \|.*\n\|[-| ]+\n((?:\|.*\n)+)", re.MULTILINE)
+
+
+@pytest.mark.parametrize(("page", "least"), [("troubleshooting", 20), ("first-swarm", 6), ("lan", 12)])
+def test_every_message_that_a_page_explains_is_said(page: str, least: int) -> None:
     said = [literals(path) for path in SOURCES]
-    rows = re.findall(
-        r"^\| `([^`]+)` \| .+ \| .+ \|$", (ROOT / "docs" / "troubleshooting.md").read_text(), re.MULTILINE
-    )
-    assert len(rows) > 20
+    tables = "".join(MESSAGES.findall((ROOT / "docs" / f"{page}.md").read_text()))
+    rows = re.findall(r"^\| `([^`]+)`", tables, re.MULTILINE)
+    assert len(rows) > least
     for message in rows:
         parts = [part.strip(" ;'") for part in re.split("…", message)]
         assert any(all(part in text for part in parts) for text in said), message

@@ -188,7 +188,7 @@ def with_policies(manifest: Manifest, values: Mapping[str, Mapping[str, Any]]) -
     can_judge = bool(manifest.class_count and not manifest.only_keras and layout_of(manifest))
     is_seen = values["swarm"].get("summaries", EACH) == EACH
     rule = JUDGED if can_judge and is_seen and not privacy else MEAN  # noise in weights: not measured
-    usual_merge: dict[str, Any] = {"rule": rule, "momentum": 0.0 if privacy else FREE}
+    usual_merge = {"rule": rule, "momentum": 0.0 if privacy else FREE}
     codec = replace(manifest.codec, **values.get("codec", {}))
     if codec.delta in NAMES and codec.delta not in WHOLE and "BatchNormalization" in str(manifest.config):
         raise ConfigurationError(
@@ -203,7 +203,7 @@ def with_policies(manifest: Manifest, values: Mapping[str, Mapping[str, Any]]) -
         seed=values["swarm"].get("seed", manifest.seed),
         training=replace(manifest.training, **values.get("training", {})),
         optimiser=replace(manifest.optimiser, **optimiser),
-        merge=replace(manifest.merge, **(usual_merge | values.get("merge", {}))),
+        merge=replace(manifest.merge, **{**usual_merge, **values.get("merge", {})}),
         codec=codec,
         limits=replace(manifest.limits, **values.get("limits", {})),
         privacy=replace(manifest.privacy, training=privacy),
