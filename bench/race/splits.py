@@ -23,7 +23,7 @@ HOLDOUT = 0.05  # of each peer's rows; who averages in rounds holds out none
 PLANS = (
     Plan("as it comes"),
     Plan("an update an epoch", settings={"TRAIN__EPOCHS": "1"}),
-    Plan("few bits", f'[codec]\ndelta = "{FEW_BITS}"\n', {"TRAIN__EPOCHS": "1.6"}),
+    Plan("few bits", f'[codec]\ndelta = "{FEW_BITS}"\n', {"TRAIN__EPOCHS": "1.8"}),
     Plan("an update an epoch, none judged", '[merge]\nrule = "mean"\n', {"TRAIN__EPOCHS": "1"}),
 )
 _AVERAGED, _COARSE, _UNJUDGED = PLANS[1:]
