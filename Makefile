@@ -25,7 +25,8 @@ NIGHTLY ?= tests/unit/firmware_bridge/serial_link/test_serial_frames.py \
 	tests/system/cli/test_long_and_old_swarms.py tests/system/cli/test_bench_smoke.py \
 	tests/system/swarm/test_old_backup.py tests/system/swarm/test_simulation.py tests/system/swarm/test_random_seeds.py \
 	tests/fuzz tests/system/mqtt/test_dashboards.py tests/unit/firmware_bridge/senml/test_other_reader.py \
-	tests/system/swarm/test_canary.py tests/system/agent/test_masked_agents.py
+	tests/system/swarm/test_canary.py tests/system/agent/test_masked_agents.py \
+	tests/unit/reports/test_figure_files.py
 
 # also where an earlier try ended half-way, as on a Debian without python3-venv
 MAKE_VENV = $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV) || \

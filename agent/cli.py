@@ -15,15 +15,14 @@ from numpy.typing import NDArray
 import learnae
 from agent.config import AgentConfig
 from agent.ingestion.reader import FAILING
-from agent.labels import write_label
 from agent.learning.engine_choice import why_no_training
 from agent.learning.inference import read_results
 from agent.learning.resources import Board
-from agent.sources.section import REPLAY
-from agent.wiring import ROLE, build, build_intake, label_names, probe_sources, write_inference
+from agent.wiring import ROLE, build, build_intake, give_label, probe_sources, write_inference
 from learnae.basics import strict_json
 from learnae.basics.memory import groups_of
 from learnae.cli.arguments import count
+from learnae.cli.verbs import Verbs, add_verbs
 from learnae.config.loading import load_config
 from learnae.errors import ConfigurationError
 from learnae.models.dataset import Dataset
@@ -69,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=learnae.__version__)
-    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    verbs = add_verbs(parser)
     for verb, (run, text) in _VERBS.items():
         command = verbs.add_parser(verb, help=text)
         command.add_argument("--config", type=Path, metavar="F", help="read this file instead of the usual ones")
@@ -83,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_keys(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_keys(verbs: Verbs) -> None:
     command = verbs.add_parser("keys", help="every key of the configuration: what it may be, and its default")
     command.add_argument("wanted", nargs="?", default="", metavar="SECTION[.KEY]", help="only these")
     command.add_argument("--verbose", action="store_true", help="log everything")
@@ -98,7 +97,7 @@ def _keys(options: argparse.Namespace) -> int:
     return 0
 
 
-def _add_install(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_install(verbs: Verbs) -> None:
     command = verbs.add_parser("install", help="write systemd's units and first configurations")
     command.add_argument("names", nargs="*", metavar="NAME", help="of the agents here (board)")
     command.add_argument("--bridge", action="append", default=[], metavar="NAME", help="a serial board, too")
@@ -172,18 +171,7 @@ def _check(options: argparse.Namespace) -> int:
 
 def _label(options: argparse.Namespace) -> int:
     config = load_config(AgentConfig, ROLE, options.config)
-    if options.label:
-        manifest = find_swarm(config.swarm.id).manifest
-        if not manifest.needs_labels:
-            raise ConfigurationError(f"swarm {manifest.name!r} learns without labels", "there is nothing to label")
-        label_names(manifest).check(options.label)
-        recordings = {name: section.file for name, section in config.all_sources().items() if section.kind == REPLAY}
-        if len(recordings) == len(config.all_sources()):
-            raise ConfigurationError(
-                f"this agent reads only recordings, whose labels are their own: {', '.join(recordings.values())}",
-                "put them into the file's column label",
-            )
-    write_label(config.peer.directory(ROLE), options.label, options.seconds)
+    give_label(config, options.label, options.seconds)
     if options.json:
         print(strict_json.dumps({"label": options.label or None, "seconds": options.seconds}))
     else:

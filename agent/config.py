@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from agent.sources.section import SourceSection
 from learnae.config import sections
+from learnae.config.dashboard_section import DashboardSection
 from learnae.config.keys import Range, check_keys, setting
 from learnae.config.places import Secret
 from learnae.config.privacy_section import PrivacySection
@@ -121,6 +122,7 @@ class AgentConfig:
     lan: sections.LanSection = field(default_factory=sections.LanSection)
     exchange: sections.ExchangeSection = field(default_factory=sections.ExchangeSection)
     iota: sections.IotaSection = field(default_factory=sections.IotaSection)
+    dashboard: DashboardSection = field(default_factory=DashboardSection)
 
     def all_sources(self) -> dict[str, SourceSection]:
         """Return every source by its name; raises ConfigurationError if there is none, or too many."""

@@ -14,7 +14,7 @@ from agent.ingestion.chunks import Seal
 from agent.ingestion.database import read_positions
 from agent.ingestion.reader import ReaderLimits, SourceReader
 from agent.ingestion.recorder import Holdout, Recorder
-from agent.labels import GivenLabel, LabelNames
+from agent.labels import GivenLabel, LabelNames, write_label
 from agent.learning.collector import Collector, SummaryMode, features_of
 from agent.learning.engine_choice import choose_learner, engine_of, why_no_training
 from agent.learning.governor import Governor
@@ -37,9 +37,9 @@ from learnae.peer.peer import Options
 from learnae.peer.publishing_policy import PublishPolicy
 from learnae.runtime.admission.application import once_in
 from learnae.runtime.costs import FOLLOWED, followed
-from learnae.runtime.linked_peer import build_peer
+from learnae.runtime.linked_peer import LinkedPeer, build_peer
 from learnae.runtime.links.connect import connect
-from learnae.runtime.peer_service import PeerService, Worker
+from learnae.runtime.peer_service import Page, PeerService, Worker
 from learnae.runtime.private.clipping import update_clip
 from learnae.runtime.private.consent import check_consent
 from learnae.runtime.private.floors import release_floor
@@ -54,6 +54,7 @@ from learnae.swarm.directory import find_swarm
 from learnae.swarm.manifest import Manifest
 from learnae.system.credentials import read_secret
 from learnae.system.installation import how_to_install
+from learnae.system.lazy_imports import without
 from learnae.weights.codecs import Vector
 
 ROLE = "agent"
@@ -72,6 +73,9 @@ def build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> Worker:
 
 def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerService:
     """Wire a member; live sources are read from now on."""
+    if config.dashboard.listen:
+        with without("ssl"):  # asyncio imports it if it can, 3 MB for nothing; now, before any other thread needs it
+            import learnae.dashboard.live  # noqa: F401, PLC0415 - a server, which few have a use for
     swarm = find_swarm(config.swarm.id)
     manifest = swarm.manifest
     check_consent(manifest, config.privacy)
@@ -158,7 +162,41 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
     linked = build_peer(workspace, governed, options, links)
     oracle = Oracle(inferrer, ResultFile(workspace.directory), linked.monitor)
     schedule = AgentSchedule(linked.peer, intake, oracle, governor, board, lambda: policy_of(reread(), is_private))
-    return PeerService(linked, schedule)
+    return PeerService(linked, schedule, page=_page(config, linked))
+
+
+def _page(config: AgentConfig, linked: LinkedPeer) -> Page | None:
+    """Make the page, where one is configured."""
+    if not config.dashboard.listen:
+        return None
+    from learnae.dashboard.live import LivePage  # noqa: PLC0415 - a server, which few have a use for
+    from learnae.dashboard.parts import Offers  # noqa: PLC0415
+    from learnae.dashboard.writes import invites_of, labels_of  # noqa: PLC0415
+
+    manifest, writes = linked.peer.manifest, invites_of(linked.workspace.swarm, config.mqtt, config.lan)
+    may_invite, classes = bool(writes), list[str]()
+    if manifest.class_count and any(section.kind in LIVE for section in config.all_sources().values()):
+        classes = [label_names(manifest).name(number) for number in range(manifest.class_count)]
+        writes |= labels_of(partial(give_label, config))
+    hour, day = config.publish.bytes_per_hour, config.resources.bytes_per_day
+    offers = Offers(tuple(classes), may_invite, bytes_per_day=day, bytes_per_hour=hour)
+    return LivePage(config.dashboard, linked, offers, writes)
+
+
+def give_label(config: AgentConfig, label: str, seconds: float | None) -> None:
+    """Tell the agent of ``config`` what its readings are from now on; raises ConfigurationError, NotWrittenError."""
+    if label:
+        manifest = find_swarm(config.swarm.id).manifest
+        if not manifest.needs_labels:
+            raise ConfigurationError(f"swarm {manifest.name!r} learns without labels", "there is nothing to label")
+        label_names(manifest).check(label)
+        recordings = {name: section.file for name, section in config.all_sources().items() if section.kind == REPLAY}
+        if len(recordings) == len(config.all_sources()):
+            raise ConfigurationError(
+                f"this agent reads only recordings, whose labels are their own: {', '.join(recordings.values())}",
+                "put them into the file's column label",
+            )
+    write_label(config.peer.directory(ROLE), label, seconds)
 
 
 def policy_of(config: AgentConfig, is_private: bool) -> PublishPolicy:

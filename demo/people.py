@@ -11,11 +11,11 @@ from learnae.models.dataset import Dataset
 from learnae.models.reference.numpy_learner import NumpyLearner, evaluate
 from learnae.peer.learning.personal import Choice, personal_of
 from learnae.ports import BlockStore
+from learnae.samples.files.examples import add_recording
 from learnae.samples.recordings import shipped_recording
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import demo_data
 from learnae.weights.codecs import Vector
-from trainer_node.datasets.loading import add_recording
 
 PEOPLE = range(1, 9)
 HOLDOUT = 0.3  # the last share of each exercise, in time

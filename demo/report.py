@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +9,7 @@ from pathlib import Path
 import matplotlib as mpl
 
 from learnae.peer.learning.personal import Choice
+from learnae.reports.page import heading, image, page, paragraph, table
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -90,37 +89,37 @@ def draw(curves: Curves, result: Result, path: Path) -> None:
 
 def write_page(result: Result, names: list[str], picture: Path, path: Path) -> None:
     """Write the report: the picture inside, a table below."""
-    image = base64.b64encode(picture.read_bytes()).decode()
-    rows = "".join(
-        f"<tr><td>{html.escape(name)}<td>{alone:.3f}<td>{together:.3f}<td>+{(together - alone) * 100:.1f}"
-        for name, alone, together in zip(names, result.alone, result.together, strict=True)
-    )
-    worst, apart = spread(result.own)
-    own = "".join(
-        f"<tr><td>{html.escape(name)}<td>{each.common:.3f}<td>{each.chosen:.3f}<td>{html.escape(each.model)}"
+    columns = list(zip(names, result.alone, result.together, strict=True))
+    rows = [
+        [name, f"{alone:.3f}", f"{together:.3f}", f"{(together - alone) * 100:+.1f}"]
+        for name, alone, together in columns
+    ]
+    rows.append(["all data in one place", "", f"{result.pooled:.3f}", ""])
+    own = [
+        [name, f"{each.common:.3f}", f"{each.chosen:.3f}", each.model]
         for name, each in zip(names, result.own, strict=True)
-    )
-    path.write_text(
-        f"""<!doctype html><meta charset="utf-8"><title>Learnae: alone and together</title>
-<style>body{{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}}
-table{{border-collapse:collapse}}td,th{{padding:.2rem .9rem;text-align:right;border-bottom:1px solid #ddd}}
-td:first-child,th:first-child{{text-align:left}}img{{max-width:100%}}</style>
-<h1>Alone and together</h1>
-<p>Eight people, eight peers, seven exercises. Every peer saw only its own person's motion, and only
-model updates left it: {result.messages:,} messages and their weights, {result.bytes_in / 1e6:.1f} MB taken in by all
-peers together, in {result.seconds:.0f} seconds.</p>
-<img alt="accuracy over time" src="data:image/png;base64,{image}">
-<table><tr><th>peer<th>alone<th>together<th>points won{rows}
-<tr><th>all data in one place<th><th>{result.pooled:.3f}<th></table>
-<p>Accuracy on the held-out windows of all eight people: the last 30 % of each exercise, in time.
-Data: see the notice beside <code>shoulder-imu.npz</code>.</p>
-<h2>Each person's own</h2>
-<table><tr><th>peer<th>common model<th>own model<th>which it is{own}
-<tr><th>worst<th>{worst[0]:.3f}<th>{worst[1]:.3f}<th>
-<tr><th>best less worst<th>{apart[0]:.3f}<th>{apart[1]:.3f}<th></table>
-<p>Accuracy on each person's own held-out windows. A peer takes the common model, a copy of it that is trained on with
-own rows, or one of own rows alone, whichever is best on own held-out windows; each window is judged by a choice made
-without it. Nothing of own models, and none of these figures, leaves a machine: here all peers are on one.</p>
-""",
-        encoding="utf-8",
-    )
+    ]
+    for word, figures in zip(("worst", "best less worst"), spread(result.own), strict=True):
+        own.append([word, *(f"{figure:.3f}" for figure in figures), ""])
+    parts = [
+        paragraph(
+            "Eight people, eight peers, seven exercises. Every peer saw only its own person's motion, and only model "
+            f"updates left it: {result.messages:,} messages and their weights, {result.bytes_in / 1e6:.1f} MB taken in "
+            f"by all peers together, in {result.seconds:.0f} seconds."
+        ),
+        image(picture.read_bytes(), "png", "accuracy over time"),
+        table("", ["peer", ">alone", ">together", ">points won"], rows),
+        paragraph(
+            "Accuracy on the held-out windows of all eight people: the last 30 % of each exercise, in time. Data: see "
+            "the notice beside shoulder-imu.npz."
+        ),
+        heading("Each person's own"),
+        table("", ["peer", ">common model", ">own model", "which it is"], own),
+        paragraph(
+            "Accuracy on each person's own held-out windows. A peer takes the common model, a copy of it that is "
+            "trained on with own rows, or one of own rows alone, whichever is best on own held-out windows; each "
+            "window is judged by a choice made without it. Nothing of own models, and none of these figures, leaves a "
+            "machine: here all peers are on one."
+        ),
+    ]
+    path.write_text(page("Alone and together", parts), encoding="utf-8")

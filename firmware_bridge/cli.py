@@ -12,6 +12,7 @@ import learnae
 from firmware_bridge.serial_link.port import list_ports, pins
 from learnae.basics import strict_json
 from learnae.cli.arguments import count
+from learnae.cli.verbs import add_verbs
 from learnae.system.logs import set_up_logging
 from learnae.system.service import Service, Work, run_program
 
@@ -37,7 +38,7 @@ def _run_verb(options: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="firmware-bridge", description=_WHAT)
     parser.add_argument("--version", action="version", version=learnae.__version__)
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    verbs = add_verbs(parser)
     for verb, text in (
         ("run", "bring a board's readings to agents, in the foreground"),
         ("list", "serial ports by the names of their boards"),

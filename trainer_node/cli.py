@@ -17,6 +17,7 @@ import typer
 import learnae
 from learnae.adapters.local.lock import end_holder
 from learnae.basics import strict_json
+from learnae.basics.headline import headline
 from learnae.config.loading import config_files, load_config
 from learnae.errors import ConfigurationError, InUseError
 from learnae.system.atomic_files import is_there
@@ -135,6 +136,9 @@ def status(config: ConfigFile = None, name: PeerName = None, as_json: Json = Fal
         print(strict_json.dumps({"state": word, **said}))
     else:
         print(word)
+        if code == lifecycle.RUNNING and "steps" in said:
+            sentence = headline(said)
+            print(f"  {sentence.text}" + (f" ({sentence.remedy})" if sentence.remedy else ""))
         for key, value in said.items():
             if value not in (None, "", {}):
                 print(f"  {key}: {_shown(key, value)}")

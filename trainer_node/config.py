@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from learnae.basics.overriding import override
+from learnae.config.dashboard_section import DashboardSection
 from learnae.config.keys import Range, check_keys, setting
 from learnae.config.places import Place
 from learnae.config.privacy_section import PrivacySection
@@ -98,3 +99,4 @@ class TrainerConfig:
     lan: LanSection = field(default_factory=LanSection)
     exchange: ExchangeSection = field(default_factory=ExchangeSection)
     iota: IotaSection = field(default_factory=IotaSection)
+    dashboard: DashboardSection = field(default_factory=DashboardSection)

@@ -8,13 +8,13 @@ from learnae.adapters.local.lock import holder
 from learnae.config.sections import PeerSection, SwarmSection
 from learnae.errors import ConfigurationError, InUseError
 from learnae.models.dataset import Dataset
+from learnae.samples.files.examples import add_recording
 from learnae.samples.recordings import shipped_recording
 from learnae.swarm.directory import create_swarm
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import demo_data, preset
 from learnae.system.paths import LOCK_FILE, peer_directory
 from trainer_node.config import TrainerConfig
-from trainer_node.datasets.loading import add_recording
 
 PEOPLE = 8
 

@@ -22,9 +22,9 @@ from learnae.ports import Learner
 from learnae.privacy.clipping import NormClip
 from learnae.runtime.admission.application import once_in
 from learnae.runtime.costs import FOLLOWED, check_trainable, followed
-from learnae.runtime.linked_peer import build_peer
+from learnae.runtime.linked_peer import LinkedPeer, build_peer
 from learnae.runtime.links.connect import connect
-from learnae.runtime.peer_service import PeerService, Schedule, Worker
+from learnae.runtime.peer_service import Page, PeerService, Schedule, Worker
 from learnae.runtime.private.clipping import update_clip
 from learnae.runtime.private.consent import check_consent
 from learnae.runtime.private.floors import release_floor
@@ -149,7 +149,21 @@ def _build(
         addend=addend_of(swarm.manifest, dataset, releasing),
     )
     linked = build_peer(workspace, learner, options, links)
-    return PeerService(linked, TrainerSchedule(linked.peer, learner, config.train.share, reread))
+    schedule = TrainerSchedule(linked.peer, learner, config.train.share, reread)
+    return PeerService(linked, schedule, page=_page(config, linked))
+
+
+def _page(config: TrainerConfig, linked: LinkedPeer) -> Page | None:
+    """Make the page, where one is configured."""
+    if not config.dashboard.listen:
+        return None
+    from learnae.dashboard.live import LivePage  # noqa: PLC0415 - a server, which few have a use for
+    from learnae.dashboard.parts import Offers  # noqa: PLC0415
+    from learnae.dashboard.writes import invites_of  # noqa: PLC0415
+
+    writes = invites_of(linked.workspace.swarm, config.mqtt, config.lan)
+    offers = Offers(invite=bool(writes), bytes_per_hour=config.publish.bytes_per_hour)
+    return LivePage(config.dashboard, linked, offers, writes)
 
 
 def build_learner(

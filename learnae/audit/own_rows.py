@@ -10,22 +10,14 @@ from numpy.typing import NDArray
 
 from learnae.errors import DataError
 from learnae.models.dataset import Dataset
+from learnae.samples.files.examples import add_recording, open_examples
 from learnae.samples.recordings import (
     Recording,
-    label_kind,
-    recording_of_arrays,
-    recording_of_table,
     shipped_recording,
 )
 from learnae.samples.time_column import USUAL_COLUMNS
-from learnae.samples.windows import Windower, add_windows
-from learnae.swarm.manifest import REGRESSION, Manifest
+from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import demo_data
-from learnae.tables.arrays import Arrays, without_axis
-from learnae.tables.numbers import Numbers
-from learnae.tables.opening import is_called_arrays, open_table
-from learnae.tables.table import Kind, Where
-from learnae.text import shown
 
 Array = NDArray[Any]
 DRAWN, DEMO = "drawn at random", "of the demo"
@@ -60,7 +52,7 @@ def rows_of(
     Of a file no more than the first ``most`` rows.
     """
     if file is not None:
-        data = _of_arrays(manifest, file, most) if is_called_arrays(file) else _of_table(manifest, file, label, most)
+        data = _of_file(manifest, file, label, most)
         if not len(data.train):
             raise DataError(f"{file} has no row to try attacks on", data.demand)
         return OwnRows(data.train.rows[:most], data.train.targets[:most], file.name, data.holdout.rows[:most])
@@ -74,7 +66,8 @@ def demo_rows(manifest: Manifest, person: int) -> OwnRows | None:
         return None
     with resources.as_file(demo_data()) as path:
         recording = shipped_recording(path, person, features.rate)
-    data = _windows(manifest, recording)
+    data = _dataset(manifest)
+    add_recording(data, manifest, recording, _HOLDOUT)
     return OwnRows(data.train.rows, data.train.targets, DEMO, data.holdout.rows) if len(data.train) else None
 
 
@@ -88,61 +81,13 @@ def rows_like(manifest: Manifest, own: OwnRows) -> Array:
     return (mean + spread * rng.normal(size=(4 * len(own.rows), *own.rows.shape[1:]))).astype(np.float32)
 
 
-def _windows(manifest: Manifest, recording: Recording) -> Dataset:
-    features, data = manifest.features, _dataset(manifest)
-    assert features is not None
-    is_regression = manifest.task == REGRESSION
-    series = replace(recording, label=np.zeros_like(recording.label)) if is_regression else recording
-    windows = Windower(features).push(series.split_by_time(_HOLDOUT))
-    quantity = recording.quantity_at(windows.time) if is_regression else None
-    add_windows(data, manifest, features.extract(windows.values), windows, quantity)
-    return data
-
-
-def _of_arrays(manifest: Manifest, path: Path, most: int) -> Dataset:
-    arrays = Arrays(path)
-    if "signal" in arrays.headers and manifest.features is not None:
-        features = manifest.features
-        recording = recording_of_arrays(
-            arrays, len(features.channels), features.rate, USUAL_COLUMNS, label_kind(manifest)
-        )
-        return _windows(manifest, recording)
-    if "x" not in arrays.headers:
-        raise DataError(f"{path} has no array 'x'", f"it has {shown(list(arrays.headers)) or 'nothing'}")
-    data, rows = _dataset(manifest), arrays.read("x")[:most]
-    targets: Array = rows
-    if not manifest.is_autoencoder:
-        if "y" not in arrays.headers:
-            raise DataError(f"{path} has no array 'y'", f"it has {shown(list(arrays.headers))}")
-        given = without_axis(arrays.read("y"))[:most]
-        where = Where(path, "row", range(1, len(given) + 1), "y")
-        targets = label_kind(manifest).of_array(given, where) if given.ndim == 1 else given
-    data.add(rows, targets)
-    return data
-
-
-def _of_table(manifest: Manifest, path: Path, label: str, most: int) -> Dataset:
-    table, features = open_table(path), manifest.features
-    if features is not None and set(features.channels) <= set(table.names):
-        columns = replace(USUAL_COLUMNS, label=label)
-        return _windows(
-            manifest, recording_of_table(table, features.channels, features.rate, columns, label_kind(manifest))
-        )
-    names = list(manifest.columns) or [name for name in table.names if name != label]
-    targets = [] if manifest.is_autoencoder else [label]
-    if absent := [name for name in (*names, *targets) if name not in table.names]:
-        raise DataError(f"{path} has no column {shown(absent)}", f"it has {shown(table.names)}")
-    wanted: list[tuple[str, Kind]] = [(name, Numbers()) for name in names]
-    wanted += [(name, label_kind(manifest)) for name in targets]
-    data = _dataset(manifest)
-    for piece in table.pieces(wanted):
-        rows = piece.values[:, : len(names)]
-        if rows.shape[1] != np.prod(manifest.model.input_shape):
-            raise DataError(
-                f"{path} has {rows.shape[1]} feature columns", f"the model takes {manifest.model.input_shape}"
-            )
-        rows = rows.reshape(len(rows), *manifest.model.input_shape)
-        data.add(rows, piece.values[:, -1] if targets else rows)
+def _of_file(manifest: Manifest, path: Path, label: str, most: int) -> Dataset:
+    data, found = _dataset(manifest), open_examples(path, replace(USUAL_COLUMNS, label=label), manifest)
+    if isinstance(found, Recording):
+        add_recording(data, manifest, found, _HOLDOUT)
+        return data
+    for chunk in found.chunks():
+        data.add(chunk.rows, chunk.targets, bool(chunk.held_out))
         if len(data.train) >= most:
             break
     return data

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 import learnae
@@ -16,6 +17,7 @@ from learnae.cli.commands.keep.anchor import DEFAULT_NODE, anchor
 from learnae.cli.commands.keep.blocks import blocks
 from learnae.cli.commands.keep.export import export
 from learnae.cli.commands.keep.rollback import rollback
+from learnae.cli.commands.look.dashboard import dashboard
 from learnae.cli.commands.look.doctor import doctor
 from learnae.cli.commands.look.log import log
 from learnae.cli.commands.look.peers import peers
@@ -35,6 +37,9 @@ from learnae.cli.commands.swarm.features import add_parser as add_features_argum
 from learnae.cli.commands.swarm.features import features
 from learnae.cli.commands.swarm.join import join
 from learnae.cli.commands.swarm.vouching import code_to_ask
+from learnae.cli.completion import SHELLS, script
+from learnae.cli.progress import keep_quiet
+from learnae.cli.verbs import Verbs, add_verbs
 from learnae.config.sections import BROKER_URLS, MqttSection
 from learnae.membership.codes.invite_code import is_code
 from learnae.membership.records import ANY_ROLE, INVITE_ROLES, MAX_USES
@@ -55,6 +60,18 @@ first steps:
 without data of your own: trainer-node start --demo
 """
 
+_GROUPS = {
+    "start here": ("swarm", "features", "join", "doctor"),
+    "look": ("peers", "watch", "dashboard", "report", "log", "summary", "audit"),
+    "the model": ("evaluate", "versions", "export", "export-metrics", "rollback"),
+    "members": (
+        *("members", "invite", "uninvite", "key", "admit", "revoke"),
+        *("ban", "unban", "unmerge"),
+    ),
+    "upkeep": ("backup", "restore", "move", "rename", "leave", "blocks", "anchor", "completion"),
+    "try it out": ("simulate",),
+}
+
 _PRESETS = """\
 presets:
   wrist        which of seven shoulder exercises, from a wrist's motion at 50 Hz
@@ -71,6 +88,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def _run(options: argparse.Namespace) -> int:
+    keep_quiet(options.json)
     try:
         status: int = options.command(options)
     finally:
@@ -86,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=learnae.__version__)
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    verbs = add_verbs(parser, groups=_GROUPS)
     _add_swarm(verbs)
     _add_features(verbs)
     _add_join(verbs)
@@ -97,15 +115,16 @@ def _parser() -> argparse.ArgumentParser:
     command = verbs.add_parser("simulate", help="a whole swarm in this process, in virtual time")
     add_simulation_arguments(command)
     _finish(command, simulate)
+    command = verbs.add_parser("completion", help="a script that lets a shell complete verbs, options and files")
+    command.add_argument("shell", choices=SHELLS)
+    _finish(command, _complete)
     command = verbs.add_parser("doctor", help="what is installed and reachable, and what to do about the rest")
     _finish(command, doctor)
     return parser
 
 
-def _add_swarm(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    group = verbs.add_parser("swarm", help="create a swarm").add_subparsers(
-        dest="action", required=True, metavar="VERB"
-    )
+def _add_swarm(verbs: Verbs) -> None:
+    group = add_verbs(verbs.add_parser("swarm", help="create a swarm"), "action")
     command = group.add_parser(
         "create",
         help="from a preset or a Keras model",
@@ -153,7 +172,7 @@ def _add_swarm(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     _finish(command, create)
 
 
-def _add_features(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_features(verbs: Verbs) -> None:
     command = verbs.add_parser(
         "features", help="measure a recording: rate, gaps, classes, ranges; features that fit it"
     )
@@ -163,7 +182,7 @@ def _add_features(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     _finish(command, features)
 
 
-def _add_join(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_join(verbs: Verbs) -> None:
     command = verbs.add_parser("join", help="make a peer: its key and its configuration")
     which = "an invite code, or its id, name, directory or a copy of its manifest.cbor; not needed if there is only one"
     command.add_argument("swarm", nargs="?", default="", help=which)
@@ -209,7 +228,7 @@ def _join(options: argparse.Namespace) -> int:
     return join_by_code(options, code)
 
 
-def _add_members(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_members(verbs: Verbs) -> None:
     command = verbs.add_parser("members", help="who may speak in a swarm, who waits, and open invites")
     viewer = "write a key with which learnae watch shows the swarm on a machine that is no member"
     command.add_argument("--viewer-key", type=place, metavar="F", help=viewer)
@@ -250,7 +269,7 @@ def _add_members(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     _add_bans(verbs, who)
 
 
-def _add_bans(verbs: argparse._SubParsersAction[argparse.ArgumentParser], who: str) -> None:
+def _add_bans(verbs: Verbs, who: str) -> None:
     command = verbs.add_parser("ban", help="merge nothing of a peer on this machine from now on")
     command.add_argument("peer", metavar="PEER", help=who)
     command.add_argument("--why", default="", metavar="TEXT", help="for those who ask later: learnae peers shows it")
@@ -264,7 +283,12 @@ def _add_bans(verbs: argparse._SubParsersAction[argparse.ArgumentParser], who: s
     _finish(_with_swarm(command), unmerge)
 
 
-def _add_looking(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _complete(options: argparse.Namespace) -> int:
+    print(script(options.shell, _parser()), end="")
+    return 0
+
+
+def _add_looking(verbs: Verbs) -> None:
     command = verbs.add_parser("peers", help="who is in the swarm")
     _finish(_with_swarm(command), peers)
     command = verbs.add_parser("log", help="the tangle, newest message first")
@@ -279,6 +303,10 @@ def _add_looking(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command.add_argument("--rounds", type=count, default=0, metavar="N", help="stop after so many looks")
     _add_broker(command)
     _finish(_with_swarm(command), watch)
+    command = verbs.add_parser("dashboard", help="the address of a running peer's page in the browser, with a token")
+    command.add_argument("--peer", metavar="P", help="whose; not needed if only one shows a page here")
+    command.add_argument("--open", action="store_true", help="open it in the browser")
+    _finish(command, dashboard)
     command = verbs.add_parser("audit", help="what others could compute of rows from here, by trying it: sends nothing")
     which = "its id, name, directory or a copy of its manifest.cbor; not needed if there is only one"
     command.add_argument("swarm", nargs="?", default="", help=which)
@@ -289,6 +317,28 @@ def _add_looking(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command.add_argument("--watch", type=seconds, default=0.0, metavar="S", help=watched)
     command.add_argument("--picture", type=place, metavar="F", help="draw it, as .svg")
     _finish(command, _audit)
+    command = verbs.add_parser("evaluate", help="how good a model is on the rows of a file: they stay here")
+    command.add_argument("--data", type=place, required=True, metavar="F", help="rows that no peer has trained on")
+    command.add_argument("--label", metavar="C", help="the column of a table that holds the labels (default: label)")
+    _add_which_model(command)
+    command.add_argument("--picture", type=place, metavar="F", help="draw it, as .png")
+    _finish(_with_swarm(command), _evaluate)
+    command = verbs.add_parser("report", help="a page about a swarm: peers, curves, versions, in one file")
+    command.add_argument(
+        "--output", type=place, default=Path("learnae-report"), metavar="D", help="where (default: learnae-report)"
+    )
+    command.add_argument("--peer", metavar="P", help="only about this peer of this machine")
+    command.add_argument(
+        "--data", type=place, metavar="F", help="also how good the model is on these rows: learnae evaluate"
+    )
+    command.add_argument("--label", metavar="C", help="the column of a table that holds the labels (default: label)")
+    _finish(_with_swarm(command), _report)
+    command = verbs.add_parser("export-metrics", help="figures over time, as a table or for TensorBoard")
+    form = command.add_mutually_exclusive_group(required=True)
+    form.add_argument("--csv", type=place, metavar="F", help="a table with a row a point")
+    form.add_argument("--tensorboard", type=place, metavar="D", help="a directory with a run a peer")
+    command.add_argument("--peer", metavar="P", help="only this one's: its name, or the begin of its key")
+    _finish(_with_swarm(command), _export_metrics)
     command = verbs.add_parser("versions", help="the models that the peers of this machine have kept")
     command.add_argument("--peer", metavar="P", help="only this one's")
     _finish(command, versions)
@@ -308,19 +358,34 @@ def _add_broker(command: argparse.ArgumentParser) -> None:
     group.add_argument("--viewer-key", type=place, metavar="F", help=viewer)
 
 
+def _evaluate(options: argparse.Namespace) -> int:
+    from learnae.cli.commands.measure.evaluate import evaluate_file  # noqa: PLC0415 - brings models and tables
+
+    return evaluate_file(options)
+
+
+def _report(options: argparse.Namespace) -> int:
+    from learnae.cli.commands.measure.report import report  # noqa: PLC0415 - brings models and tables
+
+    return report(options)
+
+
+def _export_metrics(options: argparse.Namespace) -> int:
+    from learnae.cli.commands.measure.metrics import export_metrics  # noqa: PLC0415 - brings models and tables
+
+    return export_metrics(options)
+
+
 def _audit(options: argparse.Namespace) -> int:
     from learnae.cli.commands.look.audit import audit  # noqa: PLC0415 - brings attacks and learners
 
     return audit(options)
 
 
-def _add_keeping(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_keeping(verbs: Verbs) -> None:
     command = verbs.add_parser("export", help="the swarm's model as .safetensors or .keras")
     command.add_argument("file", type=place, help="its name's end says the format; how to use the model is in it")
-    command.add_argument("--peer", help="the estimate of this peer of this machine, not of the whole swarm")
-    command.add_argument("--version", metavar="V", help="one that this peer has kept: best, v1, ... (learnae versions)")
-    own = "the model that serves this machine alone: nothing protects the rows in it"
-    command.add_argument("--personal", dest="version", action="store_const", const="personal", help=own)
+    _add_which_model(command)
     _finish(_with_swarm(command), export)
     command = verbs.add_parser("rollback", help="let a stopped peer go on from a version that it has kept")
     command.add_argument("version", metavar="VERSION", help="best, v1, ... (learnae versions)")
@@ -342,7 +407,15 @@ def _add_keeping(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     _finish(_with_swarm(command), anchor)
 
 
-def _add_moving(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_which_model(command: argparse.ArgumentParser) -> None:
+    peer = "the estimate of this peer of this machine, not of the whole swarm"
+    command.add_argument("--peer", metavar="P", help=peer)
+    command.add_argument("--version", metavar="V", help="one that this peer has kept: best, v1, ... (learnae versions)")
+    own = "the model that serves this machine alone: nothing protects the rows in it"
+    command.add_argument("--personal", dest="version", action="store_const", const="personal", help=own)
+
+
+def _add_moving(verbs: Verbs) -> None:
     command = verbs.add_parser("backup", help="write keys, states and models of the peers here into one file")
     command.add_argument("file", type=place, help="its name ends with .tar; it holds private keys")
     command.add_argument("--peer", metavar="P", help="only this one, and its swarm")

@@ -77,16 +77,16 @@ Scores = tuple[float | None, float | None, float | None]  # accuracy, R², mean 
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]], wrap: bool = False) -> Table:
-    """Return a table; columns whose names begin with > are aligned to the right; long cells are cut, or ``wrap``.
+    """Return a table; columns whose names have > before them are aligned to the right; long cells are cut, or ``wrap``.
 
-    Cells are shown as they are: names come from other peers and are no markup.
+    Names and cells are shown as they are: names come from other peers and are no markup.
     """
     result = Table(title=Text(title, "italic"), title_justify="left", header_style="bold")
     for place, column in enumerate(columns):
         least = max((cell.least for row in rows if isinstance(cell := row[place], PeerName)), default=None)
         justify: Literal["left", "right"] = "right" if column.startswith(">") else "left"
         result.add_column(
-            column.lstrip(">"),
+            Text(column.removeprefix(">")),
             justify=justify,
             no_wrap=not wrap,
             overflow="fold" if wrap else "ellipsis",
@@ -111,7 +111,7 @@ def shedding(
 ) -> Iterator[Table]:
     """Yield the table of all columns, then with ever fewer: without the first of ``less``, the first two, …"""
     for count in range(len(less) + 1):
-        kept = [index for index, column in enumerate(columns) if column.lstrip(">") not in less[:count]]
+        kept = [index for index, column in enumerate(columns) if column.removeprefix(">") not in less[:count]]
         yield table(title, [columns[index] for index in kept], [[row[index] for index in kept] for row in rows])
 
 

@@ -7,6 +7,7 @@ import shutil
 import sys
 from typing import TextIO
 
+from learnae.runtime.admission.inviting import qr_modules
 from learnae.system.installation import how_to_install, is_installed
 
 _QUIET = (4, 3, 2)  # modules around it: the standard's, or as many as fit; readers need two
@@ -33,7 +34,7 @@ def terminal_picture(text: str, stream: TextIO | None = None) -> tuple[str, str]
     size = shutil.get_terminal_size()
     lines = draw(text, size.columns, size.lines - 1)
     if not lines:
-        width, height = _size(_modules(text), _QUIET[-1])
+        width, height = _size(qr_modules(text), _QUIET[-1])
         return "", f"a window of {width} columns and {height + 1} lines shows the code as a picture"
     return "\n".join(lines), ""
 
@@ -51,7 +52,7 @@ def _has_blocks(stream: TextIO) -> bool:
 
 def draw(text: str, columns: int, rows: int) -> list[str]:
     """Return the lines of a QR code of at most ``columns`` and ``rows``, none if it does not fit."""
-    modules = _modules(text)
+    modules = qr_modules(text)
     quiet = next((each for each in _QUIET if _fits(_size(modules, each), columns, rows)), None)
     if quiet is None:
         return []
@@ -69,13 +70,6 @@ def _line(above: list[bool], below: list[bool]) -> str:
         line += " " if top == bottom else _UPPER_HALF
         style = _STYLES[bottom]
     return line + _END
-
-
-def _modules(text: str) -> list[list[bool]]:
-    """Return the rows of the smallest QR code, True where it is dark."""
-    import segno  # noqa: PLC0415 - 11 MB, for this alone
-
-    return [[bool(module) for module in row] for row in segno.make_qr(text, error="l", mode="alphanumeric").matrix]
 
 
 def _size(modules: list[list[bool]], quiet: int) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from learnae.cli.progress import progress
 from learnae.config.loading import find_section
 from learnae.config.sections import SwarmSection
 from learnae.runtime.observer import Observer
@@ -21,5 +22,6 @@ def choose_swarm(text: str = "") -> Swarm:
 def observe(directory: Path) -> Observer:
     """Return an observer of the swarm in ``directory`` that has read what is here by now; raises as Observer does."""
     observer = Observer(directory)
-    observer.refresh()
+    with progress("taking in what is published"):
+        observer.refresh()
     return observer

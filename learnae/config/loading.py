@@ -36,6 +36,7 @@ Section = TypeVar("Section")
 ROLES = ("trainer", "agent")
 _OF_PEERS = (
     "peer", "swarm", "data", "source", "sources", "buffer", "resources", "inference", "train", "publish", "privacy",
+    "dashboard",
 )  # fmt: skip
 _OF_LINKS = ("mqtt", "ipfs", "lan", "exchange", "iota", "port", "board", "bridge")
 SECTIONS = frozenset((*_OF_PEERS, *_OF_LINKS))  # of all programs: one environment serves them all

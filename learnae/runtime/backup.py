@@ -15,8 +15,9 @@ import os
 import re
 import shutil
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from shlex import quote
 from typing import IO, cast
@@ -62,11 +63,12 @@ _PEER = re.compile(
 _OWNER = re.compile(rf"swarms/([a-z0-9]+)/{re.escape(OWNER_FILE)}")
 _BAN = re.compile(rf"swarms/([a-z0-9]+)/{BANS}/([a-z0-9]+)")
 _BLOCK = re.compile(rf"swarms/([a-z0-9]+)/(?:{re.escape(MANIFEST_FILE)}|blocks/([a-z0-9]+))")
+Done = Callable[[float], None]  # told which share is done
 _ANOTHER = "take another backup"
 _NOT_ONE = "give a file that learnae backup has written"
 
 
-def back_up(peers: list[Path], swarms: list[Path], file: Path) -> int:
+def back_up(peers: list[Path], swarms: list[Path], file: Path, done: Done = lambda _: None) -> int:
     """Write a backup of these directories; peers may run meanwhile. Return its bytes; raises NotWrittenError.
 
     The file holds private keys: only its owner may read it.
@@ -89,8 +91,8 @@ def back_up(peers: list[Path], swarms: list[Path], file: Path) -> int:
                         _add_file(tar, peer / name, f"peers/{peer.name}/{name}")
                     if (budget := snapshot(peer / BUDGET)) is not None:  # after the state: it has paid for all of it
                         _add(tar, f"peers/{peer.name}/{BUDGET}", len(budget), io.BytesIO(budget))
-                for swarm in swarms:
-                    _add_swarm(tar, swarm)
+                for number, swarm in enumerate(swarms):
+                    _add_swarm(tar, swarm, partial(_tell_part, done, number, len(swarms)))
                 tar.close()
                 raw.flush()
                 os.fsync(descriptor)
@@ -98,6 +100,10 @@ def back_up(peers: list[Path], swarms: list[Path], file: Path) -> int:
         finally:
             temporary.unlink(missing_ok=True)
     return file.stat().st_size
+
+
+def _tell_part(done: Done, number: int, count: int, share: float) -> None:
+    done((number + share) / count)
 
 
 def _add_file(tar: tarfile.TarFile, path: Path, name: str) -> None:
@@ -109,7 +115,7 @@ def _add_file(tar: tarfile.TarFile, path: Path, name: str) -> None:
         _add(tar, name, os.fstat(file.fileno()).st_size, file)
 
 
-def _add_swarm(tar: tarfile.TarFile, swarm: Path) -> None:
+def _add_swarm(tar: tarfile.TarFile, swarm: Path, done: Done) -> None:
     manifest = open_manifest(swarm)
     data, name = manifest.to_bytes(), f"swarms/{manifest.swarm}"
     _add(tar, f"{name}/{MANIFEST_FILE}", len(data), io.BytesIO(data))
@@ -118,7 +124,8 @@ def _add_swarm(tar: tarfile.TarFile, swarm: Path) -> None:
         content = ban.to_bytes()
         _add(tar, f"{name}/{BANS}/{peer_name(author)}", len(content), io.BytesIO(content))
     with closing(LocalBlockStore(swarm, read_only=True)) as store:
-        for cid in store.cids():
+        for number, cid in enumerate(cids := list(store.cids())):
+            done(number / len(cids))
             try:
                 block = store.get(cid)
             except (BlockMissingError, PeerError):  # deleted since, or damaged
@@ -132,7 +139,7 @@ def _add(tar: tarfile.TarFile, name: str, size: int, file: IO[bytes]) -> None:
     tar.addfile(entry, file)
 
 
-def restore(file: Path) -> tuple[list[Path], dict[str, str]]:
+def restore(file: Path, done: Done = lambda _: None) -> tuple[list[Path], dict[str, str]]:
     """Take the peers and swarms of a backup into this home; return their directories, and who is here already.
 
     Those stay as they are, whatever their names here: no key may be used twice. Each peer appears whole or not at all.
@@ -146,7 +153,7 @@ def restore(file: Path) -> tuple[list[Path], dict[str, str]]:
         make_directory(staged, 0o700)
     try:
         with _opened(file) as tar:
-            names = _take_all(tar, staged, file)
+            names = _take_all(tar, staged, file, done)
         if not names:
             raise ConfigurationError(f"there is no peer in {file}", _NOT_ONE)
         authors = {name: _check_peer(staged / name, file) for name in names}
@@ -193,10 +200,12 @@ class _Pieces:
         return self._file.read(size)
 
 
-def _take_all(tar: tarfile.TarFile, staged: Path, file: Path) -> list[str]:
+def _take_all(tar: tarfile.TarFile, staged: Path, file: Path, done: Done) -> list[str]:
     """Put the peers of a backup below ``staged``, and its swarms and their blocks where they belong."""
     names: list[str] = []
+    size = max(file.stat().st_size, 1)
     for entry in tar:
+        done(min(1.0, entry.offset / size))
         peer, block, owner, ban = (form.fullmatch(entry.name) for form in (_PEER, _BLOCK, _OWNER, _BAN))
         content = tar.extractfile(entry) if entry.isreg() and not entry.issparse() else None
         if content is None or not (peer or block or owner or ban):

@@ -11,6 +11,7 @@ from learnae.adapters.composite.metered import MeteredStore
 from learnae.adapters.composite.monitor import Monitors
 from learnae.adapters.local.bans import Bans
 from learnae.adapters.local.clock import SystemClock
+from learnae.adapters.local.figures_file import FiguresFile
 from learnae.adapters.local.gossip import LocalGossip
 from learnae.adapters.local.state_store import LocalStateStore
 from learnae.adapters.local.status_file import StatusFile
@@ -25,7 +26,7 @@ from learnae.runtime.private.shown import CommonMonitor, PrivateMonitor
 from learnae.runtime.unmerging import Unmerging
 from learnae.runtime.version_store import VersionKeeper
 from learnae.runtime.workspace import Workspace
-from learnae.system.paths import STATE_FILE, STATUS_FILE, last_status
+from learnae.system.paths import FIGURES_FILE, STATE_FILE, STATUS_FILE, last_status
 
 _FOUNDING_MS = 10 * MINUTE  # in which a backup of the owner's key is not yet restored beside a swarm that goes on
 
@@ -81,7 +82,8 @@ def build_peer(workspace: Workspace, learner: Learner, options: Options, links: 
     local = LocalGossip(workspace.swarm.directory, workspace.name, workspace.errors, workspace.gate.admits)
     gossip = Gossips({LOCAL: local, **links.gossips}, workspace.errors)
     remote = map(CommonMonitor if options.privacy() is None else PrivateMonitor, links.monitors)
-    monitor = Monitors([StatusFile(workspace.directory / STATUS_FILE), *remote])
+    here = [StatusFile(workspace.directory / STATUS_FILE), FiguresFile(workspace.directory / FIGURES_FILE)]
+    monitor = Monitors([*here, *remote])
     store = MeteredStore(workspace.store, traffic, manifest.start)
     state = LocalStateStore(workspace.directory / STATE_FILE)
     ports = Ports(store, gossip, learner, state, monitor, SystemClock())

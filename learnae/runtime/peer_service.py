@@ -42,6 +42,16 @@ class Schedule:
         """Keep what has been collected, before the peer is saved."""
 
 
+class Page(Protocol):
+    """Shows the peer to people; called between the parts of a tick, and never waits."""
+
+    def serve(self) -> None:
+        """Push what viewers wait for."""
+
+    def close(self) -> None:
+        """Show nothing any more."""
+
+
 class Worker(Protocol):
     """Something that runs as a service."""
 
@@ -53,10 +63,18 @@ class PeerService(Worker):
     """Runs a peer by its role's ``schedule``, from the first tick until it leaves.
 
     A disk that takes nothing does not end it: nothing is published before it is saved, and the next tick tries again.
+    ``page`` shows it, if there is one.
     """
 
-    def __init__(self, linked: LinkedPeer, schedule: Schedule, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        linked: LinkedPeer,
+        schedule: Schedule,
+        monotonic: Callable[[], float] = time.monotonic,
+        page: Page | None = None,
+    ) -> None:
         self._linked = linked
+        self._page = page
         self._schedule = schedule
         self._monotonic = monotonic
         self._due = monotonic()
@@ -67,6 +85,8 @@ class PeerService(Worker):
 
     def _step(self) -> float:
         self._linked.serve()
+        if self._page:
+            self._page.serve()
         if self._monotonic() < self._due:
             self._survive(self._schedule.listen)
         else:
@@ -91,6 +111,8 @@ class PeerService(Worker):
             raise
 
     def _drain(self) -> None:
+        if self._page:
+            self._page.close()
         self._schedule.leave()
         self._linked.leave()
         _log.info(self._summary())

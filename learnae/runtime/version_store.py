@@ -14,6 +14,7 @@ from learnae.ipld.cid import Cid
 from learnae.peer.learning.versions import BEST, PERSONAL, Version, VersionPolicy, holds, is_better, number_of
 from learnae.peer.peer import Peer
 from learnae.peer.state import PeerState
+from learnae.protocol.bodies import Metrics
 from learnae.protocol.identity import peer_name
 from learnae.system.atomic_files import read_regular, remove_leftovers, write_atomic, writing
 from learnae.system.paths import LOCK_FILE, STATE_FILE, VERSIONS, entries
@@ -42,6 +43,11 @@ class VersionKeeper:
         self._improved = float("-inf")
         self._is_kept = True  # the newest estimate
         self._own: object = None  # the last personal model that was kept
+
+    @property
+    def best(self) -> Metrics | None:
+        """Return how good the best version is on held-out rows; None before there is one."""
+        return self._best.metrics if self._best else None
 
     def offer(self) -> None:
         """Look at the consensus estimate after an own update, and keep it if it is the best, or if it is time."""

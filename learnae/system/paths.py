@@ -6,7 +6,7 @@
     HOME/swarms/<id>/          a swarm's directory, see swarm.directory
     HOME/cache/                data files of trainers, checked and ready to be mapped into memory
     HOME/peers/<name>/         one peer's own directory
-        key.pem  state  summaries  status.json  lock  log  log.1
+        key.pem  state  summaries  status.json  figures  lock  log  log.1
         versions/<version> consensus estimates that were kept, see runtime.version_store
 """
 
@@ -24,6 +24,7 @@ OWNER_FILE = "owner.key"  # in a swarm's directory: who made it here
 KEY_FILE, STATE_FILE, STATUS_FILE, LOCK_FILE, LOG_FILE = "key.pem", "state", "status.json", "lock", "log"
 VERSIONS = "versions"
 BANS = "bans"  # in a swarm's directory: a file for each peer that is left out on this machine
+FIGURES_FILE = "figures"  # the curves of a peer, see adapters.local.figures_file
 SUMMARIES_FILE = "summaries"  # what the peer has released of its rows, see peer.summaries.releasing
 MANIFEST_FILE = "manifest.cbor"  # in a swarm's directory
 _NAME_BYTES = 192  # of a peer: other file names are made of it

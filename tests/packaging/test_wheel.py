@@ -40,6 +40,7 @@ def test_the_wheel_is_for_every_machine(wheel: Path) -> None:
 
 def test_data_and_its_notice_are_in_the_wheel(names: set[str]) -> None:
     assert {"learnae/data/shoulder-imu.npz", "learnae/data/NOTICE"} <= names
+    assert {f"learnae/dashboard/page/{name}" for name in ("index.html", "uplot.js", "uplot-LICENSE.txt")} <= names
     assert any(name.endswith(".dist-info/licenses/LICENSE") or name.endswith(".dist-info/LICENSE") for name in names)
 
 

@@ -32,12 +32,12 @@ from typing import Any
 
 from learnae.errors import DataError
 from learnae.models.dataset import Dataset
+from learnae.samples.files.quality import DataQuality
+from learnae.samples.files.source import Chunk, Source
 from learnae.system.atomic_files import TEMPORARY, write_atomic
 from learnae.system.paths import home
 from learnae.system.private_files import make_directory
 from trainer_node.datasets.memory_map import Part, map_part
-from trainer_node.datasets.quality import DataQuality
-from trainer_node.datasets.source import Chunk, Source
 from trainer_node.datasets.split import Split
 
 _log = logging.getLogger(__name__)
@@ -189,19 +189,9 @@ def _write(directory: Path, dataset: Dataset, source: Source, split: Split) -> N
 
 def _with_progress(path: Path, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
     """Pass on ``chunks``, and show on a terminal how much of ``path`` has been read."""
-    if not sys.stderr.isatty():
-        yield from chunks
-        return
-    from rich.console import Console  # noqa: PLC0415 - 4 MB that a service has no use for
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+    from learnae.cli.progress import reading  # noqa: PLC0415 - of the program, not of a service
 
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(f"reading {path.name}", total=1.0)
-        for chunk in chunks:
-            yield chunk
-            progress.update(task, completed=chunk.done)
+    yield from reading(path.name, chunks)
 
 
 def _adopt(dataset: Dataset, directory: Path) -> Counts:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from learnae.models.dataset import Rows
-from trainer_node.datasets.source import CHUNK_BYTES, Array
+from learnae.samples.files.source import CHUNK_BYTES, Array
 
 _ROWS, _TARGETS = ".rows", ".targets"
 

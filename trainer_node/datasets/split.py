@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learnae.models.dataset import one_line_each
-from trainer_node.datasets.source import Array
+from learnae.samples.files.source import Array
 
 
 class Split:

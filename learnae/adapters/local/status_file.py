@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from learnae.basics import strict_json
+from learnae.basics.headline import headline
 from learnae.basics.overriding import override
 from learnae.errors import StateError
 from learnae.ports import Inference, Monitor
 from learnae.system.atomic_files import write_atomic
-from learnae.text import counted, decimal, significant
+from learnae.text import counted
 
 _log = logging.getLogger(__name__)
 
@@ -87,33 +88,9 @@ class StatusFile(Monitor):
 
 
 def summary(status: Mapping[str, Any]) -> str:
-    """Return one line for people."""
-    trouble = ""
-    if found := status["unwritable"]:
-        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(found["since"] / 1000))
-        trouble = f"NOTHING PUBLISHED since {since}: {found['error']}; "
-    if found := status["catching_up"]:
-        trouble += f"catching up: {found['done']} of {found['known']}; "
-    if found := status.get("held_back"):
-        trouble += f"updates held back ({found}); "
-    if status["banned"]:
-        trouble = "BANNED for ever: its key has signed two messages with one number; "
-    shown = f"nothing measured yet{_why_unmeasured(status)}"
-    for name, label in (("loss", "loss"), ("r2", "R²"), ("accuracy", "accuracy")):  # the last that there is
-        if (value := status.get(name)) is not None:
-            shown = f"{label} {significant(value) if name == 'loss' else decimal(value)}"
-    if (own := (status.get("personal") or {}).get("score")) is not None:
-        shown += f" (for itself {decimal(own)}, {status['personal']['model']})"
-    if status.get("only_summaries"):
-        shown = "only summaries"
+    """Return one line for people: the headline, and what has been done."""
     return (
-        f"{status['name']}: {trouble}{shown}, {counted(status['steps'], 'step')}, {counted(status['peers'], 'peer')}, "
-        f"{counted(status['messages'], 'message')}, {counted(status['bytes_out'], 'byte')} out, {status['bytes_in']} in"
+        f"{status['name']}: {headline(status).text}; {counted(status['steps'], 'step')}, "
+        f"{counted(status['peers'], 'peer')}, {counted(status['messages'], 'message')}, "
+        f"{counted(status['bytes_out'], 'byte')} out, {status['bytes_in']} in"
     )
-
-
-def _why_unmeasured(status: Mapping[str, Any]) -> str:
-    if status["listening"] is not None:
-        return " (it hears others first)"
-    why = status.get("unmeasured") or ("its first steps are being taken" if not status["steps"] else "")
-    return f" ({why})" if why else ""

@@ -17,7 +17,7 @@ from learnae.protocol.bodies import NAME_BYTES
 from learnae.protocol.limits import MINUTE
 from learnae.swarm.manifest import Manifest
 from learnae.weights.codecs import Vector
-from learnae.weights.merge import ConsensusEstimate, Vote, consensus, merge
+from learnae.weights.merge import ConsensusEstimate, Vote, consensus, merge, vote_weights
 from learnae.weights.momentum import LossOf, Momentum
 
 BACK_MS = 2 * MINUTE  # in which others go back, too, and publish what they are then
@@ -209,6 +209,13 @@ class Merging:
         """End the wait for others that have gone back; also where the clock is set back."""
         if self._went_back is not None and not 0 <= now - self._went_back < BACK_MS:
             self._went_back = None
+
+    def shares(self, now: int) -> dict[bytes, float]:
+        """Return by author which share of the mean its replica has at ``now`` (ms); the own one's name is b""."""
+        own = self._frames.own_vote
+        votes: dict[bytes, Vote] = {**self._heard, **({b"": own} if own else {})}
+        weights = vote_weights(list(votes.values()), self._half_life, now) if votes else []
+        return dict(zip(votes, weights, strict=True))
 
     def muted(self) -> dict[str, str]:
         """Return by peer why its replica is not merged now: hints, no proof. It is heard again when it does better."""

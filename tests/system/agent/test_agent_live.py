@@ -15,6 +15,7 @@ from disks import fill, small_disk
 from messages_here import seqs_in
 from programs import Child, Programs, assert_refused, wait_for
 from sensors import Sysfs, make_swarm
+from visitors import Visitor
 
 from agent.ingestion.buffer import SampleBuffer
 from learnae.ports import Samples
@@ -117,7 +118,7 @@ def test_people_see_what_the_model_says_without_any_broker(programs: Programs, s
 
 def test_labels_that_a_person_gives_make_rows_and_their_end_stops_them(programs: Programs, sysfs: Sysfs) -> None:
     make_swarm(programs.home, labelled=True)
-    configure(programs, sysfs.section() + "holdout = 0.0\n")
+    configure(programs, sysfs.section() + 'holdout = 0.0\n[dashboard]\nlisten = "127.0.0.1:0"\n')
     assert_refused(
         programs.run("agent", "label", "busy"), EXIT_CONFIGURATION, "learnae-agent: ", "no agent at", "start it first"
     )
@@ -131,7 +132,10 @@ def test_labels_that_a_person_gives_make_rows_and_their_end_stops_them(programs:
     programs.wait_for_steps("agent", agent)
     wait_for(lambda: programs.status("agent")["inference"]["label"] in ("idle", "busy"), "results")
     assert 0.5 <= programs.status("agent")["inference"]["score"] <= 1
-    programs.answer("agent", "label")
+    page = Visitor(programs)
+    assert page.state()["peer"]["classes"] == ["idle", "busy"]
+    assert page.state()["intake"]["sources"]
+    assert page.post("api/label", {"label": ""}) == {"label": None, "seconds": None}
     count = source_of(programs)["samples"]
     wait_for(lambda: source_of(programs)["samples"] > count + 100, "unlabelled readings")
     stop(agent)

@@ -119,6 +119,20 @@ def test_an_agent_is_measured_with_all_that_it_has(report):
 
 @nightly
 @pytest.mark.slow
+@pytest.mark.engine("chromium")
+@pytest.mark.modules("ai_edge_litert")
+def test_what_the_page_costs_is_measured(report):
+    found = report("dashboard")
+    assert_checks_between(
+        found,
+        ("memory that the page adds", -5, 20),
+        ("CPU that a viewer adds", -50, 100),
+        ("bytes of the page", 1000, 300_001),
+    )
+
+
+@nightly
+@pytest.mark.slow
 @pytest.mark.modules("ai_edge_litert", "keras", "jax")
 def test_learners_are_compared_and_train_alike(report):
     found = report("learners")

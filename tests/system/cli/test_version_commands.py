@@ -60,6 +60,26 @@ def test_a_version_is_exported(rested: Programs, tmp_path: Path) -> None:
     assert_refused(done, CONFIGURATION, "keeps no version v9", "learnae versions")
 
 
+def test_a_page_shows_what_the_machine_knows_of_the_swarm(rested: Programs, tmp_path: Path) -> None:
+    made = rested.answer("learnae", "report", "--output", tmp_path / "a" / "b", "--peer", NAME)
+    page = Path(made["report"]).read_text()
+    for words in (NAME, "first, best and last accuracy", "Versions kept here", "bytes sent", "trainer"):
+        assert words in page
+    assert Path(made["report"]).stat().st_mode & 0o777 == 0o600
+    assert made["peers"] == 1
+    table = rested.answer("learnae", "export-metrics", "--csv", tmp_path / "figures.csv", "--peer", NAME)
+    header, *rows = (tmp_path / "figures.csv").read_text().splitlines()
+    assert (header.split(",")[:2], len(rows)) == (["time", "peer"], table["points"])
+    assert rested.answer("learnae", "export-metrics", "--tensorboard", tmp_path / "runs")["points"] == table["points"]
+    assert len(list((tmp_path / "runs").glob(f"{NAME}-*/*tfevents*"))) == 1
+    (directory(rested) / "figures").unlink()  # then from what it has published since its last checkpoint
+    again = rested.answer("learnae", "export-metrics", "--csv", tmp_path / "figures.csv", "--peer", NAME)
+    assert 0 < again["points"] == len((tmp_path / "figures.csv").read_text().splitlines()) - 1
+    done = rested.run("learnae", "export-metrics", "--csv", tmp_path / "figures.csv", "--peer", "ann")
+    assert_refused(done, CONFIGURATION, "nothing is known here of peer 'ann' over time")
+    assert_refused(rested.run("learnae", "report", "--peer", "ann"), CONFIGURATION, "no peer 'ann'")
+
+
 def test_a_peer_goes_back_to_a_version_and_learns_on_from_there(rested: Programs) -> None:
     kept = read_version(directory(rested), "v1")
     process = rested.start("trainer_node", "start", "--demo")

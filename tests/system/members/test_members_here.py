@@ -15,12 +15,16 @@ from programs import Child, Programs, assert_refused, wait_for
 
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.gossip import LocalGossip
+from learnae.config.sections import LanSection, MqttSection
+from learnae.dashboard.writes import invites_of
+from learnae.errors import ConfigurationError
 from learnae.ipld.cid import DAG_CBOR
+from learnae.membership.codes.invite_code import parse
 from learnae.protocol.announcements import PREFIX_BYTES, Announcement, Entry
 from learnae.protocol.bodies import Join, Profile
 from learnae.protocol.identity import Identity, peer_name
 from learnae.protocol.messages import compose
-from learnae.swarm.directory import open_manifest
+from learnae.swarm.directory import open_manifest, open_swarm
 from learnae.swarm.presets import dense_config
 
 pytestmark = pytest.mark.slow
@@ -136,6 +140,20 @@ def test_who_made_a_swarm_and_what_it_is_told(machine: Machine) -> None:
     said = machine.programs.run("learnae", "members").stdout
     assert "owner" in said
     assert "names no place where members are met" in machine.programs.run("learnae", "invite").stderr
+
+
+def test_the_page_invites_as_the_command_does(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEARNAE_HOME", str(machine.programs.home))
+    invites = invites_of(open_swarm(machine.directory), MqttSection(broker="mqtt://broker.example"), LanSection())
+    made = invites["/api/invite"]({"uses": 2, "hours": 1, "role": "agent"})
+    assert parse(made["code"]).addresses == ("mqtt://broker.example",)
+    (listed,) = machine.members()["invites"]
+    assert (listed["left"], listed["role"], listed["invite"][-8:]) == (2, "agent", made["invite"])
+    assert {len(row) for row in made["picture"]} == {len(made["picture"])}
+    for wrong in ({"uses": 0}, {"uses": True}, {"uses": 10**9}, {"hours": "1"}, {"hours": 10**9}, {"role": "king"}):
+        with pytest.raises(ConfigurationError, match="use"):
+            invites["/api/invite"](wrong)
+    assert len(machine.members()["invites"]) == 1
 
 
 def test_without_the_owners_key_a_peer_waits(machine: Machine, tmp_path: Path) -> None:

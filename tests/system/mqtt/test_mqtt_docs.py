@@ -1,6 +1,7 @@
 """Every command of docs/mqtt.md works as printed, its ACL as well."""
 
 import logging
+import os
 import re
 import subprocess
 import time
@@ -100,11 +101,45 @@ def test_the_example_configuration_is_one(tmp_path: Path) -> None:
         assert getattr(section, name) == getattr(defaults, name), name
 
 
+def test_every_block_is_tried_somewhere() -> None:
+    """Configurations here and in test_dashboards, commands of our own in tests/unit/library/test_snippets.py."""
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
+    plain = [text for language, text in blocks if not language]
+    assert [text.split(maxsplit=1)[0] for text in plain] == [
+        "per_listener_settings",
+        "pattern",
+        "[[inputs.mqtt_consumer]]",
+        "[[inputs.mqtt_consumer.topic_parsing]]",
+    ]
+    assert sum(language == "toml" for language, _ in blocks) == 1
+    lines = [line for language, text in blocks if language == "sh" for line in text.splitlines()]
+    assert {line.split()[0] for line in lines} == {"learnae", "mosquitto_sub"}
+
+
+class AsPrinted(Mosquitto):
+    """A broker with the configuration of the page, but for ports and paths, which are this test's."""
+
+    def __init__(self, place: Path, certificates: Certificates, acl: str) -> None:
+        super().__init__(place, certificates, acl)
+        (printed,) = re.findall(r"```\n(per_listener_settings.*?)```", TEXT, re.DOTALL)
+        for before, here in {
+            "listener 8883": f"listener {self.tls_port} {HOST}",
+            "/etc/mosquitto/certs/ca.crt": str(certificates.authority),
+            "/etc/mosquitto/certs": str(certificates.directory),
+            "/etc/mosquitto/learnae.acl": str(place / "acl"),
+        }.items():
+            assert before in printed
+            printed = printed.replace(before, here)
+        own = f"listener {self.port} {HOST}\nallow_anonymous true\n"  # which the rig waits for
+        user = "user root\n" if os.geteuid() == 0 else ""
+        (place / "mosquitto.conf").write_text(f"{printed}log_dest stderr\n{user}{own}")
+
+
 @pytest.mark.engine("mosquitto")
-def test_the_example_acl_holds_peers_to_their_names(tmp_path: Path) -> None:
+def test_the_example_broker_and_its_acl_hold_peers_to_their_names(tmp_path: Path) -> None:
     acl = re.findall(r"```\n(pattern read.*?)```", TEXT, re.DOTALL)[0].replace("<peer>", "alice")
     certificates = Certificates(tmp_path / "certificates", ["alice", "bob"])
-    with Mosquitto(tmp_path / "broker", certificates, acl) as broker, Links() as links:
+    with AsPrinted(tmp_path / "broker", certificates, acl) as broker, Links() as links:
         alice, bob = (links.open(secure(broker, certificates, name)) for name in ("alice", "bob"))
         inbox = Inbox(alice, "learnae/1/#")
         taken: list[bool] = []

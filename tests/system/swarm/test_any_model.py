@@ -67,6 +67,8 @@ def test_trainers_train_what_agents_cannot(programs: Programs, tmp_path: Path) -
     said = import_keras().models.load_model(out, compile=False).predict(rows, verbose=0)
     assert said.shape == (50, 7)
     np.testing.assert_allclose(said.sum(axis=1), 1, rtol=1e-5)
+    found = programs.answer("learnae", "evaluate", "--data", recording)
+    assert sum(map(sum, found["confusion"])) == found["rows"] > 200
     tensors = programs.answer("learnae", "export", tmp_path / "out.safetensors")
     assert tensors["parameters"] == manifest.model.count
     header = (tmp_path / "out.safetensors").read_bytes()

@@ -32,6 +32,7 @@ from mqtt_rig import Gate
 from nightly import how_many
 from programs import PATIENCE, Programs, finish, wait_for
 from sensors import Sysfs, make_swarm
+from visitors import Visitor
 
 from demo.swarm import Swarm, environment_of
 from learnae.adapters.http.member import MemberExchange, make_client
@@ -186,7 +187,7 @@ def test_planted_readings_are_in_no_byte_that_goes_to_the_broker(tmp_path: Path,
 @pytest.mark.slow
 @pytest.mark.engine("mosquitto")
 def test_what_is_an_anomaly_tells_of_no_reading(programs: Programs, tmp_path: Path) -> None:
-    """Scores, and the threshold that comes of held-out readings, on their way to the broker and to Home Assistant."""
+    """Scores, and the threshold that comes of held-out readings, on their way to broker, Home Assistant and page."""
     readings = private_readings(13, 5000)
     planted, private = patterns(readings[::10]), tmp_path / "private.npz"
     np.savez(private, signal=readings)
@@ -195,11 +196,17 @@ def test_what_is_an_anomaly_tells_of_no_reading(programs: Programs, tmp_path: Pa
         config = tmp_path / "agent.toml"
         config.write_text(
             f'[mqtt]\nbroker = "mqtt://127.0.0.1:{gate.port}"\nhome_assistant = true\n'
-            f'[source]\nfile = "{private}"\nspeed = 0\n'
+            f'[source]\nfile = "{private}"\nspeed = 0\n[dashboard]\nlisten = "127.0.0.1:0"\nmetrics = true\n'
         )
         agent = programs.start("agent", "run", "--config", config)
         wait_for(lambda: b'"anomaly": false' in gate.sent and b"_anomalous" in gate.sent, "a decision")
+        visitor = Visitor(programs)
+        parts = [visitor.get(path) for path in ("api/state", "api/history?since=0", "metrics")]
+        shown = b"".join([*parts, visitor.event()])
         agent.stop()
+    assert b'"threshold"' in shown
+    assert b"learnae_anomaly_threshold" in shown
+    assert list(leaks_in(shown, planted)) == []
     assert programs.status("agent")["inference"]["threshold"] > 0
     assert list(leaks_in(bytes(gate.sent), planted)) == []
     assert list(leaks_in(private.read_bytes(), planted)), "the search must be able to find them"

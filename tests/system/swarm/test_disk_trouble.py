@@ -71,7 +71,7 @@ def test_people_see_it_and_it_ends_by_itself(
     wait_for(lambda: observer.refresh() > 3, "messages")
     assert "disk" not in programs.answer("trainer_node", "status")
     with read_only(disk):
-        wait_for(lambda: "NOTHING PUBLISHED since" in systemd.status, "systemd to be told")
+        wait_for(lambda: "nothing is published since" in systemd.status, "systemd to be told")
         wait_for(lambda: seen_far_away()["unwritable"], "people at the broker to see it")
         assert "cannot save" in programs.run("learnae", "watch", "--broker", url, "--rounds", "1").stdout
         said = programs.answer("trainer_node", "status")

@@ -16,13 +16,13 @@ from learnae.models.optimisers import OptimiserPolicy
 from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.models.reference.numpy_model import predict
 from learnae.ports import Samples
+from learnae.samples.files.source import USUAL_LIMITS, ReadingLimits
 from learnae.samples.windows import Windower, add_windows
 from learnae.swarm.features import Features, RawWindow, WindowStatistics
 from learnae.swarm.manifest import AUTOENCODER, CLASSIFICATION, FORECAST, REGRESSION, Manifest, TrainingPolicy
 from learnae.swarm.presets import dense_config, preset
 from trainer_node.config import DataSection
 from trainer_node.datasets.loading import load_dataset
-from trainer_node.datasets.source import USUAL_LIMITS, ReadingLimits
 from trainer_node.learning.jax_learner import JaxLearner
 
 ADAM = OptimiserPolicy("adam", 0.01)

@@ -13,15 +13,15 @@ import pytest
 
 from learnae.errors import DataError
 from learnae.models.dataset import Dataset
+from learnae.samples.files.array_source import ArraySource
+from learnae.samples.files.source import ReadingLimits
 from learnae.swarm.features import WindowStatistics
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import dense_config, preset
 from learnae.tables import lines
 from learnae.tables.arrays import Arrays
 from trainer_node.config import DataSection
-from trainer_node.datasets.array_source import ArraySource
 from trainer_node.datasets.loading import load_dataset
-from trainer_node.datasets.source import ReadingLimits
 
 CLASSES = Manifest("classes", dense_config(2, (), 3, "softmax"), "sparse_categorical_crossentropy")
 FEATURES = WindowStatistics(("a",), 10.0, window=4, hop=2, shift=(0.0,) * 5, scale=(1.0,) * 5)
@@ -154,7 +154,7 @@ def test_columns_that_are_numbered_go_by_their_numbers(tmp_path: Path, caplog: p
     names = sorted(f"f{number}" for number in range(11))
     text = f"{','.join(names)},label\n{','.join(name[1:] for name in names)},0\n"
     eleven = Manifest("eleven", dense_config(11, (), 3, "softmax"), "sparse_categorical_crossentropy")
-    with caplog.at_level(logging.INFO, "trainer_node"):
+    with caplog.at_level(logging.INFO, "learnae"):
         assert load(written(tmp_path / "data.csv", text), eleven).train.rows.tolist() == [list(range(11))]
     assert "in the order of their numbers: f0, f1, f2" in caplog.text
 

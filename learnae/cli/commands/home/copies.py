@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from learnae.cli.output import human_bytes, print_fields, print_json
+from learnae.cli.progress import progress
 from learnae.errors import ConfigurationError, LearnaeError, ManifestError, ModelError
 from learnae.protocol.identity import Identity, peer_name
 from learnae.runtime.backup import back_up
@@ -30,7 +31,8 @@ def backup(options: argparse.Namespace) -> int:
             open_manifest(path)
         except (ManifestError, ModelError) as error:  # keys are kept all the same
             damaged[path] = error
-    size = back_up(peers, [path for path in swarms if path not in damaged], options.file)
+    with progress(f"writing {options.file.name}") as done:
+        size = back_up(peers, [path for path in swarms if path not in damaged], options.file, done)
     if options.json:
         left_out = list(map(str, damaged))
         names = [peer.name for peer in peers]
@@ -51,7 +53,8 @@ def backup(options: argparse.Namespace) -> int:
 def restore(options: argparse.Namespace) -> int:
     """Take peers and swarms of a backup into this home."""
     clear_left()
-    found, known = take_back(options.file)
+    with progress(f"reading {options.file.name}") as done:
+        found, known = take_back(options.file, done)
     peers = {path.name: peer_name(Identity.load(path / KEY_FILE).author) for path in found}
     if options.json:
         print_json({"peers": peers, "known": known})

@@ -15,6 +15,7 @@ from learnae.adapters.local.block_salvage import DAMAGED_SUFFIX, rebuild
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.clock import SystemClock
 from learnae.cli.output import console, fitting, human_bytes, print_fields, print_json, shedding, short_cid, table
+from learnae.cli.progress import progress
 from learnae.cli.swarm_choice import choose_swarm, observe
 from learnae.config.loading import find_section
 from learnae.config.sections import IpfsSection
@@ -64,10 +65,15 @@ def blocks(options: argparse.Namespace) -> int:
         found = fsck(directory)
         return _show(options, found, is_bad=bool(found["damaged"] or "database" in found))
     if options.pin:
-        return _show(options, pin(directory))
+        with progress("pinning blocks"):
+            pinned = pin(directory)
+        return _show(options, pinned)
     if options.gc:
-        return _show(options, collect_garbage(directory))
-    listed = list(list_blocks(directory))
+        with progress("deleting what is not needed"):
+            deleted = collect_garbage(directory)
+        return _show(options, deleted)
+    with progress("looking at blocks"):
+        listed = list(list_blocks(directory))
     if options.json:
         print_json([asdict(block) for block in listed] if options.list else totals(listed))
     elif options.list:
@@ -119,8 +125,9 @@ def fsck(directory: Path) -> dict[str, int | str | list[str]]:
         replaced = f"replaced by a new one; the damaged one is {path}{DAMAGED_SUFFIX}"
         return {"checked": salvaged.kept, "damaged": list(map(str, salvaged.lost)), "database": replaced}
     checked, damaged = 0, list[str]()
-    with closing(LocalBlockStore(directory)) as store:
-        for cid in store.cids():
+    with closing(LocalBlockStore(directory)) as store, progress("checking blocks") as done:
+        for number, cid in enumerate(cids := list(store.cids()), 1):
+            done(number / len(cids))
             checked += 1
             try:
                 store.get(cid)

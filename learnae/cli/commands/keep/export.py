@@ -10,20 +10,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from learnae.cli.estimate_choice import choose_estimate
 from learnae.cli.output import print_fields, print_json
-from learnae.cli.peer_choice import choose_peer
+from learnae.cli.progress import progress
 from learnae.cli.swarm_choice import choose_swarm
 from learnae.errors import ConfigurationError
-from learnae.models.keras_model import absent_of_keras, build_model, set_flat
 from learnae.models.layers.normalisation import as_used
 from learnae.peer.learning.versions import PERSONAL
-from learnae.runtime.homes import existing_peer
-from learnae.runtime.observer import estimate_of, kept_estimate, published_estimate, published_spent
+from learnae.runtime.observer import published_spent
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.model_card import card, shown_by, with_card
+from learnae.swarm.predictor import keras_model
 from learnae.system.atomic_files import check_target, write_atomic
-from learnae.system.installation import how_to_install
 from learnae.weights.codecs import Vector
+
+_OTHERWISE = ", or export as .safetensors"
 
 
 def export(options: argparse.Namespace) -> int:
@@ -32,14 +33,11 @@ def export(options: argparse.Namespace) -> int:
     manifest = swarm.manifest
     writers = {".safetensors": write_safetensors, ".keras": write_keras}
     check_target(options.file, writers, "; .tflite is for learnae-agent export")
-    if options.version:
-        estimate = kept_estimate(choose_peer(options.peer), manifest, options.version)
-    elif options.peer:
-        estimate = estimate_of(existing_peer(options.peer), manifest)
-    else:
-        estimate = published_estimate(swarm.directory)
-    facts = card(manifest, published_spent(swarm.directory), options.version == PERSONAL)
-    writers[options.file.suffix](manifest, estimate.vector, options.file, facts)
+    with progress("taking in what is published"):
+        estimate, _ = choose_estimate(swarm, options.peer, options.version)
+        facts = card(manifest, published_spent(swarm.directory), options.version == PERSONAL)
+    with progress(f"writing {options.file.name}"):
+        writers[options.file.suffix](manifest, estimate.vector, options.file, facts)
     fields = {"file": str(options.file), "parameters": manifest.model.count, "published": estimate.age()}
     if options.json:
         print_json({**fields, **facts})
@@ -63,7 +61,7 @@ def write_safetensors(manifest: Manifest, weights: Vector, path: Path, facts: Ma
 
 def write_keras(manifest: Manifest, weights: Vector, path: Path, facts: Mapping[str, Any]) -> None:
     """Write a .keras file with the card ``facts`` in it, through Keras itself."""
-    model = _keras_model(manifest, weights)
+    model = keras_model(manifest, weights, _OTHERWISE)
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "model.keras"  # Keras writes to a path only, and not at once
         model.save(file)
@@ -73,7 +71,7 @@ def write_keras(manifest: Manifest, weights: Vector, path: Path, facts: Mapping[
 def _named(manifest: Manifest, weights: Vector) -> dict[str, NDArray[Any]]:
     """Return the arrays by layer; of a model that only Keras can train, by Keras' paths."""
     if manifest.only_keras:
-        all_weights = _keras_model(manifest, weights).weights
+        all_weights = keras_model(manifest, weights, _OTHERWISE).weights
         return {weight.path: np.asarray(weight.value, np.float32) for weight in all_weights}
     definition = manifest.definition
     return {
@@ -81,12 +79,3 @@ def _named(manifest: Manifest, weights: Vector) -> dict[str, NDArray[Any]]:
         for index, (layer, own) in enumerate(zip(definition.layers, definition.split(weights), strict=True))
         for name, array in zip(layer.names, own, strict=True)
     }
-
-
-def _keras_model(manifest: Manifest, weights: Vector) -> Any:
-    if absent := absent_of_keras():
-        remedy = f"{how_to_install('trainer')}, or export as .safetensors"
-        raise ConfigurationError(f"{absent[0]} is not installed", remedy)
-    model = build_model(manifest.config)
-    set_flat(model, weights)
-    return model

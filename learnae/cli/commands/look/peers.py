@@ -11,6 +11,7 @@ from rich.text import Text
 
 from learnae.adapters.local.bans import Bans
 from learnae.adapters.local.clock import SystemClock
+from learnae.basics.headline import headline
 from learnae.basics.peer_names import harmless
 from learnae.cli.output import OwnModel, console, peer_table, print_json
 from learnae.cli.swarm_choice import choose_swarm, observe
@@ -18,6 +19,9 @@ from learnae.protocol.identity import peer_name
 from learnae.runtime.observer import Observer, PeerView
 from learnae.system.paths import last_status, peers_here
 from learnae.text import counted, decimal
+
+_LATELY_MS = 60_000  # the oldest status of a peer that runs
+_MOST_SENTENCES = 4
 
 
 def peers(options: argparse.Namespace) -> int:
@@ -59,7 +63,7 @@ def swarm_table(observer: Observer, views: Sequence[PeerView]) -> Table:
         if isinstance(said.get("score"), float)
     }
     table = peer_table(title, views, SystemClock().now(), blind, own)
-    if notes := [*_worst_here(own, views), *held_back, *_notes(observer, views)]:
+    if notes := [*_sentences(observer), *_worst_here(own, views), *held_back, *_notes(observer, views)]:
         table.caption = Text("; ".join(map(harmless, notes)), "italic")
     return table
 
@@ -71,6 +75,17 @@ def _worst_here(own: Mapping[str, OwnModel], views: Sequence[PeerView]) -> list[
         return []
     (worst, name), (best, _) = scores[0], scores[-1]
     return [f"own models here: worst {decimal(worst)} ({name}), best less worst {decimal(best - worst)}"]
+
+
+def _sentences(observer: Observer) -> list[str]:
+    """Return how those of this machine are that have said so lately."""
+    now, found = SystemClock().now(), list[str]()
+    for status in _statuses(observer):
+        time = status.get("time")
+        if isinstance(time, int) and now - time < _LATELY_MS and len(found) < _MOST_SENTENCES:
+            said = headline(status)
+            found.append(f"{status.get('name')}: {said.text}" + (f" ({said.remedy})" if said.remedy else ""))
+    return found
 
 
 def _statuses(observer: Observer) -> list[dict[str, Any]]:

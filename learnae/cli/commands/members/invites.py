@@ -12,14 +12,11 @@ from learnae.config.loading import find_section
 from learnae.config.sections import LanSection, MqttSection, is_own_machine
 from learnae.errors import ConfigurationError
 from learnae.ipld.cid import Cid
-from learnae.membership.codes.compact_addresses import pack
-from learnae.membership.codes.invite_code import MAX_ADDRESS_BYTES, MAX_ADDRESSES, InviteCode
+from learnae.membership.codes.invite_code import InviteCode
 from learnae.membership.policy import VOUCHED
-from learnae.protocol.identity import PRIVATE_KEY_BYTES, Identity, peer_name
-from learnae.runtime.admission.serving import served_addresses
-from learnae.runtime.registrar import Registrar
+from learnae.protocol.identity import PRIVATE_KEY_BYTES
+from learnae.runtime.admission.inviting import inviter, meeting_addresses
 from learnae.system.credentials import read_credential
-from learnae.system.paths import last_status, peers_here
 from learnae.text import counted, shown
 
 
@@ -37,10 +34,12 @@ def invite(options: argparse.Namespace) -> int:
         raise ConfigurationError("--spoken lets one machine in, without a broker's password", "leave the others out")
     if options.spoken:
         check_speakable()
-    addresses = options.address or _addresses(manifest.swarm, section, options.spoken)
+    addresses = options.address or meeting_addresses(
+        manifest.swarm, section, lambda: find_section(LanSection, "lan"), options.spoken, _say_waiting
+    )
     login = _login(section) if options.with_password else None
     InviteCode(manifest.swarm, bytes(PRIVATE_KEY_BYTES), tuple(addresses), login)  # refuses what does not fit
-    member = _inviter(registrar)
+    member = inviter(registrar)
     expires = SystemClock().now() + options.expires
     record, seed = registrar.invite(member, options.uses, expires, options.role)
     registrar.announce()
@@ -67,36 +66,6 @@ def invite(options: argparse.Namespace) -> int:
         print(f"learnae: {problem}; give --address with a name that others reach", file=sys.stderr)
     print(f"\ntake it back with: learnae uninvite {str(record.cid)[-8:]}")
     return 0
-
-
-def _inviter(registrar: Registrar) -> Identity:
-    """Return the key of the member of this machine that has last run: who has invited welcomes first, and at once.
-
-    Raises ConfigurationError if there is none.
-    """
-    times = {status.get("peer"): status.get("time") for status in map(last_status, peers_here())}
-    members = registrar.members_here() or [registrar.member_here()]
-    return max(members, key=lambda member: times.get(peer_name(member.author)) or 0)
-
-
-def _addresses(swarm: Cid, mqtt: MqttSection, is_spoken: bool) -> list[str]:
-    """Return where the holder of a code finds members: at the broker, or at a peer that serves; here this one first
-    if the code ``is_spoken``. Raises ConfigurationError.
-    """
-    if mqtt.broker and not is_spoken:
-        return [mqtt.broker]
-    found, room = list[str](), MAX_ADDRESS_BYTES
-    for address in served_addresses(swarm, find_section(LanSection, "lan"), _say_waiting):
-        if len(found) < MAX_ADDRESSES and (size := len(pack(address))) <= room:
-            found, room = [*found, address], room - size
-    if not found and mqtt.broker:
-        return [mqtt.broker]
-    if not found and is_spoken:
-        raise ConfigurationError(
-            "no peer of this machine serves others of the network",
-            'join with --lan; or write below [lan]: serve = "auto", and start the peer again',
-        )
-    return found
 
 
 def _say_waiting() -> None:

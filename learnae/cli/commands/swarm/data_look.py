@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learnae.basics.overriding import override
+from learnae.cli.progress import reading
 from learnae.errors import DataError
 from learnae.samples.recordings import label_kind
 from learnae.samples.time_column import USUAL_COLUMNS, check_rate, seconds_of, time_column
@@ -92,7 +93,7 @@ def look_into(path: Path, label: str, manifest: Manifest) -> Look | None:
     if label in table.names:
         wanted.insert(0, (label, counted_labels))
     times = _TimesLook(table, [*names, label], manifest)
-    for piece in table.pieces([*wanted, *times.wanted]):
+    for piece in reading(path.name, table.pieces([*wanted, *times.wanted])):
         if more := rows >= _MOST_ROWS:
             break
         rows += len(piece.values)

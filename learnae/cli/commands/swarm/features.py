@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from learnae.cli.commands.swarm.data_look import Counted
 from learnae.cli.output import console, print_json, table
+from learnae.cli.progress import reading
 from learnae.errors import ConfigurationError, DataError
 from learnae.ipld.fields import Fields
 from learnae.ports import Samples
@@ -94,7 +95,7 @@ def _read(
     if options.label in source.names and options.label not in (*channels, time):
         wanted.append((options.label, labels))
     read, rows, places = [], 0, []
-    for piece in source.pieces(wanted):
+    for piece in reading(source.path.name, source.pieces(wanted)):
         read.append(piece.values)
         places.append(piece.numbers)
         rows += len(piece.values)

@@ -9,6 +9,8 @@ import pytest
 
 from learnae.errors import DataError
 from learnae.models.dataset import Dataset
+from learnae.samples.files.source import USUAL_LIMITS, ReadingLimits
+from learnae.samples.files.table_source import TableSource
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import dense_config
 from learnae.system.atomic_files import TEMPORARY
@@ -16,8 +18,6 @@ from learnae.system.paths import home
 from trainer_node.config import DataSection
 from trainer_node.datasets import cache
 from trainer_node.datasets.loading import load_dataset
-from trainer_node.datasets.source import USUAL_LIMITS, ReadingLimits
-from trainer_node.datasets.table_source import TableSource
 
 pytestmark = pytest.mark.usefixtures("own_home")
 CLASSES = Manifest("classes", dense_config(2, (), 3, "softmax"), "sparse_categorical_crossentropy")

@@ -12,13 +12,13 @@ from builders import write_parquet
 
 from learnae.errors import DataError
 from learnae.models.dataset import Dataset
+from learnae.samples.files.source import ReadingLimits
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import convolution_config, dense_config
 from learnae.system.paths import home
 from learnae.tables import csv_table
 from trainer_node.config import DataSection
 from trainer_node.datasets.loading import load_dataset
-from trainer_node.datasets.source import ReadingLimits
 
 pytestmark = pytest.mark.usefixtures("own_home")
 COLUMNS = ("flow", "heat", "load")
@@ -75,7 +75,7 @@ def test_numbered_columns_go_by_the_swarm_too(tmp_path: Path) -> None:
 
 
 def test_what_is_left_out_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "trainer_node"):
+    with caplog.at_level(logging.INFO, "learnae"):
         load(table(tmp_path / "data.csv", ORDERS[2]))
         load(table(tmp_path / "whole.csv", ORDERS[0]))
     said = [record.message for record in caplog.records if "left out" in record.message]
@@ -104,7 +104,7 @@ def test_lines_are_still_as_long_as_the_header(tmp_path: Path) -> None:
         ),
         ("flow,Heat,last,label", "has no column heat, load; besides the swarm's it has Heat, last;"),
         ("a,b,c,label", "has no column flow, heat, load; besides the swarm's it has a, b, c; "),
-        ("flow,heat,load", "has no column 'label'; it has flow, heat, load; set data.label"),
+        ("flow,heat,load", "has no column 'label'; it has flow, heat, load; set data.label (or --label)"),
     ],
 )
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_missing_columns_are_named_with_the_remedy(tmp_path: Path, header: str, 
 
 def test_a_feature_is_not_the_target(tmp_path: Path) -> None:
     path = table(tmp_path / "data.csv", ORDERS[0])
-    assert "the target 'load' is one of the swarm's columns; set data.label" in refused(path, label="load")
+    assert "the target 'load' is one of the swarm's columns; set data.label (or --label)" in refused(path, label="load")
 
 
 def test_an_autoencoder_needs_its_columns_alone(tmp_path: Path) -> None:

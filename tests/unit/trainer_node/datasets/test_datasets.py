@@ -216,7 +216,7 @@ def test_a_table_has_one_row_an_example(table: Path) -> None:
     ("text", "words"),
     [
         ("u,v,label\n1,2,left\n3,,right\n", "the class one of 0 to 2; most often column 'label' is not"),
-        ("u,v\n1,2\n", "has no column 'label'; it has u, v; set data.label"),
+        ("u,v\n1,2\n", "has no column 'label'; it has u, v; set data.label (or --label)"),
         ("label\n1\n", "has no column but 'label'"),
         pytest.param("u,v,label\n", "has no row to train on"),
         ("u,v,label\n1,2\n", "line 2: 2 fields"),

@@ -20,14 +20,14 @@ from builders import write_parquet
 
 from learnae.errors import DataError
 from learnae.models.dataset import Dataset
+from learnae.samples.files.array_source import ArraySource
+from learnae.samples.files.source import USUAL_LIMITS, ReadingLimits
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import dense_config, preset
 from learnae.system.installation import how_to_install
 from learnae.tables.arrays import Arrays
 from trainer_node.config import DataSection
-from trainer_node.datasets.array_source import ArraySource
 from trainer_node.datasets.loading import load_dataset
-from trainer_node.datasets.source import USUAL_LIMITS, ReadingLimits
 
 pytestmark = pytest.mark.usefixtures("own_home")
 CLASSES = Manifest("classes", dense_config(2, (), 3, "softmax"), "sparse_categorical_crossentropy")
@@ -93,7 +93,7 @@ from pathlib import Path
 from learnae.swarm.presets import preset
 from trainer_node.config import DataSection
 from trainer_node.datasets.loading import load_dataset
-from trainer_node.datasets.source import USUAL_LIMITS, ReadingLimits
+from learnae.samples.files.source import USUAL_LIMITS, ReadingLimits
 if {kind == "parquet"}:
     importlib.import_module("pyarrow.parquet")
 def peak():

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 from learnae.basics.overriding import override
 from learnae.errors import DataError
+from learnae.samples.files.source import USUAL_LIMITS, Array, Chunk, ReadingLimits, Source
 from learnae.tables.arrays import Arrays, without_axis
 from learnae.tables.labels import Classes
 from learnae.tables.table import Kind, Where
-from trainer_node.datasets.source import USUAL_LIMITS, Array, Chunk, ReadingLimits, Source
 
 
 class ArraySource(Source):

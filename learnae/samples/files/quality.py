@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learnae.models.dataset import one_line_each
-from trainer_node.datasets.source import Array, Chunk
+from learnae.samples.files.source import Array, Chunk
 
 _EXACT = 1 << 24  # up to here float32 has every whole number
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from learnae.basics.overriding import override
 from learnae.errors import DataError
+from learnae.samples.files.source import Chunk, Source
 from learnae.samples.recordings import label_kind
 from learnae.samples.time_column import Columns
 from learnae.swarm.manifest import Manifest
@@ -13,7 +14,6 @@ from learnae.tables.labels import Classes
 from learnae.tables.numbers import Numbers
 from learnae.tables.table import Kind, Table
 from learnae.text import shown
-from trainer_node.datasets.source import Chunk, Source
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class TableSource(Source):
         if label not in table.names and not manifest.is_autoencoder:
             raise DataError(
                 f"{table.path} has no column {label!r}; it has {shown(table.names)}",
-                "set data.label to the column of the target",
+                "set data.label (or --label) to the column of the target",
             )
         self.path = table.path
         self._table = table
@@ -66,7 +66,9 @@ def _named(table: Table, label: str, manifest: Manifest) -> list[str]:
     """Return the swarm's columns, wherever they are in the table; other columns are left out."""
     columns, path = manifest.columns, table.path
     if label in columns and not manifest.is_autoencoder:
-        raise DataError(f"{path}: the target {label!r} is one of the swarm's columns", "set data.label to another one")
+        raise DataError(
+            f"{path}: the target {label!r} is one of the swarm's columns", "set data.label (or --label) to another one"
+        )
     known, there = {*columns, label}, set(table.names)
     others = [name for name in table.names if name not in known]
     absent = [name for name in columns if name not in there]
