@@ -65,7 +65,8 @@ class TrainerSchedule(Schedule):
         if done and done.trained.steps:
             self.pause = self._learner.last_seconds * (1 / self._share - 1)
         else:
-            self.pause = min(_IDLE_SECONDS, self.peer.cadence.policy.every / 1000)
+            spare = self.peer.spare() / 1000 or _IDLE_SECONDS
+            self.pause = min(_IDLE_SECONDS, self.peer.cadence.policy.every / 1000, spare)
         return done
 
     @override
@@ -128,6 +129,7 @@ def _build(
         publish=policy_of(config, private.is_private),
         patience=config.train.stop_when,
         rows=lambda: len(dataset.train),
+        rests=True,
         update_clip=update_clip(swarm.manifest, config.privacy.clip),
         privacy=private.spent,
         recall=private.recall,

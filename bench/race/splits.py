@@ -18,12 +18,12 @@ from bench.race.swarm import Plan, Run, run_swarm
 from bench.rigs import bare_net
 from bench.rigs.race_table import Part, make_table
 
-FEW_BITS = "q8"  # the codec of the plan with few bits
+FEW_BITS = "sign"  # the codec of the plan with few bits
 HOLDOUT = 0.05  # of each peer's rows; who averages in rounds holds out none
 PLANS = (
     Plan("as it comes"),
     Plan("an update an epoch", settings={"TRAIN__EPOCHS": "1"}),
-    Plan("few bits", f'[codec]\ndelta = "{FEW_BITS}"\n', {"TRAIN__EPOCHS": "2"}),
+    Plan("few bits", f'[codec]\ndelta = "{FEW_BITS}"\n', {"TRAIN__EPOCHS": "1.8"}),
     Plan("an update an epoch, none judged", '[merge]\nrule = "mean"\n', {"TRAIN__EPOCHS": "1"}),
 )
 _AVERAGED, _COARSE, _UNJUDGED = PLANS[1:]

@@ -80,8 +80,10 @@ class Options:
     ``follow`` bounds the replicas that it keeps (Following); ``seed`` makes its choices repeatable; ``steps`` optimiser
     steps are taken between two merges, 0 for as many as the manifest says, few with noise (Training). ``publish`` says
     when what they change is published; after ``patience`` updates without a gain the peer settles, 0 for never, until
-    there are more ``rows`` to train on, or others have news (Settling). Where updates are differentially private,
-    ``privacy`` gives what is spent: an update then says nothing else of rows, and the time alone decides when there is
+    there are more ``rows`` to train on, or others have news (Settling). One that ``rests`` begins a cycle of so many
+    steps as late as it may: what is merged first, and trained on, is then as new as it can be when others get it. Where
+    updates are differentially private, ``privacy`` gives what is spent: an update then says nothing else of rows, and
+    the time alone decides when there is
     one. ``recall`` takes the number of releases that own messages tell of, which the own disk may have forgotten.
     ``facts`` gives what only the role knows, such as the device that trains: shown in the status as it is.
     ``summaries`` releases what this peer tells of its rows, ``lessons`` takes in what others tell of theirs; None for
@@ -109,6 +111,7 @@ class Options:
     privacy: Callable[[], PrivacySpent | None] = lambda: None
     recall: Callable[[int], None] = lambda _: None
     is_archive: bool = False
+    rests: bool = False
     update_clip: UpdateClip | None = None
     floors: ReleaseFloor = field(default_factory=ReleaseFloor)
     suspicion: Suspicion = lambda *_: ""
@@ -210,17 +213,41 @@ class Peer:
         self._accuse()
         if self.options.floors.waits_for_others and self.founding.is_over(bool(self.following.replicas)):
             self.options.floors.note_merged()
-        merged = self._merge() if self.training.taken == 0 else 0  # it replaces what is not published
-        trained = self._train()
-        published = self._end_cycle() if self.training.taken else self._go_without_training(merged)
+        is_resting = self._rest() > 0
+        merged, trained, published = (0, Trained(0, 0, 0.0), None) if is_resting else self._advance_cycle()
         summarised = self._summarise()
         self._sum()  # last, so that no checkpoint replaces it before it is announced
-        self._show(bool(heard or self.training.taken == 0))
+        self._show(bool(heard or (self.training.taken == 0 and not is_resting)))
         self.forgetting.forget(self.own.last.cid if self.own.last else None)
         self.view.forget_absent(self.tangle)
         if self.options.personal and self.steps:
             self.options.personal.advance(self.estimate())
         return Tick(heard, merged, trained, published or summarised)
+
+    def _advance_cycle(self) -> tuple[int, Trained, Cid | None]:
+        merged = self._merge() if self.training.taken == 0 else 0  # it replaces what is not published
+        begun = self.ports.clock.uptime()
+        trained = self._train()
+        if trained.steps and self.training.taken == trained.steps:
+            self.cadence.begin(begun)
+        if trained.steps and self.training.is_done:
+            self.cadence.note_done(self.ports.clock.uptime())
+        published = self._end_cycle() if self.training.taken else self._go_without_training(merged)
+        return merged, trained, published
+
+    def _rest(self) -> float:
+        """Return the milliseconds until a cycle is to begin; 0 within one, and where none has an end."""
+        training = self.training
+        is_free = self.is_private or self.settling.since is not None or training.between_merges == ENDLESS
+        if not self.options.rests or training.taken or is_free:
+            return 0.0
+        return self.cadence.rest(self.ports.clock.uptime())
+
+    def spare(self) -> float:
+        """Return the milliseconds in which a tick has nothing to do but to hear, as far as is known; 0 for none."""
+        if self.training.taken:
+            return self.cadence.wait(self.ports.clock.uptime()) if self.training.is_done else 0.0
+        return self._rest()
 
     def hear(self) -> int:
         """Take in messages, records and frames; return how many messages were attached, and records taken in."""

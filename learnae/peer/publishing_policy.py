@@ -39,6 +39,8 @@ class Cadence:
         self.policy = policy
         self._ended: int | None = None
         self._bytes = 0
+        self._begun: int | None = None
+        self._length: int | None = None  # ms that the steps of the last cycle took
 
     def is_due(self, uptime: int) -> bool:
         """Return True if a cycle may end at ``uptime`` ms."""
@@ -47,6 +49,19 @@ class Cadence:
     def wait(self, uptime: int) -> float:
         """Return the milliseconds at ``uptime`` ms until a cycle may end."""
         return 0.0 if self._ended is None else max(0.0, self._ended + self._wait - uptime)
+
+    def begin(self, uptime: int) -> None:
+        """Note that the first steps of a cycle were begun at ``uptime`` ms."""
+        self._begun = uptime
+
+    def note_done(self, uptime: int) -> None:
+        """Note that the last steps of a cycle were taken by ``uptime`` ms."""
+        if self._begun is not None:
+            self._length, self._begun = uptime - self._begun, None
+
+    def rest(self, uptime: int) -> float:
+        """Return the milliseconds at ``uptime`` ms until a cycle as long as the last is to begin, to end when due."""
+        return 0.0 if self._length is None else max(0.0, self.wait(uptime) - self._length)
 
     def is_worth(self, change: float) -> bool:
         """Return True if a ``change`` (relative norm) is worth publishing; so is one that is no number."""

@@ -28,6 +28,7 @@ from learnae.weights.own_judging import OwnJudge
 LEAST_WITNESSES = 3  # members whose summaries are believable: fewer may be one that lies
 FIRST_MS = 60_000  # in which own held-out rows stand in: what liars spoil before summaries come does not heal
 _FEWEST_OWN_ROWS = 20
+_MOST_REPEATED = 8  # times: how often one own row counts where there are few of its class
 _MORE = 1.1  # times as many own rows: they are drawn anew
 POINTS, _POINTS_OF_LARGE = 256, 64  # of the proxy set
 _LARGE = 200_000  # weights: a pass takes its time
@@ -121,7 +122,7 @@ class ProxyJury(Jury):
         if witnesses:
             self._judge_by(*self._lessons.proxy(self._points))
         elif self._held_out is not None and is_early and len(self._held_out) >= _FEWEST_OWN_ROWS:
-            self._judge_by(*evenly(self._held_out, self._points))
+            self._judge_by(*balanced(self._held_out, self._points))
         return True
 
     def _judge_by(self, rows: NDArray[np.float32], targets: NDArray[Any]) -> None:
@@ -203,6 +204,21 @@ def evenly(rows: Rows, count: int) -> tuple[NDArray[np.float32], NDArray[Any]]:
     """Return at most ``count`` of ``rows``, evenly out of all, and their targets."""
     places = np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)
     return rows.rows[places], rows.targets[places]
+
+
+def balanced(rows: Rows, count: int) -> tuple[NDArray[np.float32], NDArray[Any]]:
+    """Return about ``count`` of ``rows``, as many of each class as far as there are, and their targets.
+
+    Where nearly all own rows are of one class, what tells every row to be of it would be the best otherwise, and what
+    others have learnt of the rest the worst. Few rows of a class count several times each.
+    """
+    classes = rows.targets.reshape(len(rows))
+    labels = np.unique(classes)
+    share, places = -(-count // len(labels)), []
+    for own in (np.flatnonzero(classes == label) for label in labels):
+        places.append(own[np.linspace(0, len(own) - 1, min(share, _MOST_REPEATED * len(own))).astype(int)])
+    chosen = np.concatenate(places)
+    return rows.rows[chosen], rows.targets[chosen]
 
 
 class CappedLoss:

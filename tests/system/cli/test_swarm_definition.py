@@ -69,7 +69,9 @@ def model(tmp_path: Path) -> Path:
 def test_replicas_are_judged_where_there_are_classes_and_summaries(
     programs: Programs, arguments: tuple[object, ...], rule: str
 ) -> None:
-    assert made(programs, *arguments).merge.rule == rule
+    merge = made(programs, *arguments).merge
+    assert merge.rule == rule
+    assert merge.momentum == (0.0 if "--epsilon" in arguments else 0.3)
 
 
 def test_own_rows_decide_nothing_where_each_tale_of_them_is_paid_for(programs: Programs) -> None:

@@ -625,6 +625,30 @@ def test_a_merge_counts_ones_own_published_weights_too() -> None:
     assert machine.learner.weights() == pytest.approx(own / 3 + 2 / 3 * np.array([1, 2, 3]), abs=1e-5)
 
 
+def test_a_peer_that_rests_merges_what_is_newest_when_its_cycle_has_to_begin() -> None:
+    machine = Machine()
+    machine.tick(3)
+    machine.compose(Options("me", "trainer", 8, seed=1, steps=4, publish=PublishPolicy(every=5000), rests=True))
+    peer, train = machine.peer, machine.learner.train
+
+    def slowly(steps: int) -> Trained:
+        machine.clock.time += 2000
+        return train(steps)
+
+    machine.learner.train = slowly
+    while not peer.tick().published:
+        machine.clock.time += 100
+    ended, data = machine.clock.time, frame_of(1, 2, 3)
+    machine.receive(update_of(machine.other(), data, time=machine.clock.time), blocks=[data])
+    assert peer.spare() == 3000, "a cycle takes two seconds, and the next update is due in five"
+    tick = peer.tick()
+    assert (tick.heard, tick.merged, tick.trained.steps) == (1, 0, 0)
+    machine.clock.time = ended + 3000
+    tick = peer.tick()
+    assert (tick.merged, tick.trained.steps, tick.published is not None) == (1, 4, True)
+    assert machine.clock.time == ended + 5000
+
+
 def test_what_is_said_to_be_merged_is_bounded() -> None:
     machine = ticked(manifest=tiny_manifest(limits=Limits(merged=1)))
     for number in (1, 2):

@@ -18,10 +18,14 @@ class Peer:
     """Trains for as long as its learner's slice, or not at all."""
 
     is_idle = is_private = False
+    spared = 0.0
 
     def __init__(self, every: int) -> None:
         self.cadence = Cadence(PublishPolicy(every))
         self.learner = PacedLearner(PassiveLearner(count=1), 26)
+
+    def spare(self) -> float:
+        return self.spared
 
     def tick(self) -> Any:
         self.learner.last_seconds = 0.0 if self.is_idle else self.learner.slice_seconds
@@ -51,10 +55,12 @@ def test_a_share_is_kept_and_an_update_comes_in_time(share: float, every: int, s
     assert slice_seconds + schedule.pause <= max(every / 1000, 0.4) + 1e-9
 
 
-@pytest.mark.parametrize(("every", "pause"), [(80, 0.08), (60_000, 1.0)])
-def test_without_anything_to_train_it_waits(every: int, pause: float) -> None:
+@pytest.mark.parametrize(
+    ("every", "spare", "pause"), [(80, 0.0, 0.08), (60_000, 0.0, 1.0), (60_000, 300.0, 0.3), (60_000, 5000.0, 1.0)]
+)
+def test_without_anything_to_train_it_waits_until_a_cycle_begins(every: int, spare: float, pause: float) -> None:
     peer = Peer(every)
-    peer.is_idle = True
+    peer.is_idle, peer.spared = True, spare
     schedule = schedule_of(peer, share=1.0)
     schedule.tick()
     assert schedule.pause == pause

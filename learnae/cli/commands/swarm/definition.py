@@ -43,7 +43,7 @@ SETTINGS: dict[str, tuple[str, type, str]] = {
     "--merge-momentum": (
         "merge.momentum",
         float,
-        f"of the way that merges have gone, 0 (default) to {MOST}; beyond {FREE} it is bounded",
+        f"of the way that merges have gone, 0 to {MOST}; beyond {FREE} (default; 0 with privacy.epsilon) it is bounded",
     ),
     "--half-life": ("merge.half_life", int, "ms after which a replica counts half"),
     "--keyframe-codec": ("codec.keyframe", str, f"codec of whole weights: {', '.join(WHOLE)}"),
@@ -189,7 +189,8 @@ def with_policies(manifest: Manifest, values: Mapping[str, Mapping[str, Any]]) -
     """Return ``manifest`` with the policies that are given; another optimiser has its own usual learning rate.
 
     With differential privacy, what is usual is another: Adam, few steps, and windows that do not overlap for a preset.
-    Replicas are judged where each member's summary can tell of its classes, unless the mean is asked for.
+    Replicas are judged where each member's summary can tell of its classes, unless the mean is asked for. Merges have
+    momentum, as far as that needs no bound.
     """
     optimiser, rates = dict(values.get("optimiser", {})), dict(RATES)
     privacy = _privacy(values.get("privacy", {}))
@@ -202,7 +203,9 @@ def with_policies(manifest: Manifest, values: Mapping[str, Mapping[str, Any]]) -
     can_judge = bool(manifest.class_count and not manifest.only_keras and layout_of(manifest))
     is_seen = values["swarm"].get("summaries", EACH) == EACH
     rule = JUDGED if can_judge and is_seen and not privacy else MEAN  # noise in weights: not measured
-    rule = manifest.merge.rule if manifest.is_own_loop else rule
+    usual_merge = {"rule": rule, "momentum": 0.0 if privacy else FREE}
+    if manifest.is_own_loop:  # momentum was measured with peers' own training alone
+        usual_merge = {}
     codec = replace(manifest.codec, **values.get("codec", {}))
     if codec.delta in NAMES and codec.delta not in WHOLE and "BatchNormalization" in str(manifest.config):
         raise ConfigurationError(
@@ -217,7 +220,7 @@ def with_policies(manifest: Manifest, values: Mapping[str, Mapping[str, Any]]) -
         seed=values["swarm"].get("seed", manifest.seed),
         training=replace(manifest.training, **values.get("training", {})),
         optimiser=replace(manifest.optimiser, **optimiser),
-        merge=replace(manifest.merge, **{"rule": rule, **values.get("merge", {})}),
+        merge=replace(manifest.merge, **{**usual_merge, **values.get("merge", {})}),
         codec=codec,
         limits=replace(manifest.limits, **values.get("limits", {})),
         privacy=replace(manifest.privacy, training=privacy),

@@ -14,7 +14,7 @@ from learnae.models.dataset import Dataset
 from learnae.models.definition import ModelDefinition
 from learnae.models.reference.numpy_model import predict
 from learnae.models.wrapped_learner import WrappedLearner
-from learnae.peer.learning.jury import CappedLoss
+from learnae.peer.learning.jury import CappedLoss, balanced
 from learnae.ports import Learner
 from learnae.privacy.policy import NONE, PrivacyPolicy, SummaryPrivacy
 from learnae.protocol.identity import peer_name
@@ -91,3 +91,13 @@ def test_losses_of_many_are_those_of_each_by_itself(outputs: int, final: str, sp
         said = np.concatenate([1 - said, said], axis=1) if outputs == 1 else said
         likely = np.maximum(np.nan_to_num(said[np.arange(256), targets]), 1e-37)
         assert loss == pytest.approx(np.minimum(-np.log(likely), most).mean(), abs=1e-4)
+
+
+@pytest.mark.parametrize(("counts", "chosen"), [((990, 4), (128, 32)), ((500, 900), (128, 128)), ((7, 0), (56, 0))])
+def test_own_rows_that_stand_in_are_as_many_of_each_class(counts: tuple[int, int], chosen: tuple[int, int]) -> None:
+    manifest = Manifest("skewed", dense_config(1, (), 1, "sigmoid"), "binary_crossentropy", classes=("a", "b"))
+    data, classes = Dataset(manifest.model, manifest.objective), np.repeat([0, 1], counts)
+    data.add(np.where(classes == 1, 1.0, -1.0)[:, None], classes, holdout=True)
+    rows, targets = balanced(data.holdout, 256)
+    assert tuple(np.bincount(targets.ravel().astype(int), minlength=2).tolist()) == chosen
+    assert np.array_equal(rows.ravel() > 0, targets.ravel() > 0), "a row keeps its class"
