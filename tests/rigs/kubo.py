@@ -57,7 +57,7 @@ class Kubo(Daemon):
     def run(self, *arguments: str, input: bytes | None = None) -> bytes:
         """Return what ``ipfs ARGUMENTS`` prints."""
         command = [shutil.which(PROGRAM) or PROGRAM, *arguments]
-        done = subprocess.run(command, env=self.environment, input=input, capture_output=True, timeout=120, check=False)
+        done = subprocess.run(command, env=self.environment, input=input, capture_output=True, timeout=240, check=False)
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout
 

@@ -44,7 +44,7 @@ class Board:
             for record in records:
                 store.put(DAG_CBOR, record)
         self.workspace = Workspace(swarm, root / name / "peer")
-        section = plain(broker, monitor=False)
+        section = plain(broker, monitor="off")
         links = connect_mqtt(section, self.workspace)
         self.exchange = cast(MqttExchange, links.exchanges["mqtt"])
         self.linked = build_peer(self.workspace, tiny_learner(manifest), Options(name, "trainer", 8, seed=1), links)
