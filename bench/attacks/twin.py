@@ -28,6 +28,7 @@ from learnae.weights.codecs import Vector
 from learnae.weights.frames import FramePolicy
 from learnae.weights.judging import Judge, JudgingPolicy
 from learnae.weights.merge import JUDGED, MergePolicy, Vote, merge
+from learnae.weights.momentum import FREE, Momentum
 
 LABEL_FLIP = "label-flip"  # told with data
 _ROUND_MS = 1000
@@ -53,8 +54,8 @@ class Trial:
     ``proxy`` draws the rows that replicas are judged on, from what people's rows are summarised as. ``absent`` leaves
     the liars and their data away: what honest peers would reach then. Each hears ``hears`` others, drawn anew in each
     round; 0 for all. Liars that are ``adaptive`` lie as much as a judge lets through. With ``frames`` others have what
-    is decoded of what is said, in place of the weights themselves; merges go ``step`` of the way. The mean accuracy of
-    the honest is noted after each number of rounds among ``marks``.
+    is decoded of what is said, in place of the weights themselves; merges go ``step`` of the way, and on from there
+    with ``momentum``. The mean accuracy of the honest is noted after each number of rounds among ``marks``.
     """
 
     manifest: Manifest
@@ -71,13 +72,14 @@ class Trial:
     adaptive: bool = False
     frames: FramePolicy | None = None
     step: float = 1.0
+    momentum: float = FREE
     marks: tuple[int, ...] = ()
     policy: JudgingPolicy = field(default_factory=JudgingPolicy)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Accuracy of each honest peer at the end, and the shares of judgements that muted honest peers, and liars.
+    """Accuracy of what each honest peer merges at the end, shares of judgements that muted honest peers, and liars.
 
     ``still`` is the share that muted honest peers as they moved too little; ``course`` the mean accuracy at each mark;
     ``frame_bytes`` those of an update, keyframes included.
@@ -96,16 +98,14 @@ def run(trial: Trial) -> Outcome:
     rng = np.random.default_rng(trial.seed)
     count = len(trial.people)
     lying = set(rng.permutation(count)[: trial.liars].tolist())
-    if trial.absent:
-        people = [rows for index, rows in enumerate(trial.people) if index not in lying]
-        lying = set()
-    else:
-        people = list(trial.people)
+    people = [rows for index, rows in enumerate(trial.people) if not (trial.absent and index in lying)]
+    lying = set() if trial.absent else lying
     manifest, classes = trial.manifest, trial.manifest.class_count
     shown = [_flipped(rows, classes) if index in lying else rows for index, rows in enumerate(people)]
     trained = shown if trial.attack == LABEL_FLIP else people
     learners = [_learner(manifest, rows, rng) for rows in trained]
     judges = [_judge(manifest.definition, trial, shown, rng) for _ in people]
+    ways = [Way(Momentum(trial.momentum, manifest.merge.half_life)) for _ in people]
     base = manifest.definition.initial(manifest.seed)
     old, muted = base, {False: Tally(), True: Tally()}
     authors, course = [FrameAuthor(trial.frames) for _ in people], {}
@@ -138,8 +138,9 @@ def run(trial: Trial) -> Outcome:
                     muted[other[0] in lying].note(judgement.muted.get(other, ""))
             heard = [votes[index] if trial.frames else mine, *(others[key] for key in kept)]
             result = merge(own[index], heard, MergePolicy(trial.step), now)
-            judges[index].note_own(result)
-            learner.load(result)
+            start = ways[index].go_on(own[index], result, kept, others, now)
+            judges[index].note_own(start)
+            learner.load(start)
             if index not in lying:
                 merged.append(result)
         base = np.mean(merged, axis=0).astype(np.float32)
@@ -148,6 +149,23 @@ def run(trial: Trial) -> Outcome:
             course[number + 1] = float(accuracies.mean())
     put_out = float(np.mean([author.bytes for author in authors])) / trial.rounds
     return Outcome(accuracies, muted[False].share, muted[True].share, muted[False].still_share, course, put_out)
+
+
+@dataclass(eq=False)
+class Way:
+    """Where a peer's merges have gone, ``merged`` by the last one (as learnae.peer.learning.merging goes on)."""
+
+    momentum: Momentum
+    merged: set[bytes] = field(default_factory=set)
+
+    def go_on(
+        self, own: Vector, result: Vector, kept: Sequence[bytes], heard: Mapping[bytes, Vote], now: int
+    ) -> Vector:
+        """Return what the next phase of training begins with."""
+        before, self.merged = self.merged, set(kept)
+        gone = before - self.merged
+        fresh = not gone.isdisjoint(heard) or 2 * len(gone) > len(before)
+        return self.momentum.go_on(own, result, len(kept), now, fresh=fresh)
 
 
 @dataclass(eq=False)
