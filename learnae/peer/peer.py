@@ -83,9 +83,9 @@ class Options:
     there are more ``rows`` to train on, or others have news (Settling). One that ``rests`` begins a cycle of so many
     steps as late as it may: what is merged first, and trained on, is then as new as it can be when others get it. Where
     updates are differentially private, ``privacy`` gives what is spent: an update then says nothing else of rows, and
-    the time alone decides when there is
-    one. ``recall`` takes the number of releases that own messages tell of, which the own disk may have forgotten.
-    ``facts`` gives what only the role knows, such as the device that trains: shown in the status as it is.
+    the time alone decides when there is one. ``recall`` takes the number of releases that own messages tell of, which
+    the own disk may have forgotten. ``facts`` gives what only the role knows, such as the device that trains: shown in
+    the status as it is.
     ``summaries`` releases what this peer tells of its rows, ``lessons`` takes in what others tell of theirs; None for
     nothing. Replicas may be judged on rows ``held_out``, or by a ``loss``. ``addend`` gives at a time (Unix ms) what it
     adds to masked sums, where the manifest has these. One that ``is_archive`` fetches and keeps everything. ``floors``
