@@ -20,14 +20,14 @@ def simulated(programs: Programs, *arguments: object) -> dict[str, Any]:
 
 
 def test_the_report_sets_honest_peers_beside_the_swarm_without_liars(programs: Programs) -> None:
-    call = ("--attack", "scaled", "--rule", "mean", *SMALL)
+    call = ("--attack", "sign-flip", "--rule", "mean", *SMALL)
     report = simulated(programs, *call)
     assert (report["rule"], report["peers"], report["liars"]) == ("mean", 3, 1)
     absent, (attack,) = report["absent"], report["attacks"]
     assert len(absent["scores"]) == len(attack["scores"]) == 2
     behind = 100 * (min(absent["scores"]) - min(attack["scores"]))
     assert attack["points_behind_worst"] == pytest.approx(behind)
-    assert behind > 10, "the mean is what one liar makes of it"
+    assert behind > 5, "the mean is what one liar makes of it"
     assert attack["bytes_in"] > absent["bytes_in"] > 0
     assert simulated(programs, *call) == report, "all chance follows from the seed"
 
