@@ -21,7 +21,7 @@ from learnae.protocol.identity import peer_name
 from learnae.samples.proxy_rows import Group
 from learnae.swarm.manifest import Manifest
 from learnae.weights.codecs import Vector
-from learnae.weights.judging import Judge, LossesOf
+from learnae.weights.judging import Judge, JudgingPolicy, LossesOf
 from learnae.weights.merge import JUDGED, NO_MOMENTS, OWN, TRIMMED, Moments, Vote
 from learnae.weights.own_judging import OwnJudge
 
@@ -29,6 +29,7 @@ LEAST_WITNESSES = 3  # members whose summaries are believable: fewer may be one 
 FIRST_MS = 60_000  # in which own held-out rows stand in: what liars spoil before summaries come does not heal
 _FEWEST_OWN_ROWS = 20
 _MOST_REPEATED = 8  # times: how often one own row counts where there are few of its class
+_STAND_IN = JudgingPolicy(harm=math.inf, slack=math.inf)  # own rows alone tell no more than what is far from honest
 _MORE = 1.1  # times as many own rows: they are drawn anew
 POINTS, _POINTS_OF_LARGE = 256, 64  # of the proxy set
 _LARGE = 200_000  # weights: a pass takes its time
@@ -94,7 +95,8 @@ class Jury:
 class ProxyJury(Jury):
     """Judges on rows drawn from members' summaries.
 
-    In its first minute rows ``held_out`` here stand in for theirs, unless it ``is_private``.
+    In its first minute rows ``held_out`` here stand in for theirs, unless it ``is_private``: what does far worse than
+    the best on them is muted, and all others are merged, as own rows may be unlike those of everybody.
     """
 
     def __init__(
@@ -119,6 +121,7 @@ class ProxyJury(Jury):
         if witnesses is self._witnesses or (not witnesses and self._witnesses == {} and is_early == self._has_own):
             return False
         self._witnesses, self._has_own, self._losses = witnesses, is_early and not witnesses, None
+        self._judge.policy = JudgingPolicy() if witnesses else _STAND_IN
         if witnesses:
             self._judge_by(*self._lessons.proxy(self._points))
         elif self._held_out is not None and is_early and len(self._held_out) >= _FEWEST_OWN_ROWS:
