@@ -55,7 +55,7 @@ def run(race: Race) -> None:
         race.figure(f"newcomer with {_LABELS} labels {order}: chosen", chosen.mean(), "%")
         race.figure(f"newcomer with {_LABELS} labels {order}: own rows alone", without.mean(), "%")
         note = f"the other seven's model after {before} updates"
-        least = (chosen - came).min()
+        least = round(float((chosen - came).min()), 6)  # of the same rows, summed in another order
         race.check(f"newcomer less the swarm's model, {order}, worst of eight", least, 0.0, AT_LEAST, "points", note)
         gained = (chosen - without).mean()
         race.check(f"newcomer less own rows alone, {order}, mean", gained, _FEW, AT_LEAST, "points")
