@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.attacks.table import proxy_of
-from bench.attacks.twin import Rows, judge_on
+from bench.attacks.twin import Rows, Way, judge_on
 from bench.harness import AT_LEAST, Race, in_processes
 from bench.rigs.race_table import make_table
 from bench.swarms import load_people
@@ -221,11 +221,10 @@ class Member:
             manifest.definition, manifest.objective, manifest.optimiser, data, manifest.training.batch, rng, NormClip()
         )
         self.learner.load(manifest.definition.initial(seed))
-        self.momentum = Momentum(beta, MergePolicy().half_life, self.learner.moments)
+        self.way = Way(Momentum(beta, MergePolicy().half_life, self.learner.moments))
         self.start = self.learner.weights()  # of the last phase
         self.said: deque[Vector] = deque(maxlen=course.stale + 1)
         self.judge = _judge(task, seed, index) if course.rule == JUDGED else None
-        self.kept: set[bytes] = set()  # by the last merge
         self.near: list[int] = []
 
     @property
@@ -311,10 +310,7 @@ def _turn(course: Course, members: Sequence[Member], index: int, now: int, rng: 
         kept = list(member.judge.judge(mine, others, MergePolicy().half_life, now).kept)
     votes = [Vote(member.said[-1], member.samples, now, settled=False), *(others[key] for key in kept)]
     merged = merge(own, votes, MergePolicy(), now, member.learner.moments)
-    gone = member.kept - set(kept)
-    is_other = not gone.isdisjoint(others) or 2 * len(gone) > len(member.kept)  # as in Merging
-    member.start = member.momentum.go_on(own, merged, len(kept), now, member.loss_of, is_other)
-    member.kept = set(kept)
+    member.start = member.way.go_on(own, merged, kept, others, now, member.loss_of)
     if member.judge:
         member.judge.note_own(member.start)
     member.learner.load(member.start)

@@ -28,7 +28,7 @@ from learnae.weights.codecs import Vector
 from learnae.weights.frames import FramePolicy
 from learnae.weights.judging import Judge, JudgingPolicy
 from learnae.weights.merge import JUDGED, MergePolicy, Vote, merge
-from learnae.weights.momentum import FREE, Momentum
+from learnae.weights.momentum import FREE, LossOf, Momentum
 
 LABEL_FLIP = "label-flip"  # told with data
 _ROUND_MS = 1000
@@ -159,13 +159,19 @@ class Way:
     merged: set[bytes] = field(default_factory=set)
 
     def go_on(
-        self, own: Vector, result: Vector, kept: Sequence[bytes], heard: Mapping[bytes, Vote], now: int
+        self,
+        own: Vector,
+        result: Vector,
+        kept: Sequence[bytes],
+        heard: Mapping[bytes, Vote],
+        now: int,
+        loss_of: LossOf = lambda _: None,
     ) -> Vector:
         """Return what the next phase of training begins with."""
         before, self.merged = self.merged, set(kept)
         gone = before - self.merged
         fresh = not gone.isdisjoint(heard) or 2 * len(gone) > len(before)
-        return self.momentum.go_on(own, result, len(kept), now, fresh=fresh)
+        return self.momentum.go_on(own, result, len(kept), now, loss_of, fresh)
 
 
 @dataclass(eq=False)
