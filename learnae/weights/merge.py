@@ -147,8 +147,8 @@ def weighted_sum(vectors: Sequence[Vector], weights: Sequence[float]) -> Vector:
 def trimmed_mean(vectors: Sequence[Vector], weights: Sequence[float]) -> Vector:
     """Return for each weight (n,) the mean of those in the middle: three eighths at each end are left out.
 
-    No more than three of eight liars can move a weight beyond what honest votes have. It takes four vectors to leave
-    out one at each end where the ends are different; of two it is the mean. Votes of no weight do not count, unless all
+    No more than three of eight liars can move a weight beyond what honest votes have. Of two it is the mean, of three
+    to five one is left out at each end. Votes of no weight do not count, unless all
     are such. (Coordinate-wise trimmed mean: Yin et al. 2018, definition 2, with weights for those that are left.)
 
     >>> votes = [np.array([value, -value], np.float32) for value in (1, 2, 3, 1000)]
