@@ -46,7 +46,7 @@ from learnae.runtime.private.floors import release_floor
 from learnae.runtime.private.learner import as_agreed
 from learnae.runtime.private.policy import training_privacy
 from learnae.runtime.private.summaries import addend_of, lessons_of, releasing_of, summary_facts
-from learnae.runtime.publishing import publish_policy
+from learnae.runtime.publishing import LOCAL_SECONDS, publish_policy
 from learnae.runtime.workspace import Workspace
 from learnae.samples.dp_statistics import Statistics, layout_of, most_rows
 from learnae.samples.recordings import label_kind
@@ -58,7 +58,6 @@ from learnae.system.lazy_imports import without
 from learnae.weights.codecs import Vector
 
 ROLE = "agent"
-_LOCAL_SECONDS = 1.0  # between two updates where all peers are on this machine
 _OWN_UPDATES = 4 * 24  # hours: a quarter of a day's bytes is aimed at for own updates
 _ROWS = 100_000  # of features, kept in memory; the oldest go
 _ROWS_BYTES = 256 << 20  # of them, however long one is
@@ -205,7 +204,7 @@ def policy_of(config: AgentConfig, is_private: bool) -> PublishPolicy:
     metered = is_private or config.resources.bytes_per_day > 0
     aim = config.resources.bytes_per_day // _OWN_UPDATES
     return publish_policy(
-        config.publish, config.mqtt, config.ipfs, config.iota, config.lan, _LOCAL_SECONDS, metered, aim
+        config.publish, config.mqtt, config.ipfs, config.iota, config.lan, LOCAL_SECONDS[ROLE], metered, aim
     )
 
 

@@ -30,7 +30,7 @@ from learnae.runtime.private.consent import check_consent
 from learnae.runtime.private.floors import release_floor
 from learnae.runtime.private.learner import as_agreed
 from learnae.runtime.private.summaries import addend_of, lessons_of, releasing_of, summary_facts
-from learnae.runtime.publishing import publish_policy
+from learnae.runtime.publishing import LOCAL_SECONDS, publish_policy
 from learnae.runtime.workspace import Workspace
 from learnae.swarm.directory import find_swarm
 from learnae.swarm.manifest import Manifest
@@ -42,7 +42,6 @@ from trainer_node.learning.paced_learner import SLICE_SECONDS, PacedLearner
 
 _log = logging.getLogger(__name__)
 
-_LOCAL_SECONDS = 0.75  # between two updates where all peers are on this machine
 _IDLE_SECONDS = 1.0  # until the next tick of a peer that has nothing to train
 
 
@@ -85,7 +84,7 @@ class TrainerSchedule(Schedule):
 def policy_of(config: TrainerConfig, is_private: bool) -> PublishPolicy:
     """Return how often a trainer publishes."""
     return publish_policy(
-        config.publish, config.mqtt, config.ipfs, config.iota, config.lan, _LOCAL_SECONDS, metered=is_private
+        config.publish, config.mqtt, config.ipfs, config.iota, config.lan, LOCAL_SECONDS[ROLE], metered=is_private
     )
 
 

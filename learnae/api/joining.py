@@ -48,7 +48,7 @@ from learnae.runtime.links.connect import connect
 from learnae.runtime.private.consent import KEYS, check_consent
 from learnae.runtime.private.floors import release_floor
 from learnae.runtime.private.summaries import addend_of, lessons_of, releasing_of, summary_facts
-from learnae.runtime.publishing import publish_policy
+from learnae.runtime.publishing import LOCAL_SECONDS, publish_policy
 from learnae.runtime.registrar import Registrar
 from learnae.runtime.workspace import Workspace
 from learnae.swarm.directory import Swarm, find_swarm
@@ -60,7 +60,6 @@ from learnae.weights.codecs import Vector
 from learnae.weights.merge import NO_MOMENTS
 
 ROLE = "trainer"  # what it counts as for members: it has a trainer's resources
-_LOCAL_SECONDS = 0.75  # between two updates where all peers are on this machine
 _TURN_SECONDS = 0.05
 
 
@@ -249,7 +248,7 @@ def _composed(
         config.peer.follow or followed(manifest, FOLLOWED[ROLE], memory_left()),
         steps=1,
         publish=publish_policy(
-            config.publish, config.mqtt, config.ipfs, config.iota, config.lan, _LOCAL_SECONDS, metered=False
+            config.publish, config.mqtt, config.ipfs, config.iota, config.lan, LOCAL_SECONDS[ROLE], metered=False
         ),
         rows=lambda: count,
         update_clip=UpdateClip() if config.privacy.clip else None,

@@ -3,6 +3,7 @@
 from learnae.config.sections import GatewaySection, IotaSection, IpfsSection, LanSection, MqttSection, PublishSection
 from learnae.peer.publishing_policy import LEAST_CHANGE, PublishPolicy
 
+LOCAL_SECONDS = {"trainer": 0.75, "agent": 1.0}  # by role, where all peers are on this machine
 NETWORK_SECONDS = 2.0  # over MQTT, IPFS or HTTP: 9 MB an hour of the preset wrist
 _SLOW_SECONDS = (
     60.0  # over IOTA alone, whose announcements cost proof of work; or where bytes, or noisy steps, are counted

@@ -8,12 +8,11 @@ from learnae.cli.output import human_bytes
 from learnae.config.privacy_section import PrivacySection
 from learnae.config.sections import GatewaySection, IotaSection, LanSection, MqttSection, PublishSection
 from learnae.runtime.costs import FOLLOWED, Costs, check_room, check_trainable, followed, measured_step, why_no_step
-from learnae.runtime.publishing import publish_policy
+from learnae.runtime.publishing import LOCAL_SECONDS, publish_policy
 from learnae.swarm.manifest import Manifest
 from learnae.text import counted, significant
 
 _DAY_SECONDS = 86_400
-_LOCAL_SECONDS = 1.0  # between two updates where all peers are on this machine, or less
 _TRAINER = "trainer"
 
 
@@ -29,7 +28,7 @@ def costs_of(manifest: Manifest, role: str, mqtt: MqttSection, lan: LanSection) 
     """
     costs, left = Costs.of(manifest), memory_left()
     policy = publish_policy(
-        PublishSection(), mqtt, GatewaySection(), IotaSection(), lan, _LOCAL_SECONDS,
+        PublishSection(), mqtt, GatewaySection(), IotaSection(), lan, max(LOCAL_SECONDS.values()),
         metered=manifest.privacy.training is not None,
     )  # fmt: skip
     trains = role == _TRAINER
