@@ -42,6 +42,7 @@ from trainer_node.learning.paced_learner import SLICE_SECONDS, PacedLearner
 
 _log = logging.getLogger(__name__)
 
+_FIRST_PARTS = 10  # of a pass over the rows: the first cycles are so short
 _IDLE_SECONDS = 1.0  # until the next tick of a peer that has nothing to train
 
 
@@ -125,6 +126,7 @@ def _build(
         ROLE,
         config.peer.follow or followed(swarm.manifest, FOLLOWED[ROLE], left),
         steps=local_steps(config.train, swarm.manifest, len(dataset.train)),
+        first_steps=first_steps(swarm.manifest, len(dataset.train)),
         publish=policy_of(config, private.is_private),
         patience=config.train.stop_when,
         rows=lambda: len(dataset.train),
@@ -188,6 +190,11 @@ def build_learner(
 def local_steps(train: TrainerTrainSection, manifest: Manifest, rows: int) -> int:
     """Return the optimiser steps between two merges."""
     return math.ceil(train.epochs * rows / manifest.training.batch) if train.epochs else train.steps or ENDLESS
+
+
+def first_steps(manifest: Manifest, rows: int) -> int:
+    """Return the optimiser steps of the first cycles: a tenth of a pass over the rows, or what the manifest says."""
+    return max(manifest.training.steps, math.ceil(rows / (_FIRST_PARTS * manifest.training.batch)))
 
 
 def load_configured(config: TrainerConfig, manifest: Manifest) -> Dataset:
