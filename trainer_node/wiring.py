@@ -42,7 +42,7 @@ from trainer_node.learning.paced_learner import SLICE_SECONDS, PacedLearner
 
 _log = logging.getLogger(__name__)
 
-_FIRST_PARTS = 10  # of a pass over the rows: the first cycles are so short
+_FIRST_PARTS = 7  # of a pass over the rows: the first cycles are so short
 _IDLE_SECONDS = 1.0  # until the next tick of a peer that has nothing to train
 
 
@@ -193,7 +193,7 @@ def local_steps(train: TrainerTrainSection, manifest: Manifest, rows: int) -> in
 
 
 def first_steps(manifest: Manifest, rows: int) -> int:
-    """Return the optimiser steps of the first cycles: a tenth of a pass over the rows, or what the manifest says."""
+    """Return the optimiser steps of the first cycles: a seventh of a pass over the rows, or what the manifest says."""
     return max(manifest.training.steps, math.ceil(rows / (_FIRST_PARTS * manifest.training.batch)))
 
 

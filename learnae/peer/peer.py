@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 
 _CHECKPOINTS_PER_HORIZON = 3  # of a peer that has nothing to say: others never forget it
 _SHOW_MS = 500  # between two announcements of the same, while a cycle goes on
+_SAY_AGAIN_MS = 30_000  # from a summary to the same: newcomers have own rows to judge by for a minute
 _SETTLED_SHOW_MS = 10_000  # of a settled peer: a lost one is healed so late
 
 _log = logging.getLogger(__name__)
@@ -516,14 +517,18 @@ class Peer:
         return self._renew() if self._must_renew() else None
 
     def _summarise(self) -> Cid | None:
-        """Let others have the summary of the own rows: anew after each checkpoint, which makes them forget the last."""
+        """Let others have the summary of the own rows: again after a checkpoint, as newcomers do not see the last."""
         summaries, last = self.options.summaries, self.view.summary
         if summaries is None or self.sums or not self.own.may_speak():  # no summary is seen where they are masked
             return None
         said = last.body if last and isinstance(last.body, Summary) else None
         summary = summaries.due(self.ports.clock.now(), self.manifest.limits.horizon, said)
-        if summary is None or (last and said and said.release == summary.release and last.seq >= self.view.checkpoint):
+        if summary is None:
             return None
+        if last and said and said.release == summary.release:
+            is_young = 0 <= self.ports.clock.now() - last.time < _SAY_AGAIN_MS and not summaries.is_alone()
+            if is_young or last.seq >= self.view.checkpoint:
+                return None
         if not summaries.is_alone() and self.own.needs_checkpoint:  # nothing else would be attached
             return None
         return self.publisher.summarise(summary, checkpoint=summaries.is_alone())
