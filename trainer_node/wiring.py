@@ -42,7 +42,6 @@ from trainer_node.learning.paced_learner import SLICE_SECONDS, PacedLearner
 
 _log = logging.getLogger(__name__)
 
-_FIRST_PARTS = 7  # of a pass over the rows: the first cycles are so short
 _IDLE_SECONDS = 1.0  # until the next tick of a peer that has nothing to train
 
 
@@ -126,7 +125,7 @@ def _build(
         ROLE,
         config.peer.follow or followed(swarm.manifest, FOLLOWED[ROLE], left),
         steps=local_steps(config.train, swarm.manifest, len(dataset.train)),
-        first_steps=first_steps(swarm.manifest, len(dataset.train)),
+        first_steps=first_steps(config.train, swarm.manifest, len(dataset.train)),
         publish=policy_of(config, private.is_private),
         patience=config.train.stop_when,
         rows=lambda: len(dataset.train),
@@ -192,9 +191,10 @@ def local_steps(train: TrainerTrainSection, manifest: Manifest, rows: int) -> in
     return math.ceil(train.epochs * rows / manifest.training.batch) if train.epochs else train.steps or ENDLESS
 
 
-def first_steps(manifest: Manifest, rows: int) -> int:
-    """Return the optimiser steps of the first cycles: a seventh of a pass over the rows, or what the manifest says."""
-    return max(manifest.training.steps, math.ceil(rows / (_FIRST_PARTS * manifest.training.batch)))
+def first_steps(train: TrainerTrainSection, manifest: Manifest, rows: int) -> int:
+    """Return the optimiser steps of the first cycles, as many as between any two merges of the manifest at least."""
+    steps = math.ceil(train.first_epochs * rows / manifest.training.batch)
+    return max(manifest.training.steps, steps) if steps else 0
 
 
 def load_configured(config: TrainerConfig, manifest: Manifest) -> Dataset:

@@ -17,7 +17,7 @@ from learnae.privacy.spent import UNITS
 from learnae.runtime.private.policy import private_optimiser
 from learnae.samples.dp_statistics import layout_of
 from learnae.swarm.manifest import OPEN, Manifest, TrainingPolicy
-from learnae.weights.codecs import NAMES, WHOLE
+from learnae.weights.codecs import KEYFRAMES, NAMES, WHOLE
 from learnae.weights.frames import FramePolicy
 from learnae.weights.merge import JUDGED, MEAN, MergePolicy
 from learnae.weights.momentum import FREE, MOST
@@ -46,7 +46,7 @@ SETTINGS: dict[str, tuple[str, type, str]] = {
         f"of the way that merges have gone, 0 to {MOST}; beyond {FREE} (default; 0 with privacy.epsilon) it is bounded",
     ),
     "--half-life": ("merge.half_life", int, "ms after which a replica counts half"),
-    "--keyframe-codec": ("codec.keyframe", str, f"codec of whole weights: {', '.join(WHOLE)}"),
+    "--keyframe-codec": ("codec.keyframe", str, f"codec of whole weights: {', '.join(KEYFRAMES)}"),
     "--codec": ("codec.delta", str, f"codec of what changed: {', '.join(NAMES)} (docs/tasks.md)"),
     "--keyframe-every": ("codec.every", int, "updates from one keyframe to the next, at most"),
     "--horizon": ("limits.horizon", int, "ms of silence after which a peer is forgotten"),
