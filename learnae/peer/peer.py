@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
 _CHECKPOINTS_PER_HORIZON = 3  # of a peer that has nothing to say: others never forget it
 _SHOW_MS = 500  # between two announcements of the same, while a cycle goes on
-_SAY_AGAIN_MS = 30_000  # from a summary to the same: newcomers have own rows to judge by for a minute
+_SAID_PER_HORIZON = 2880  # the same summary, at most: each half-minute of a day
 _SETTLED_SHOW_MS = 10_000  # of a settled peer: a lost one is healed so late
 
 _log = logging.getLogger(__name__)
@@ -526,8 +526,8 @@ class Peer:
         if summary is None:
             return None
         if last and said and said.release == summary.release:
-            is_young = 0 <= self.ports.clock.now() - last.time < _SAY_AGAIN_MS and not summaries.is_alone()
-            if is_young or last.seq >= self.view.checkpoint:
+            least = 0 if summaries.is_alone() else self.manifest.limits.horizon // _SAID_PER_HORIZON
+            if 0 <= self.ports.clock.now() - last.time < least or last.seq >= self.view.checkpoint:
                 return None
         if not summaries.is_alone() and self.own.needs_checkpoint:  # nothing else would be attached
             return None

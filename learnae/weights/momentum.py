@@ -97,16 +97,19 @@ class Momentum:
             self.stop(merged)
             return merged
         most = max(self.beta, EARLY) if young and self._merges <= _EARLY_MERGES else self.beta
-        loss = loss_of(merged) if most > FREE else None
-        beta = min(self.beta, FREE) if loss is None else most
         move = self._counted(merged - base, float(np.linalg.norm(own - base)))
         velocity = np.zeros_like(move) if self._velocity is None else self._velocity
-        result, self._velocity = beyond(merged, move, velocity, beta)
-        self._base = result
-        if loss is not None and not _is_near(loss_of(result), loss):
-            self.stop(merged)
-            return merged
-        return result
+        loss = loss_of(merged) if most > FREE else None
+        if loss is not None:
+            result, faster = beyond(merged, move, velocity, most)
+            if _is_near(loss_of(result), loss):
+                self._base, self._velocity = result, faster
+                return result
+            if self.beta > FREE:
+                self.stop(merged)
+                return merged
+        self._base, self._velocity = beyond(merged, move, velocity, min(self.beta, FREE))
+        return self._base
 
     def _counted(self, move: Vector, own_length: float) -> Vector:
         """Return ``move`` (n,), changed in place: without statistics, and no longer than counts."""
