@@ -240,4 +240,5 @@ def _as_private(manifest: Manifest, is_preset: bool) -> Manifest:
     features, steps = manifest.features, min(PRIVATE_STEPS, manifest.training.steps)
     if is_preset and features:  # else a reading is in several rows, and its noise is that much larger
         features = replace(features, hop=features.span)
-    return replace(manifest, features=features, training=replace(manifest.training, steps=steps))
+    codec = replace(manifest.codec, delta="q8") if manifest.codec.delta == "q4" else manifest.codec  # as measured
+    return replace(manifest, features=features, training=replace(manifest.training, steps=steps), codec=codec)
