@@ -125,6 +125,7 @@ def _build(
         ROLE,
         config.peer.follow or followed(swarm.manifest, FOLLOWED[ROLE], left),
         steps=local_steps(config.train, swarm.manifest, len(dataset.train)),
+        first_steps=first_steps(config.train, swarm.manifest, len(dataset.train)),
         publish=policy_of(config, private.is_private),
         patience=config.train.stop_when,
         rows=lambda: len(dataset.train),
@@ -188,6 +189,12 @@ def build_learner(
 def local_steps(train: TrainerTrainSection, manifest: Manifest, rows: int) -> int:
     """Return the optimiser steps between two merges."""
     return math.ceil(train.epochs * rows / manifest.training.batch) if train.epochs else train.steps or ENDLESS
+
+
+def first_steps(train: TrainerTrainSection, manifest: Manifest, rows: int) -> int:
+    """Return the optimiser steps of the first cycles, as many as between any two merges of the manifest at least."""
+    steps = math.ceil(train.first_epochs * rows / manifest.training.batch)
+    return max(manifest.training.steps, steps) if steps else 0
 
 
 def load_configured(config: TrainerConfig, manifest: Manifest) -> Dataset:

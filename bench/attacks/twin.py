@@ -171,7 +171,7 @@ class Way:
         before, self.merged = self.merged, set(kept)
         gone = before - self.merged
         fresh = not gone.isdisjoint(heard) or 2 * len(gone) > len(before)
-        return self.momentum.go_on(own, result, len(kept), now, loss_of, fresh)
+        return self.momentum.go_on(own, result, len(kept), now, loss_of, fresh, young=True)
 
 
 @dataclass(eq=False)

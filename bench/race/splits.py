@@ -18,13 +18,13 @@ from bench.race.swarm import Plan, Run, run_swarm
 from bench.rigs import bare_net
 from bench.rigs.race_table import Part, make_table
 
-FEW_BITS = "sign"  # the codec of the plan with few bits
+_FEW_BITS = '[codec]\nkeyframe = "q4"\ndelta = "ternary"\n'
 HOLDOUT = 0.05  # of each peer's rows; who averages in rounds holds out none
 PLANS = (
     Plan("as it comes"),
-    Plan("an update an epoch", settings={"TRAIN__EPOCHS": "1"}),
-    Plan("few bits", f'[codec]\ndelta = "{FEW_BITS}"\n', {"TRAIN__EPOCHS": "1.8"}),
-    Plan("an update an epoch, none judged", '[merge]\nrule = "mean"\n', {"TRAIN__EPOCHS": "1"}),
+    Plan("1.6 epochs an update", settings={"TRAIN__EPOCHS": "1.6"}),
+    Plan("few bits", _FEW_BITS, {"TRAIN__EPOCHS": "2.1", "TRAIN__FIRST_EPOCHS": "0"}),
+    Plan("1.6 epochs an update, none judged", '[merge]\nrule = "mean"\n', {"TRAIN__EPOCHS": "1.6"}),
 )
 _AVERAGED, _COARSE, _UNJUDGED = PLANS[1:]
 _BARS = {"iid": (0.8795, 0.877), "skewed": (0.849, 0.847)}  # the least accuracy of the worst peer; with few bits

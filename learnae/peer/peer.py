@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 
 _CHECKPOINTS_PER_HORIZON = 3  # of a peer that has nothing to say: others never forget it
 _SHOW_MS = 500  # between two announcements of the same, while a cycle goes on
+_SAID_PER_HORIZON = 2880  # the same summary, at most: each half-minute of a day
 _SETTLED_SHOW_MS = 10_000  # of a settled peer: a lost one is healed so late
 
 _log = logging.getLogger(__name__)
@@ -78,7 +79,8 @@ class Options:
     """How one peer differs from another, as its role decides; all have the same rights.
 
     ``follow`` bounds the replicas that it keeps (Following); ``seed`` makes its choices repeatable; ``steps`` optimiser
-    steps are taken between two merges, 0 for as many as the manifest says, few with noise (Training). ``publish`` says
+    steps are taken between two merges, 0 for as many as the manifest says, few with noise; ``first_steps`` in the first
+    cycles, which then grow, 0 for as many as in any (Training). ``publish`` says
     when what they change is published; after ``patience`` updates without a gain the peer settles, 0 for never, until
     there are more ``rows`` to train on, or others have news (Settling). One that ``rests`` begins a cycle of so many
     steps as late as it may: what is merged first, and trained on, is then as new as it can be when others get it. Where
@@ -100,6 +102,7 @@ class Options:
     follow: int
     seed: int | None = None
     steps: int = 0
+    first_steps: int = 0
     publish: PublishPolicy = PublishPolicy()
     patience: int = 0
     rows: Callable[[], int] = lambda: 0
@@ -226,19 +229,22 @@ class Peer:
 
     def _advance_cycle(self) -> tuple[int, Trained, Cid | None]:
         merged = self._merge() if self.training.taken == 0 else 0  # it replaces what is not published
+        self.cadence.is_hurried = self.training.is_early
         begun = self.ports.clock.uptime()
         trained = self._train()
         if trained.steps and self.training.taken == trained.steps:
             self.cadence.begin(begun)
         if trained.steps and self.training.is_done:
             self.cadence.note_done(self.ports.clock.uptime())
+            if self.training.between_merges == ENDLESS and self.cadence.is_full:
+                self.training.stop_growing()
         published = self._end_cycle() if self.training.taken else self._go_without_training(merged)
         return merged, trained, published
 
     def _rest(self) -> float:
         """Return the milliseconds until a cycle is to begin; 0 within one, and where none has an end."""
         training = self.training
-        is_free = self.is_private or self.settling.since is not None or training.between_merges == ENDLESS
+        is_free = self.is_private or self.settling.since is not None or training.goal == ENDLESS
         if not self.options.rests or training.taken or is_free:
             return 0.0
         return self.cadence.rest(self.ports.clock.uptime())
@@ -511,14 +517,18 @@ class Peer:
         return self._renew() if self._must_renew() else None
 
     def _summarise(self) -> Cid | None:
-        """Let others have the summary of the own rows: anew after each checkpoint, which makes them forget the last."""
+        """Let others have the summary of the own rows: again after a checkpoint, as newcomers do not see the last."""
         summaries, last = self.options.summaries, self.view.summary
         if summaries is None or self.sums or not self.own.may_speak():  # no summary is seen where they are masked
             return None
         said = last.body if last and isinstance(last.body, Summary) else None
         summary = summaries.due(self.ports.clock.now(), self.manifest.limits.horizon, said)
-        if summary is None or (last and said and said.release == summary.release and last.seq >= self.view.checkpoint):
+        if summary is None:
             return None
+        if last and said and said.release == summary.release:
+            least = 0 if summaries.is_alone() else self.manifest.limits.horizon // _SAID_PER_HORIZON
+            if 0 <= self.ports.clock.now() - last.time < least or last.seq >= self.view.checkpoint:
+                return None
         if not summaries.is_alone() and self.own.needs_checkpoint:  # nothing else would be attached
             return None
         return self.publisher.summarise(summary, checkpoint=summaries.is_alone())
@@ -620,8 +630,8 @@ class Peer:
             return "it hears others first"
         if not self.steps:
             return "its first steps are being taken" if self.options.rows() else "there is no row to train on yet"
-        if training.between_merges != ENDLESS and training.taken < training.between_merges:
-            return f"it is measured after this cycle: {training.taken:,} of {training.between_merges:,} steps are taken"
+        if training.goal != ENDLESS and training.taken < training.goal:
+            return f"it is measured after this cycle: {training.taken:,} of {training.goal:,} steps are taken"
         return f"it is measured after this cycle, in {self.cadence.wait(self.ports.clock.uptime()) / 1000:.0f} s"
 
 
@@ -705,8 +715,9 @@ def compose_peer(
     wants_more = lambda: floors.wants_more  # noqa: E731
     trajectory = Trajectory(ports.learner, once.steps, once.batch, wants_more)
     training = Training(
-        ports.learner, _steps(manifest, options), trajectory, is_private, wants_more, options.update_clip
-    )
+        ports.learner, _steps(manifest, options), trajectory, is_private, wants_more, options.update_clip,
+        0 if is_private else options.first_steps,
+    )  # fmt: skip
     view = SwarmView(author, following, training, traffic, errors, gate)
     following.fits = view.fits
     profile = Profile(options.name, options.role, learnae.__version__)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 LEAST_CHANGE = 0.001  # of the norm of what others hold: less than eight bits a weight can tell
 _HOUR_MS = 3_600_000
+_HURRY = 2 / 3  # of the time between two updates: the first cycles are short
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class Cadence:
 
     def __init__(self, policy: PublishPolicy) -> None:
         self.policy = policy
+        self.is_hurried = False  # while cycles grow (Training)
         self._ended: int | None = None
         self._bytes = 0
         self._begun: int | None = None
@@ -63,6 +65,11 @@ class Cadence:
         """Return the milliseconds at ``uptime`` ms until a cycle as long as the last is to begin, to end when due."""
         return 0.0 if self._length is None else max(0.0, self.wait(uptime) - self._length)
 
+    @property
+    def is_full(self) -> bool:
+        """Return True if the steps of the last cycle took all the time that it had."""
+        return self._length is not None and self._length >= self._wait
+
     def is_worth(self, change: float) -> bool:
         """Return True if a ``change`` (relative norm) is worth publishing; so is one that is no number."""
         return not change < self.policy.least_change
@@ -74,4 +81,4 @@ class Cadence:
     @property
     def _wait(self) -> float:
         paid_off = self._bytes * _HOUR_MS / self.policy.bytes_per_hour if self.policy.bytes_per_hour else 0.0
-        return max(self.policy.every, paid_off)
+        return max(self.policy.every * (_HURRY if self.is_hurried else 1), paid_off)

@@ -122,6 +122,11 @@ class Tangle:
         chain = self._chains.get(author)
         return chain.newest if chain else None
 
+    def seq_of(self, author: bytes) -> int:
+        """Return the highest seq of the author's messages; -1 if none is known."""
+        chain = self._chains.get(author)
+        return max(chain.by_seq, default=-1) if chain else -1
+
     def checkpoints_of(self, author: bytes) -> list[Cid]:
         """Return the author's attached checkpoints, newest first."""
         chain = self._chains.get(author)

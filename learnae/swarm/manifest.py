@@ -359,7 +359,7 @@ class Manifest:
                 merge.number("momentum", 0, MOST) if "momentum" in merge else 0.0,
             ),
             codec=FramePolicy(
-                keyframe=codec.choice("keyframe", codecs.WHOLE),
+                keyframe=codec.choice("keyframe", codecs.KEYFRAMES),
                 delta=codec.choice("delta", codecs.NAMES),
                 every=codec.integer("every", 1, 1024),
             ),

@@ -13,7 +13,7 @@ from learnae.weights.frames import FramePolicy
 from learnae.weights.merge import JUDGED, MergePolicy
 
 # With eight bits a keyframe is as small as a delta: frequent ones let peers redraw whom they follow for nothing.
-_FRAMES = FramePolicy("q8", "q8", every=8)
+_FRAMES = FramePolicy("q8", "q4", every=8)
 MOTION = ("ax", "ay", "az", "wx", "wy", "wz")
 EXERCISES = ("PEN", "ABD", "FEL", "IR", "ER", "TRAP", "ROW")
 

@@ -36,7 +36,7 @@ class FramePolicy:
     """Which codecs a swarm uses; a keyframe at the latest after ``every`` updates."""
 
     keyframe: str = "q8"
-    delta: str = "q8"
+    delta: str = "q4"
     every: int = 32
 
 

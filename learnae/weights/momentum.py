@@ -11,10 +11,11 @@ from learnae.weights.codecs import Vector
 from learnae.weights.merge import NO_MOMENTS, Moments
 
 FREE = 0.3  # what needs no bound: with more of it many peers together run away from what they have learnt
-MOST = 0.9
+EARLY = MOST = 0.9
+_EARLY_MERGES = 16
 _LONGEST = 2.0  # times the own last phase: how far one merge counts, so that a liar's leap is not gone on with
 _FEWEST = 2  # others
-_PLAIN_FIRST = 2  # merges: they take a beginner to where the others are, which is no way to go on
+_PLAIN_FIRST = 1  # merge: it takes a beginner to where the others are, which is no way to go on
 _MORE_LOSS, _LEAST_LOSS = 1.02, 0.01  # what may be lost beyond the plain merge: times its loss, and so much
 
 LossOf = Callable[[Vector], float | None]  # of weights (n,) on own rows; None where these may not be asked
@@ -40,7 +41,7 @@ def beyond(merged: Vector, move: Vector, velocity: Vector, beta: float) -> tuple
 class Momentum:
     """The velocity of one peer's merges; with a ``beta`` of 0 merges are plain.
 
-    It is 0 at first, and when no phase of training was merged for a ``half_life`` (ms). How far a merge goes counts up
+    While a swarm is young, all go one way: up to EARLY counts then in the first merges. The velocity is 0 at first, and when no phase of training was merged for a ``half_life`` (ms). How far a merge goes counts up
     to twice the length of the own last phase. Statistics (``moments``) have no velocity.
 
     >>> momentum, weights = Momentum(beta=0.25, half_life=1000), np.zeros(1, np.float32)
@@ -48,9 +49,9 @@ class Momentum:
     ...     weights = momentum.go_on(weights + 1, weights + 1, others=2, now=now)
     ...     print(weights)
     [1.]
-    [2.]
-    [3.25]
-    [4.5625]
+    [2.25]
+    [3.5625]
+    [4.890625]
     """
 
     beta: float
@@ -70,12 +71,19 @@ class Momentum:
         self._base, self._velocity = base, None
 
     def go_on(
-        self, own: Vector, merged: Vector, others: int, now: int, loss_of: LossOf = lambda _: None, fresh: bool = False
+        self,
+        own: Vector,
+        merged: Vector,
+        others: int,
+        now: int,
+        loss_of: LossOf = lambda _: None,
+        fresh: bool = False,
+        young: bool = False,
     ) -> Vector:
         """Return the weights (n,) that the next phase begins with, given what the last has made of them (``own``).
 
         ``merged`` is what the plain merge with so many ``others`` gives at ``now`` (ms); ``fresh`` says that they are
-        not those of the last merge. Beyond FREE ``loss_of`` must not rise much; what it does not know has no more.
+        not those of the last merge, ``young`` that they have not learnt for long. Beyond FREE ``loss_of`` must not rise much; what it does not know has no more.
         """
         if not self.beta:
             return merged
@@ -88,16 +96,20 @@ class Momentum:
         if base is None or fresh or is_late or others < _FEWEST or self._merges <= _PLAIN_FIRST:
             self.stop(merged)
             return merged
-        loss = loss_of(merged) if self.beta > FREE else None
-        beta = min(self.beta, FREE) if loss is None else self.beta
+        most = max(self.beta, EARLY) if young and self._merges <= _EARLY_MERGES else self.beta
         move = self._counted(merged - base, float(np.linalg.norm(own - base)))
         velocity = np.zeros_like(move) if self._velocity is None else self._velocity
-        result, self._velocity = beyond(merged, move, velocity, beta)
-        self._base = result
-        if loss is not None and not _is_near(loss_of(result), loss):
-            self.stop(merged)
-            return merged
-        return result
+        loss = loss_of(merged) if most > FREE else None
+        if loss is not None:
+            result, faster = beyond(merged, move, velocity, most)
+            if _is_near(loss_of(result), loss):
+                self._base, self._velocity = result, faster
+                return result
+            if self.beta > FREE:
+                self.stop(merged)
+                return merged
+        self._base, self._velocity = beyond(merged, move, velocity, min(self.beta, FREE))
+        return self._base
 
     def _counted(self, move: Vector, own_length: float) -> Vector:
         """Return ``move`` (n,), changed in place: without statistics, and no longer than counts."""

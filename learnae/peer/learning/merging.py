@@ -1,5 +1,6 @@
 """Merging: the own weights move towards the others', and what all agree on is estimated."""
 
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -21,6 +22,7 @@ from learnae.weights.codecs import Vector
 from learnae.weights.merge import MEAN, ConsensusEstimate, Vote, consensus, merge, vote_weights
 from learnae.weights.momentum import LossOf, Momentum
 
+_YOUNG = 40  # messages of an author: what it has said by its first sixteen merges, and as much again
 BACK_MS = 2 * MINUTE  # in which others go back, too, and publish what they are then
 
 
@@ -137,7 +139,8 @@ class Merging:
     def _gone_on(self, own: Vector, merged: Vector, now: int) -> Vector:
         """Return the weights (count,) to train on: what is ``merged``, or beyond, unless that is a trap."""
         heard = self._heard
-        result = self._momentum.go_on(own, merged, len(heard), now, self._loss_of, self._are_others(heard))
+        fresh, young = self._are_others(heard), self._are_young(heard)
+        result = self._momentum.go_on(own, merged, len(heard), now, self._loss_of, fresh, young)
         if result is not merged and (why := self._guard.why(result, own)):
             self._guard.note(f"what merges have moved towards: {why}")
             self._momentum.stop(merged)
@@ -149,6 +152,11 @@ class Merging:
         gone, followed = self._merged.keys() - heard.keys(), self._following
         is_refused = any(author in followed.replicas or not followed.is_heard(author) for author in gone)
         return is_refused or 2 * len(gone) > len(self._merged)
+
+    def _are_young(self, heard: Replicas) -> bool:
+        """Return True if most of ``heard`` have said little yet."""
+        said = [self._following.tangle.seq_of(author) for author in heard]
+        return statistics.median(said) < _YOUNG
 
     def _own_loss(self, weights: Vector) -> float | None:
         metrics = self._learner.evaluate(weights)

@@ -14,6 +14,7 @@ from learnae.weights.codecs import Vector
 
 ENDLESS = 1 << 40  # steps between two merges: as many as there is time for
 PRIVATE_STEPS = 4  # the same with noise, which merging averages: each is paid for
+_GROWTH = 4  # the part of all steps before it that a cycle takes, while cycles grow
 
 
 @dataclass(eq=False)
@@ -25,6 +26,9 @@ class Training:
     were trained on. If ``is_private``, a cycle is done when it is due, whatever steps are taken by then: the learner's
     rows may be spent. ``loss`` is the newest on training rows, ``metrics`` are the newest on held-out ones.
     ``clip`` bounds how far a cycle moves the weights.
+
+    The ``first`` cycles are so short, 0 for as long as any; the next ones grow with what was learnt before: weights
+    move fast at first, and peers that learn apart for long then learn the same (Lin et al. 2018, post-local SGD).
     """
 
     learner: Learner
@@ -33,12 +37,29 @@ class Training:
     is_private: bool = False
     wants_more: Callable[[], bool] = lambda: False
     clip: UpdateClip | None = None
+    first: int = 0
     steps: int = 0
     taken: int = 0
     rows: int = 0
     loss: float | None = None
     metrics: Metrics | None = None
     _before: Vector | None = field(default=None, init=False)  # this cycle, if a clip needs it
+
+    @property
+    def goal(self) -> int:
+        """Return how many steps this cycle takes at most."""
+        if not self.first:
+            return self.between_merges
+        return min(self.between_merges, max(self.first, (self.steps - self.taken) // _GROWTH))
+
+    @property
+    def is_early(self) -> bool:
+        """Return True while cycles grow."""
+        return self.goal < self.between_merges
+
+    def stop_growing(self) -> None:
+        """Take as many steps as any cycle from now on."""
+        self.first = 0
 
     def train(self) -> Trained:
         """Take optimiser steps, as many as the learner takes at once of those that are left in this cycle."""
@@ -62,18 +83,22 @@ class Training:
         self.taken = 0
 
     def _left(self) -> int:
+        goal = self.goal
+        left = goal - self.taken
+        if left <= 0 and self.wants_more():
+            left = goal
         if self.between_merges != ENDLESS:
-            left = self.between_merges - self.taken
-            return self.between_merges if left <= 0 and self.wants_more() else left
+            return left
         if self.taken == 0:
             self.trajectory.begin()
-        return self.trajectory.left(self.taken)
+        return min(left, self.trajectory.left(self.taken)) if left else 0
 
     @property
     def is_done(self) -> bool:
         """Return True if this cycle's steps are taken; one that is private, or without an end, is done after any."""
-        is_open = self.is_private or self.between_merges == ENDLESS
-        return self.taken > 0 and (is_open or self.taken >= self.between_merges) and not self.wants_more()
+        goal = self.goal
+        is_open = self.is_private or goal == ENDLESS
+        return self.taken > 0 and (is_open or self.taken >= goal) and not self.wants_more()
 
     def evaluate(self, estimate: Vector) -> None:
         """Renew ``metrics``: those of ``estimate`` (count,)."""

@@ -92,7 +92,7 @@ class Releasing:
         self._is_barred = is_barred
         self._overlap = overlap
         self._source = rng or random.SystemRandom()
-        self._asked = 0  # the number of the last check
+        self._asked = -1  # the number of the last check: the first is made at the start
         self._record: Released | None = None
 
     @property

@@ -30,7 +30,8 @@ class Codec(Protocol):
 
 NAMES = ("f32", "f16", "q8", "q4", "ternary", "sign", "top10")
 EXACT = ("f32", "f16")  # all others leave out what tells single rows
-WHOLE = (*EXACT, "q8")  # exact enough for a keyframe, which no later frame makes up for before a newcomer has it
+WHOLE = (*EXACT, "q8")  # exact enough for statistics, and for a keyframe, which no later frame makes up for at once
+KEYFRAMES = (*WHOLE, "q4")  # the last of them where each byte counts: a newcomer starts up to a fourteenth off
 LADDER = ("q8", "q4", "ternary", "sign")  # the finest first: what an owner's limit of bytes steps down
 
 

@@ -60,3 +60,18 @@ def test_an_update_has_room_for_what_one_each_time_may_take() -> None:
     assert PublishPolicy(every=60_000, bytes_per_hour=60_000).room == 1000
     assert PublishPolicy(every=60_000, bytes_per_hour=60_000, aim=30_000).room == 500
     assert PublishPolicy(every=1000, aim=3600).room == 1
+
+
+def test_a_hurried_cadence_waits_for_two_thirds_of_the_time_and_is_full_when_steps_take_it_all() -> None:
+    cadence = Cadence(PublishPolicy(every=900))
+    cadence.end(0, 0)
+    cadence.is_hurried = True
+    assert cadence.wait(0) == 600
+    cadence.begin(0)
+    cadence.note_done(500)
+    assert not cadence.is_full
+    cadence.begin(500)
+    cadence.note_done(1100)
+    assert cadence.is_full
+    cadence.is_hurried = False
+    assert (cadence.wait(0), cadence.is_full) == (900, False)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from learnae.weights import momentum as momentum_module
 from learnae.weights.codecs import Vector
 from learnae.weights.merge import NO_MOMENTS, Moments
-from learnae.weights.momentum import FREE, Momentum, beyond
+from learnae.weights.momentum import EARLY, FREE, Momentum, beyond
 
 SECOND, HALF_LIFE = 1000, 60_000
 BETAS = st.floats(0, 0.9)
@@ -63,11 +63,37 @@ def test_without_a_beta_a_merge_is_what_it_was_to_the_bit(merges: list[tuple[Vec
     assert all(momentum.go_on(own, merged, 8, now) is merged for now, (own, merged) in enumerate(merges))
 
 
-def test_the_first_merges_are_plain() -> None:
+def test_the_first_merge_is_plain() -> None:
     momentum, own = Momentum(0.25, HALF_LIFE), vector(1, 1, 1)
     assert momentum.go_on(own, vector(9, 9, 9), 2, 0).tolist() == [9, 9, 9]
-    assert momentum.go_on(own, vector(7, 7, 7), 2, 1).tolist() == [7, 7, 7]
-    assert momentum.go_on(own, vector(3, 3, 3), 2, 2).tolist() == [2, 2, 2]
+    assert momentum.go_on(own, vector(7, 7, 7), 2, 1).tolist() == [6.5, 6.5, 6.5]
+
+
+@pytest.mark.parametrize(
+    ("young", "loss", "ahead"),
+    [(True, 1.0, EARLY), (False, 1.0, 0.25), (True, None, 0.25)],
+    ids=["young", "old", "no own rows"],
+)
+def test_a_young_swarm_goes_on_further(young: bool, loss: float | None, ahead: float) -> None:
+    momentum, weights = Momentum(0.25, HALF_LIFE), np.zeros(1, np.float32)
+    for now in range(2):
+        merged = weights + 1
+        weights = momentum.go_on(merged, merged, 2, now, lambda _: loss, young=young)
+    assert weights == pytest.approx(merged + ahead)
+
+
+def test_what_loses_own_rows_goes_on_no_further_than_ever_and_no_beginning_lasts() -> None:
+    momentum, weights, ways = Momentum(0.25, HALF_LIFE), np.zeros(1, np.float32), []
+    for now in range(60):
+        merged = weights + 1
+        weights = momentum.go_on(merged, merged, 2, now, lambda at: float(at[0] > merged[0] + 0.5), young=True)  # noqa: B023
+        ways.append(float((weights - merged)[0]))
+    assert max(ways) < 0.5
+    steady, weights = Momentum(0.25, HALF_LIFE), np.zeros(1, np.float32)
+    for now in range(60):
+        merged = weights + 1
+        weights = steady.go_on(merged, merged, 2, now, lambda _: 1.0, young=True)
+    assert float((weights - merged)[0]) == pytest.approx(0.25 / 0.75, rel=0.01)
 
 
 @pytest.mark.parametrize("unusual", UNUSUAL)
@@ -83,8 +109,7 @@ def test_what_is_no_usual_merge_is_plain_and_the_next_begins_without_a_velocity(
 def test_weights_that_are_replaced_begin_anew() -> None:
     momentum = moving()
     momentum.forget()
-    for now in (5 * SECOND, 6 * SECOND):
-        assert momentum.go_on(vector(9, 9, 9), merged := vector(1, 2, 3), 2, now) is merged
+    assert momentum.go_on(vector(9, 9, 9), merged := vector(1, 2, 3), 2, 5 * SECOND) is merged
 
 
 def test_who_pauses_between_two_merges_goes_on_later_at_the_same_velocity() -> None:

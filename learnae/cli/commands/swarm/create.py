@@ -188,9 +188,11 @@ def _columns(text: str) -> list[str]:
 def _codec(config: Mapping[str, Any]) -> FramePolicy:
     """Return exact codecs where the first layer normalises: its statistics are as large as the features.
 
-    q8 would round 256 neighbours to 1/127 of the largest of them (adr 59).
+    q8 would round 256 neighbours to 1/127 of the largest of them (adr 59); q4 makes variances within the model negative.
     """
-    return FramePolicy("f32", "f32") if normalises_rows(config) else FramePolicy()
+    if normalises_rows(config):
+        return FramePolicy("f32", "f32")
+    return FramePolicy(delta="q8") if "BatchNormalization" in str(config) else FramePolicy()
 
 
 def _features(text: str) -> Features | None:

@@ -17,7 +17,7 @@ from learnae.privacy.spent import UNITS
 from learnae.runtime.private.policy import private_optimiser
 from learnae.samples.dp_statistics import layout_of
 from learnae.swarm.manifest import OPEN, Manifest, TrainingPolicy
-from learnae.weights.codecs import NAMES, WHOLE
+from learnae.weights.codecs import KEYFRAMES, NAMES, WHOLE
 from learnae.weights.frames import FramePolicy
 from learnae.weights.merge import JUDGED, MEAN, MergePolicy
 from learnae.weights.momentum import FREE, MOST
@@ -46,7 +46,7 @@ SETTINGS: dict[str, tuple[str, type, str]] = {
         f"of the way that merges have gone, 0 to {MOST}; beyond {FREE} (default; 0 with privacy.epsilon) it is bounded",
     ),
     "--half-life": ("merge.half_life", int, "ms after which a replica counts half"),
-    "--keyframe-codec": ("codec.keyframe", str, f"codec of whole weights: {', '.join(WHOLE)}"),
+    "--keyframe-codec": ("codec.keyframe", str, f"codec of whole weights: {', '.join(KEYFRAMES)}"),
     "--codec": ("codec.delta", str, f"codec of what changed: {', '.join(NAMES)} (docs/tasks.md)"),
     "--keyframe-every": ("codec.every", int, "updates from one keyframe to the next, at most"),
     "--horizon": ("limits.horizon", int, "ms of silence after which a peer is forgotten"),
@@ -240,4 +240,5 @@ def _as_private(manifest: Manifest, is_preset: bool) -> Manifest:
     features, steps = manifest.features, min(PRIVATE_STEPS, manifest.training.steps)
     if is_preset and features:  # else a reading is in several rows, and its noise is that much larger
         features = replace(features, hop=features.span)
-    return replace(manifest, features=features, training=replace(manifest.training, steps=steps))
+    codec = replace(manifest.codec, delta="q8") if manifest.codec.delta == "q4" else manifest.codec  # as measured
+    return replace(manifest, features=features, training=replace(manifest.training, steps=steps), codec=codec)
