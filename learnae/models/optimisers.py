@@ -40,6 +40,7 @@ class Optimiser:
         self.state: State = {name: np.zeros(count, dtype) for name in names}
         self.state["steps"] = np.zeros(1, np.int64)
         self._change: Array = np.empty(count if policy.name == "adam" else 0, dtype)
+        self._paces = [dtype(each) for each in (1 - policy.beta_1, 1 - policy.beta_2, policy.epsilon)]
 
     def restore(self, state: Mapping[str, Array]) -> None:
         """Go on from a saved state; raises StateError if it belongs to another optimiser."""
@@ -65,17 +66,17 @@ class Optimiser:
         weights += velocity
 
     def _adam(self, weights: Array, gradient: Array) -> None:
-        policy, scalar, step = self.policy, weights.dtype.type, int(self.state["steps"][0])
+        policy, step = self.policy, int(self.state["steps"][0])
         mean, square, change = self.state["mean"], self.state["square"], self._change
         rate = policy.learning_rate * math.sqrt(1 - policy.beta_2**step) / (1 - policy.beta_1**step)
         np.subtract(gradient, mean, out=change)  # in place from here on: half the time of a new array each
-        change *= scalar(1 - policy.beta_1)
-        mean += change
+        np.multiply(change, self._paces[0], out=change)
+        np.add(mean, change, out=mean)
         np.multiply(gradient, gradient, out=change)
-        change -= square
-        change *= scalar(1 - policy.beta_2)
-        square += change
+        np.subtract(change, square, out=change)
+        np.multiply(change, self._paces[1], out=change)
+        np.add(square, change, out=square)
         np.sqrt(square, out=change)
-        change += scalar(policy.epsilon)
-        np.divide(mean * scalar(rate), change, out=change)
-        weights -= change
+        np.add(change, self._paces[2], out=change)
+        np.divide(mean * weights.dtype.type(rate), change, out=change)
+        np.subtract(weights, change, out=weights)
