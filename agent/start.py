@@ -9,8 +9,11 @@ from typing import NoReturn
 from learnae.system.lazy_imports import LazyFinder, keep_libcrypto_out, waits
 from learnae.system.signals import abrupt
 
-# numpy 1.26 imports its first four whole (numpy 2 does not), paho the last, with http, email and ssl
-_IMPORTED_LATER = ("numpy.ma", "numpy.polynomial", "numpy.fft", "numpy.ctypeslib", "urllib.request")
+# numpy 1.26 imports its first four whole (numpy 2 does not), and pickle; paho urllib.request, with http, email and ssl;
+# dataclasses inspect, with ast and dis, which looks at those that have no docstring
+_IMPORTED_LATER = (
+    "numpy.ma", "numpy.polynomial", "numpy.fft", "numpy.ctypeslib", "urllib.request", "pickle", "inspect"
+)  # fmt: skip
 
 
 def main() -> None:
