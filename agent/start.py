@@ -4,15 +4,16 @@ What each part costs is in docs/adr/0024-what-an-agent-keeps-in-memory.md.
 """
 
 import sys
-from importlib.util import find_spec
 from typing import NoReturn
 
-from learnae.system.lazy_imports import LazyFinder, waits, without
+from learnae.system.lazy_imports import LazyFinder, keep_libcrypto_out, waits
 from learnae.system.signals import abrupt
 
-# numpy 1.26 imports its first four whole (numpy 2 does not), paho the last, with http, email and ssl
-_IMPORTED_LATER = ("numpy.ma", "numpy.polynomial", "numpy.fft", "numpy.ctypeslib", "urllib.request")
-_BUILT_IN_SHA = ("_sha256", "_sha2")  # until Python 3.11, and since; some distributions leave it to OpenSSL
+# numpy 1.26 imports its first four whole (numpy 2 does not), and pickle; paho urllib.request, with http, email and ssl;
+# dataclasses inspect, with ast and dis, which looks at those that have no docstring
+_IMPORTED_LATER = (
+    "numpy.ma", "numpy.polynomial", "numpy.fft", "numpy.ctypeslib", "urllib.request", "pickle", "inspect"
+)  # fmt: skip
 
 
 def main() -> None:
@@ -35,8 +36,4 @@ def keep_small() -> None:
     """Settle what is imported later or never; call it before anything else is imported. Idempotent."""
     if not all(map(waits, _IMPORTED_LATER)):
         sys.meta_path.insert(0, LazyFinder(_IMPORTED_LATER))
-    if any(map(find_spec, _BUILT_IN_SHA)):
-        # OpenSSL's libcrypto would come for the sake of a faster SHA-256; an agent hashes some blocks a minute
-        with without("_hashlib"):
-            import hashlib  # noqa: F401, PLC0415 - both remember what they have found
-            import hmac  # noqa: F401, PLC0415
+    keep_libcrypto_out()

@@ -132,12 +132,16 @@ class Readings:
 
 @dataclass(frozen=True, slots=True)
 class _Plain:
+    """A record that is its fields."""
+
     def to_fields(self) -> dict[str, Any]:
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class _Named(_Plain):
+    """A record of a time and a name."""
+
     time: float
     name: str
 

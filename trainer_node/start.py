@@ -2,12 +2,16 @@
 
 from typing import NoReturn
 
-from learnae.system.service import run_program
+from learnae.system.lazy_imports import keep_libcrypto_out
 from learnae.system.signals import abrupt
 
 
 def main() -> None:
     """Run the program and exit."""
+    with abrupt():
+        keep_libcrypto_out()
+        from learnae.system.service import run_program  # noqa: PLC0415 - after what it imports has been settled
+
     run_program("trainer-node", _begin)
 
 

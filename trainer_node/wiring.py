@@ -37,7 +37,6 @@ from learnae.swarm.manifest import Manifest
 from trainer_node.config import ROLE, TrainerConfig, TrainerTrainSection
 from trainer_node.datasets.loading import load_dataset
 from trainer_node.engines import JAX, choose_engine, warn_of_an_unseen_gpu
-from trainer_node.learning.jax_learner import JaxLearner
 from trainer_node.learning.paced_learner import SLICE_SECONDS, PacedLearner
 
 _log = logging.getLogger(__name__)
@@ -177,6 +176,8 @@ def build_learner(
     engine, rng = choose_engine(train.engine, train.precision), np.random.default_rng()
     norms = NormClip(is_on=clip)
     if engine == JAX:
+        from trainer_node.learning.jax_learner import JaxLearner  # noqa: PLC0415 - half a megabyte, of use to few
+
         jax = JaxLearner.for_manifest(manifest, dataset, rng, train.precision, norms)
         warn_of_an_unseen_gpu(jax.device)
         return jax, {"engine": engine, "device": jax.device, "precision": train.precision}

@@ -287,6 +287,8 @@ def _fields(found: _Field, depth: int) -> Iterator[_Field]:
 
 @dataclass(frozen=True, slots=True)
 class _Pack:
+    """What a pack of SenML holds, and what is wrong in it."""
+
     measurements: list[senml.Measurement]
     faults: list[LearnaeError]
 

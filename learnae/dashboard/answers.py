@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from learnae.basics.light_numpy import unique
 from learnae.models.dataset import Rows
 from learnae.models.losses import reconstruction_error
 from learnae.models.reference.numpy_model import predict
@@ -52,7 +53,7 @@ class Answers:
     def _look(self, estimate: Vector, held_out: Rows) -> dict[str, Any]:
         most = int(min(_MOST_ROWS, max(_FEWEST_ROWS, _MOST_PRODUCTS / len(estimate))))
         total = len(held_out)
-        chosen = np.unique(np.linspace(0, total - 1, min(most, total)).astype(int))
+        chosen = unique(np.linspace(0, total - 1, min(most, total)).astype(int))
         rows, targets = held_out.rows[chosen], held_out.targets[chosen]
         with np.errstate(all="ignore"):  # a model that has diverged
             output = predict(self._manifest.definition, estimate, rows)

@@ -7,9 +7,9 @@ Only CIDv1 with sha2-256 and the codecs raw and dag-cbor exist here
 from __future__ import annotations
 
 import base64
-import hashlib
 from dataclasses import dataclass
 
+from learnae.basics.hashes import sha256
 from learnae.basics.overriding import override
 from learnae.errors import EncodingError
 
@@ -43,7 +43,7 @@ class Cid:
     @classmethod
     def of(cls, codec: int, data: bytes) -> Cid:
         """Name ``data`` as a block of ``codec``."""
-        return cls(codec, hashlib.sha256(data).digest())
+        return cls(codec, sha256(data))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Cid:
@@ -73,7 +73,7 @@ class Cid:
 
     def names(self, data: bytes) -> bool:
         """Return True if ``data`` is the block that this CID names."""
-        return hashlib.sha256(data).digest() == self.digest
+        return sha256(data) == self.digest
 
     @property
     def short(self) -> str:

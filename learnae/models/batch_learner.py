@@ -19,6 +19,8 @@ from learnae.protocol.bodies import Metrics
 from learnae.weights.codecs import Vector
 from learnae.weights.merge import Moments
 
+_STEPS_DRAWN = 64  # whose rows are drawn together: a tenth of the time of drawing those of one after another
+
 Array = NDArray[Any]
 Predictor = Callable[[Array], Array]  # rows (n, *input_shape) to outputs (n, *outputs)
 
@@ -101,12 +103,13 @@ class BatchLearner(Learner):
         rows, targets = self.data.train.rows, self.data.train.targets
         if not len(rows) or steps < 1:
             return Trained(0, 0, 0.0)
-        total = 0.0
-        for _ in range(steps):
-            chosen = self.rng.integers(0, len(rows), self.batch)
+        total, at_once = 0.0, 1 if len(self.data.drawn) else _STEPS_DRAWN
+        for begun in range(0, steps, at_once):
+            chosen = self.rng.integers(0, len(rows), (min(at_once, steps - begun), self.batch))
             count = self._drawn_count()
-            total += self.step(*self._mixed(rows.take(chosen, 0), targets.take(chosen, 0), count))
-            self.data.train.draw(chosen[count:])
+            for each in chosen:
+                total += self.step(*self._mixed(rows.take(each, 0), targets.take(each, 0), count))
+            self.data.train.draw(chosen[:, count:].ravel())
         return Trained(steps, len(rows), total / steps)
 
     def _drawn_count(self) -> int:

@@ -42,6 +42,8 @@ class Claim:
 
 @dataclass(slots=True)
 class _Voice:
+    """What one bringer names now, and of whom it is the key."""
+
     author: bytes | None
     names: dict[Cid, Claim] = field(default_factory=dict)
     heads: dict[bytes, Sequence[Cid]] = field(default_factory=dict)  # by author: what it names now

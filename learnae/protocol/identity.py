@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from functools import lru_cache
 from pathlib import Path
 
 from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
@@ -20,6 +21,7 @@ SIGNATURE_BYTES = 64
 _MAX_KEY_FILE_BYTES = 4096
 _EXCHANGE_CONTEXT = b"learnae/x25519/1"
 _BEGIN, _END = b"-----BEGIN PRIVATE KEY-----\n", b"\n-----END PRIVATE KEY-----\n"
+_NAMES = 1024  # that are remembered: each is asked for at every announcement
 _HEADER = bytes.fromhex("302e020100300506032b657004220420")  # RFC 8410: the key's DER but for its 32 bytes
 
 
@@ -128,6 +130,7 @@ def verify(author: bytes, signature: bytes, data: bytes) -> None:
         raise SignatureError(f"{peer_name(author)} did not sign this message") from error
 
 
+@lru_cache(_NAMES)
 def author_of_name(name: str) -> bytes:
     """Return the public key that ``peer_name`` writes as ``name``; raises EncodingError."""
     try:
@@ -139,6 +142,7 @@ def author_of_name(name: str) -> bytes:
     return author
 
 
+@lru_cache(_NAMES)
 def peer_name(author: bytes) -> str:
     """Return the text form of a peer's public key: 52 characters of base32, as in file and topic names."""
     return base64.b32encode(author).decode().rstrip("=").lower()

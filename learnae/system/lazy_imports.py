@@ -4,8 +4,10 @@ import sys
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec, PathFinder
-from importlib.util import LazyLoader
+from importlib.util import LazyLoader, find_spec
 from types import ModuleType
+
+_BUILT_IN_SHA = ("_sha256", "_sha2")  # until Python 3.11, and since; some distributions leave it to OpenSSL
 
 
 class LazyFinder:
@@ -46,3 +48,14 @@ def without(*names: str) -> Iterator[None]:
     finally:
         for name in hidden:
             del sys.modules[name]
+
+
+def keep_libcrypto_out() -> None:
+    """Let ``hashlib`` do without OpenSSL's libcrypto, 3.5 MB; call it before anything imports that. Idempotent.
+
+    What is hashed faster by it is large: see learnae.basics.hashes.
+    """
+    if any(map(find_spec, _BUILT_IN_SHA)):
+        with without("_hashlib"):
+            import hashlib  # noqa: F401, PLC0415 - both remember what they have found
+            import hmac  # noqa: F401, PLC0415

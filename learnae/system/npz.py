@@ -1,6 +1,5 @@
 """Read .npz archives that may be damaged or hostile: plain arrays, or one kind of error. Write sealed ones."""
 
-import hashlib
 import io
 import tokenize
 import zipfile
@@ -10,6 +9,8 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from learnae.basics.hashes import sha256
 
 # everything that numpy and zipfile have been seen to raise on damaged bytes
 DAMAGE = (
@@ -42,12 +43,12 @@ def sealed_archive(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
     data = buffer.getvalue()
-    return hashlib.sha256(data).digest() + data
+    return sha256(data) + data
 
 
 def open_sealed(data: bytes) -> dict[str, NDArray[Any]]:
     """Return the arrays of what ``sealed_archive`` made; raises DamagedArchiveError for anything else."""
     digest, archive = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
-    if hashlib.sha256(archive).digest() != digest:
+    if sha256(archive) != digest:
         raise DamagedArchiveError("it is not what was written")
     return read_archive(io.BytesIO(archive))

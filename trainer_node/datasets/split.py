@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 from numpy.typing import NDArray
 
+from learnae.basics.light_numpy import unique
 from learnae.models.dataset import one_line_each
 from learnae.samples.files.source import Array
 
@@ -29,7 +30,7 @@ class Split:
         groups = self._groups(targets)
         result = np.zeros(len(groups), np.bool_)
         share = min(self._holdout, self._max_rows / max(self._counts.total(), 1))
-        for value in np.unique(groups):
+        for value in unique(groups):
             group = float(value)
             members = np.flatnonzero(groups == value)
             kept = round(self._counts[group] * (1 - share)) - self._passed[group]

@@ -41,6 +41,8 @@ class Wanted:
 
 @dataclass(eq=False, slots=True)
 class _Origin:
+    """What one of those that name blocks may still ask for, and which of them wait."""
+
     vain: TokenBucket
     refused: TokenBucket
     fresh: dict[Cid, int] = field(default_factory=dict)

@@ -173,6 +173,5 @@ class BatchNormalization(_Affine):
         return Memory(normalised, inverse, normalised * stretch + shift, stretch, moves)
 
     @override
-    def moved(self, arrays: Arrays, slots: Arrays, memory: Memory) -> bool:
+    def moved(self, arrays: Arrays, slots: Arrays, memory: Memory) -> None:
         slots[-2][:], slots[-1][:] = memory.moves
-        return True

@@ -12,7 +12,7 @@ from learnae.models.batch_learner import BatchLearner, ClippedSum, Predictor, me
 from learnae.models.definition import ModelDefinition
 from learnae.models.losses import Loss
 from learnae.models.optimisers import Optimiser
-from learnae.models.reference.numpy_model import clipped_sum, predict, train_step
+from learnae.models.reference.numpy_model import Differentiator, predict, take_step
 from learnae.protocol.bodies import Metrics
 from learnae.weights.codecs import Vector
 
@@ -26,6 +26,7 @@ class NumpyLearner(BatchLearner):
     def __post_init__(self) -> None:
         self._optimiser = Optimiser(self.optimiser, self.model.count)
         self._weights: Vector = np.zeros(self.model.count, np.float32)
+        self._through = Differentiator(self.model, self.loss, self._weights)
 
     @override
     def weights(self) -> Vector:
@@ -33,14 +34,13 @@ class NumpyLearner(BatchLearner):
 
     @override
     def load(self, weights: Vector) -> None:
-        self._weights = np.array(weights, np.float32)
+        self._weights[:] = weights
 
     @override
     def step(self, rows: NDArray[Any], targets: NDArray[Any]) -> float:
         if not self.clips_rows:
-            return train_step(self.model, self.loss, self._optimiser, self._weights, rows, targets, self.rng)
-        bound = self.bound_for(rows, targets)
-        found = clipped_sum(self.model, self.loss, self._weights, rows, targets, bound, self.rng)
+            return take_step(self._through, self._optimiser, rows, targets, self.rng)
+        found = self._through.clipped_sum(rows, targets, self.bound_for(rows, targets), self.rng)
         gradient = found.gradient
         gradient /= np.float32(len(rows))
         self._optimiser.apply(self._weights, gradient)
@@ -49,8 +49,7 @@ class NumpyLearner(BatchLearner):
     @override
     def clipped_sum(self, rows: NDArray[Any], targets: NDArray[Any], bound: float) -> ClippedSum:
         self.model.check_row_gradients()
-        of_part = partial(clipped_sum, self.model, self.loss, self._weights)
-        return sum_parts(of_part, self.model.count, rows, targets, bound, self.rows_at_once)
+        return sum_parts(self._through.clipped_sum, self.model.count, rows, targets, bound, self.rows_at_once)
 
     @override
     def predictor(self, weights: Vector) -> Predictor:

@@ -13,7 +13,7 @@ from learnae.models.definition import ModelDefinition
 from learnae.models.layers import Activation, Array, Layer
 from learnae.models.losses import Loss
 from learnae.models.optimisers import Optimiser
-from learnae.privacy.clipping import shares_of
+from learnae.privacy.clipping import WITHIN, shares_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,82 @@ def predict(model: ModelDefinition, weights: Array, rows: Array) -> Array:
     return value
 
 
+class Differentiator:
+    """Passes batches forward and back through ``weights`` (count,), which may change in place between two of them.
+
+    Views into weights and gradient are made once: a small model's step spends its time on making arrays.
+    """
+
+    def __init__(self, model: ModelDefinition, loss: Loss, weights: Array) -> None:
+        self.model, self.loss, self.weights = model, loss, weights
+        self.gradient = np.zeros_like(weights)
+        self._arrays, self._slots = model.split(weights), model.split(self.gradient)
+        self._layers = _before_loss(model)
+        self._has_moments = bool(len(model.moments.means))
+
+    def differentiate(self, rows: Array, targets: Array, rng: np.random.Generator | None = None) -> Differential:
+        """Return loss and gradient of a batch, as in training; dropout draws from ``rng``, and is inactive without.
+
+        The gradient is overwritten by the next one.
+        """
+        value, memories = self._forward(rows, rng)
+        flow = self.loss.gradient(value, targets)
+        self.gradient.fill(0)
+        for index in range(len(self._layers) - 1, -1, -1):
+            self._layers[index].gradients(self._slots[index], memories[index], flow)
+            if index:
+                flow = self._layers[index].backward(self._arrays[index], memories[index], flow)
+        return Differential(self.loss.value(value, targets), self.gradient, self._moves(memories))
+
+    def clipped_sum(
+        self, rows: Array, targets: Array, bound: float, rng: np.random.Generator | None = None
+    ) -> ClippedSum:
+        """Sum the gradients of each row's own loss, scaled to a norm of at most ``bound``.
+
+        One pass forward and one back: a row's gradient of a layer follows from what entered and what flows back, and is
+        never stored by itself. Norms are as exact as the weights' type. The sum is overwritten by the next one. Raises
+        ModelError where rows have none.
+        """
+        self.model.check_row_gradients()
+        value, memories = self._forward(rows, rng)
+        flow = self.loss.gradient(value, targets)
+        flow *= value.dtype.type(len(rows))
+        flows, squares = [], np.zeros(len(rows))
+        for index in range(len(self._layers) - 1, -1, -1):
+            if self._arrays[index]:
+                squares += self._layers[index].squared_norms(memories[index], flow)
+            flows.append(flow)
+            if index:
+                flow = self._layers[index].backward(self._arrays[index], memories[index], flow)
+        norms, shares = np.sqrt(squares), None
+        if not norms.max(initial=0.0) <= WITHIN * bound:
+            shares = shares_of(norms, bound).astype(self.weights.dtype)
+        self.gradient.fill(0)
+        for index, layer in enumerate(self._layers):
+            if self._slots[index]:
+                flow = flows[len(self._layers) - 1 - index]
+                left = flow if shares is None else flow * shares.reshape(-1, *[1] * (flow.ndim - 1))
+                layer.gradients(self._slots[index], memories[index], left)
+        return ClippedSum(self.gradient, norms, self.loss.value(value, targets))
+
+    def _forward(self, rows: Array, rng: np.random.Generator | None) -> tuple[Array, list[Any]]:
+        """Return the output in training, and what each layer remembers."""
+        memories, value = [], rows
+        for layer, own in zip(self.model.layers, self._arrays, strict=True):
+            value, memory = layer.forward(own, value, True, rng)
+            memories.append(memory)
+        return value, memories
+
+    def _moves(self, memories: list[Any]) -> Array | None:
+        """Return what a step adds to moving statistics (count,); None if the model has none."""
+        if not self._has_moments:
+            return None
+        moves = np.zeros_like(self.weights)
+        for layer, *each in zip(self.model.layers, self._arrays, self.model.split(moves), memories, strict=True):
+            layer.moved(*each)
+        return moves
+
+
 def differentiate(
     model: ModelDefinition,
     loss: Loss,
@@ -53,19 +129,8 @@ def differentiate(
     targets: Array,
     rng: np.random.Generator | None = None,
 ) -> Differential:
-    """Return loss and gradient of a batch, as in training; dropout draws from ``rng``, and is inactive without."""
-    arrays = model.split(weights)
-    value, memories = _forward(model, arrays, rows, rng)
-    gradient, moves = np.zeros_like(weights), np.zeros_like(weights)
-    slots, move_slots = model.split(gradient), model.split(moves)
-    flow = loss.gradient(value, targets)
-    layers = _before_loss(model)
-    for index in range(len(layers) - 1, -1, -1):
-        layers[index].gradients(slots[index], memories[index], flow)
-        if index:
-            flow = layers[index].backward(arrays[index], memories[index], flow)
-    moved = [layer.moved(*each) for layer, *each in zip(model.layers, arrays, move_slots, memories, strict=True)]
-    return Differential(loss.value(value, targets), gradient, moves if any(moved) else None)
+    """Return loss and gradient of one batch (Differentiator)."""
+    return Differentiator(model, loss, weights).differentiate(rows, targets, rng)
 
 
 def clipped_sum(
@@ -77,43 +142,8 @@ def clipped_sum(
     bound: float,
     rng: np.random.Generator | None = None,
 ) -> ClippedSum:
-    """Sum the gradients of each row's own loss, scaled to a norm of at most ``bound``.
-
-    One pass forward and one back: a row's gradient of a layer follows from what entered and what flows back, and is
-    never stored by itself. Norms are as exact as the weights' type. Raises ModelError where rows have none.
-    """
-    model.check_row_gradients()
-    arrays = model.split(weights)
-    value, memories = _forward(model, arrays, rows, rng)
-    flow = loss.gradient(value, targets) * value.dtype.type(len(rows))
-    layers, flows, squares = _before_loss(model), [], np.zeros(len(rows))
-    for index in range(len(layers) - 1, -1, -1):
-        if arrays[index]:
-            squares += layers[index].squared_norms(memories[index], flow)
-        flows.append(flow)
-        if index:
-            flow = layers[index].backward(arrays[index], memories[index], flow)
-    norms = np.sqrt(squares)
-    shares = shares_of(norms, bound).astype(weights.dtype)
-    gradient = np.zeros(weights.shape, weights.dtype)
-    slots, is_whole = model.split(gradient), bool((shares == 1).all())
-    for index, layer in enumerate(layers):
-        if slots[index]:
-            flow = flows[len(layers) - 1 - index]
-            left = flow if is_whole else flow * shares.reshape(-1, *[1] * (flow.ndim - 1))
-            layer.gradients(slots[index], memories[index], left)
-    return ClippedSum(gradient, norms, loss.value(value, targets))
-
-
-def _forward(
-    model: ModelDefinition, arrays: list[list[Array]], rows: Array, rng: np.random.Generator | None
-) -> tuple[Array, list[Any]]:
-    """Return the output in training, and what each layer remembers."""
-    memories, value = [], rows
-    for layer, own in zip(model.layers, arrays, strict=True):
-        value, memory = layer.forward(own, value, True, rng)
-        memories.append(memory)
-    return value, memories
+    """Sum the clipped gradients of some rows (Differentiator)."""
+    return Differentiator(model, loss, weights).clipped_sum(rows, targets, bound, rng)
 
 
 def _before_loss(model: ModelDefinition) -> tuple[Layer, ...]:
@@ -131,8 +161,19 @@ def train_step(
     rng: np.random.Generator | None = None,
 ) -> float:
     """Take one optimiser step on ``weights`` (count,), in place; return the batch's loss before it."""
-    result = differentiate(model, loss, weights, rows, targets, rng)
-    optimiser.apply(weights, result.gradient)
+    return take_step(Differentiator(model, loss, weights), optimiser, rows, targets, rng)
+
+
+def take_step(
+    through: Differentiator,
+    optimiser: Optimiser,
+    rows: Array,
+    targets: Array,
+    rng: np.random.Generator | None = None,
+) -> float:
+    """Take one optimiser step on the weights that ``through`` works on; return the batch's loss before it."""
+    result = through.differentiate(rows, targets, rng)
+    optimiser.apply(through.weights, result.gradient)
     if result.moves is not None:
-        weights += result.moves
+        through.weights += result.moves
     return result.loss

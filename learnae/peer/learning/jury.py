@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from learnae.basics.light_numpy import unique
 from learnae.basics.overriding import override
 from learnae.ipld.cid import Cid
 from learnae.models.dataset import Rows
@@ -216,7 +217,7 @@ def balanced(rows: Rows, count: int) -> tuple[NDArray[np.float32], NDArray[Any]]
     others have learnt of the rest the worst. Few rows of a class count several times each.
     """
     classes = rows.targets.reshape(len(rows))
-    labels = np.unique(classes)
+    labels = unique(classes)
     share, places = -(-count // len(labels)), []
     for own in (np.flatnonzero(classes == label) for label in labels):
         places.append(own[np.linspace(0, len(own) - 1, min(share, _MOST_REPEATED * len(own))).astype(int)])

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from learnae.basics.light_numpy import unique
 from learnae.models.batch_learner import BatchLearner
 from learnae.models.dataset import Dataset
 from learnae.models.reference.numpy_learner import NumpyLearner
@@ -154,7 +155,7 @@ class Personal:
 
     def _has_most_classes(self) -> bool:
         """Whether own rows are of more than half of the classes: on one alone, a copy that says no other looks best."""
-        return 2 * len(np.unique(self._data.train.targets)) > self._classes
+        return 2 * len(unique(self._data.train.targets)) > self._classes
 
     def _choose(self, common: Vector) -> Iterator[None]:
         self._few, learner = None, self._make()
@@ -224,7 +225,7 @@ def choose(learner: BatchLearner, candidates: list[tuple[str, Vector]]) -> Choic
     scores = np.array([_scores(learner, vector, held_out.rows, held_out.targets) for _, vector in candidates])
     folds = _folds(held_out.targets, learner.loss.is_classification)
     judged = np.empty(len(held_out))
-    for fold in np.unique(folds):
+    for fold in unique(folds):
         away = folds == fold
         judged[away] = scores[_best(scores[:, ~away]), away]
     best = _best(scores)
@@ -240,7 +241,7 @@ def _folds(targets: NDArray[Any], is_classification: bool) -> NDArray[np.int64]:
     """Return which fold rows are in that come in the order of time: each has a stretch of each class."""
     kinds = targets.reshape(len(targets), -1)[:, 0] if is_classification else np.zeros(len(targets))
     folds = np.zeros(len(targets), np.int64)
-    for kind in np.unique(kinds):
+    for kind in unique(kinds):
         (members,) = np.nonzero(kinds == kind)
         folds[members] = np.arange(len(members)) * _FOLDS // len(members)
     return folds

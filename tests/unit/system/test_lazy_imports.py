@@ -20,12 +20,14 @@ from learnae.config.sections import MqttSection
 make_client(MqttSection(broker="mqtt://localhost"), "", None)
 """
 NEVER = """
+import numpy
 from pathlib import Path
 from learnae.protocol.identity import Identity
 path = Path(sys.argv[1]) / "key.pem"
 Identity.load_or_create(path).sign(b"")
 heavy = {"ssl", "_ssl", "_hashlib", "http.client", "email", "numpy.ma.core", "numpy.polynomial.polynomial",
          "numpy.fft._pocketfft", "cryptography.hazmat.primitives.serialization", "difflib", "rich", "typer", "dns"}
+heavy |= {"dis", "_pickle"} if numpy.__version__ < "2" else set()
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 """
 LATER = """
@@ -34,6 +36,8 @@ assert http.client.HTTPSConnection and ssl.SSLContext and urllib.request.Request
 assert numpy.ma.masked_array([1.0, 2.0], [True, False]).sum() == 2
 assert numpy.polynomial.Polynomial([1, 1])(2) == 3 and abs(numpy.fft.fft([1.0, 1.0])[0] - 2) < 1e-9
 assert numpy.ctypeslib.as_array
+import inspect, pickle
+assert inspect.signature(len) and pickle.loads(pickle.dumps(numpy.ones(2))).sum() == 2
 assert hashlib.sha256(b"").hexdigest()[:8] == hashlib.new("sha256").hexdigest()[:8] == "e3b0c442"
 assert hmac.new(b"key", b"", "sha256").hexdigest()[:8] == "5d5d1395"
 assert hmac.compare_digest(b"a", b"a") and not hmac.compare_digest("a", "b")
