@@ -35,8 +35,8 @@ BARS = {
     "iid": (
         Bar(Plan(8), _POOLED, 0.001),
         Bar(Plan(8, has_mass=False), _POOLED_BLIND, 0.001),
-        Bar(Plan(64, updates=60), _POOLED, 0.002),
-        Bar(Plan(64, has_mass=False, updates=60), _POOLED_BLIND, 0.002),
+        Bar(Plan(64, updates=50, batch=64), _POOLED, 0.002),
+        Bar(Plan(64, has_mass=False, updates=50, batch=64), _POOLED_BLIND, 0.002),
     ),
     "masses": (
         Bar(Plan(5, ONE_MASS), _POOLED, 0.005),

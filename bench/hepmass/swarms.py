@@ -28,7 +28,7 @@ from learnae.swarm.manifest import Manifest, TrainingPolicy
 from learnae.swarm.presets import dense_config, preset
 from learnae.weights.momentum import FREE
 
-BATCH, RATE = 256, 2e-3
+RATE = 2e-3
 IID, ONE_MASS = "IID", "one mass a peer"
 _LISTEN = 250  # ms: as members do
 _HOLDOUT, _MOST_HELD = 20, 500  # one row of so many, and at most so many
@@ -38,7 +38,8 @@ _LINK_MS = 10_000  # how long a link is up, and down, on average
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One swarm: ``peers`` share the rows out by ``split``; each takes so many ``steps`` in so many ``updates``.
+    """One swarm: ``peers`` share the rows out by ``split``; each takes so many ``steps`` of ``batch`` rows in so many
+    ``updates``.
 
     Networks get the mass or not (``has_mass``). Of the mass that is ``left_out`` none has a row. Each link is ``down``
     for that share of the time, by chance, and each on its own. The learning rate ``falls`` to nothing, or stays.
@@ -49,6 +50,7 @@ class Plan:
     has_mass: bool = True
     steps: int = 6000
     updates: int = 100
+    batch: int = 256
     down: float = 0.0
     left_out: int = 0
     falls: bool = False
@@ -102,7 +104,7 @@ def manifest_of(plan: Plan) -> Manifest:
     return replace(
         given,
         config=dense_config(COLUMNS if plan.has_mass else COLUMNS - 1, (64, 64), 1, "sigmoid"),
-        training=TrainingPolicy(steps=-(-plan.steps // plan.updates), batch=BATCH),
+        training=TrainingPolicy(steps=-(-plan.steps // plan.updates), batch=plan.batch),
         optimiser=OptimiserPolicy("adam", learning_rate=RATE),
         merge=replace(given.merge, momentum=FREE),
     )
