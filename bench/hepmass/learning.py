@@ -13,6 +13,7 @@ from bench.harness import AT_MOST, Race, in_processes, wide_console
 from bench.hepmass.collisions import MASSES
 from bench.hepmass.sources import Rows, source_of
 from bench.hepmass.swarms import ONE_MASS, Plan, Reached, reach
+from learnae.weights.merge import MEAN
 
 TRAIN_ROWS, TEST_ROWS = 500_000, 400_000
 _STEPS_QUICK, _UPDATES_QUICK, _MOST_PEERS_QUICK = 60, 6, 8
@@ -35,18 +36,20 @@ BARS = {
     "iid": (
         Bar(Plan(8), _POOLED, 0.001),
         Bar(Plan(8, has_mass=False), _POOLED_BLIND, 0.001),
+        Bar(Plan(8, falls=False), Plan(1, falls=False)),
         Bar(Plan(64, updates=50, batch=64), _POOLED, 0.002),
         Bar(Plan(64, has_mass=False, updates=50, batch=64), _POOLED_BLIND, 0.002),
     ),
     "masses": (
-        Bar(Plan(5, ONE_MASS), _POOLED, 0.005),
-        Bar(Plan(5, ONE_MASS, has_mass=False), _POOLED_BLIND, 0.010),
-        Bar(Plan(4, ONE_MASS, left_out=_LEFT_OUT), Plan(1, left_out=_LEFT_OUT)),
+        Bar(Plan(5, ONE_MASS, updates=200, rule=MEAN), _POOLED, 0.005),
+        Bar(Plan(5, ONE_MASS, has_mass=False, updates=200, rule=MEAN), _POOLED_BLIND, 0.010),
+        Bar(Plan(5, ONE_MASS, updates=200), _POOLED),
+        Bar(Plan(4, ONE_MASS, updates=200, rule=MEAN, left_out=_LEFT_OUT), Plan(1, left_out=_LEFT_OUT)),
     ),
     "links": (
-        Bar(Plan(8, updates=400, down=0.5), _POOLED, 0.001 + _LESS),
-        Bar(Plan(8, updates=400, down=0.75), _POOLED),
-        Bar(Plan(5, ONE_MASS, updates=400, down=0.5), _POOLED, 0.005 + _LESS),
+        Bar(Plan(8, updates=200, down=0.5), _POOLED, 0.001 + _LESS),
+        Bar(Plan(8, updates=200, down=0.75), _POOLED),
+        Bar(Plan(5, ONE_MASS, updates=400, rule=MEAN, down=0.5), _POOLED, 0.005 + _LESS),
     ),
 }
 

@@ -18,7 +18,6 @@ from bench.hepmass.scores import Scores, score
 from bench.swarms import SECOND, SharedDecoder
 from learnae.basics.overriding import override
 from learnae.models.dataset import Dataset
-from learnae.models.optimisers import OptimiserPolicy
 from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.peer import following
 from learnae.ports import Learner
@@ -26,9 +25,10 @@ from learnae.privacy.clipping import NormClip
 from learnae.simulation.simulator import Setting, Simulation, numpy_learner
 from learnae.swarm.manifest import Manifest, TrainingPolicy
 from learnae.swarm.presets import dense_config, preset
+from learnae.weights.merge import JUDGED
 from learnae.weights.momentum import FREE
 
-RATE = 2e-3
+RATE = 0.15  # at first; of a preset whose rate does not fall it is 0.05
 IID, ONE_MASS = "IID", "one mass a peer"
 _LISTEN = 250  # ms: as members do
 _HOLDOUT, _MOST_HELD = 20, 500  # one row of so many, and at most so many
@@ -42,7 +42,8 @@ class Plan:
     ``updates``.
 
     Networks get the mass or not (``has_mass``). Of the mass that is ``left_out`` none has a row. Each link is ``down``
-    for that share of the time, by chance, and each on its own. The learning rate ``falls`` to nothing, or stays.
+    for that share of the time, by chance, and each on its own. The learning rate ``falls`` to nothing, or stays;
+    replicas are merged by the ``rule``.
     """
 
     peers: int
@@ -53,7 +54,8 @@ class Plan:
     batch: int = 256
     down: float = 0.0
     left_out: int = 0
-    falls: bool = False
+    rule: str = JUDGED
+    falls: bool = True
     seed: int = 1
 
     @property
@@ -64,6 +66,8 @@ class Plan:
         said += ["with the mass" if self.has_mass else "without the mass"]
         said += [f"{self.left_out} held out"] if self.left_out else []
         said += [f"links down {self.down:.0%} of the time"] if self.down else []
+        said += [f"rule {self.rule}"] if self.peers > 1 else []
+        said += [] if self.falls else ["rate as it is"]
         return ", ".join(said)
 
 
@@ -99,14 +103,15 @@ class Reached:
 
 
 def manifest_of(plan: Plan) -> Manifest:
-    """Return the preset ``hepmass`` with Adam and long batches, merged with momentum as new swarms are."""
+    """Return the preset ``hepmass`` with longer batches, merged with momentum as new swarms are."""
     given = preset("hepmass", 1)
+    rate = RATE if plan.falls else given.optimiser.learning_rate
     return replace(
         given,
         config=dense_config(COLUMNS if plan.has_mass else COLUMNS - 1, (64, 64), 1, "sigmoid"),
         training=TrainingPolicy(steps=-(-plan.steps // plan.updates), batch=plan.batch),
-        optimiser=OptimiserPolicy("adam", learning_rate=RATE),
-        merge=replace(given.merge, momentum=FREE),
+        optimiser=replace(given.optimiser, learning_rate=rate),
+        merge=replace(given.merge, rule=plan.rule, momentum=FREE),
     )
 
 
