@@ -20,6 +20,8 @@ _STEPS_QUICK, _UPDATES_QUICK, _MOST_PEERS_QUICK = 60, 6, 8
 _LOOKS = 12
 _LEFT_OUT = 1000  # GeV
 _POOLED, _POOLED_BLIND = Plan(1), Plan(1, has_mass=False)
+_MANY = Plan(64, steps=3000, updates=30, batch=64)  # of steps as short as their few rows ask for
+_PRESET = 0.05  # the rate of the preset, which never falls
 _LESS = 0.003  # AUC, where links are down half of the time
 
 
@@ -36,9 +38,9 @@ BARS = {
     "iid": (
         Bar(Plan(8), _POOLED, 0.001),
         Bar(Plan(8, has_mass=False), _POOLED_BLIND, 0.001),
-        Bar(Plan(8, falls=False), Plan(1, falls=False)),
-        Bar(Plan(64, updates=50, batch=64), _POOLED, 0.002),
-        Bar(Plan(64, has_mass=False, updates=50, batch=64), _POOLED_BLIND, 0.002),
+        Bar(Plan(8, rate=_PRESET, falls=False), Plan(1, rate=_PRESET, falls=False)),
+        Bar(_MANY, replace(_POOLED, steps=_MANY.steps), 0.002),
+        Bar(replace(_MANY, has_mass=False), replace(_POOLED_BLIND, steps=_MANY.steps), 0.002),
     ),
     "masses": (
         Bar(Plan(5, ONE_MASS, updates=200, rule=MEAN), _POOLED, 0.005),

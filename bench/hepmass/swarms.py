@@ -28,9 +28,8 @@ from learnae.swarm.presets import dense_config, preset
 from learnae.weights.merge import JUDGED
 from learnae.weights.momentum import FREE
 
-RATE = 0.15  # at first; of a preset whose rate does not fall it is 0.05
 IID, ONE_MASS = "IID", "one mass a peer"
-_LISTEN = 250  # ms: as members do
+_LISTEN, _FEW = 250, 16  # ms: as members do; in larger swarms they hear at their ticks alone, which takes long enough
 _HOLDOUT, _MOST_HELD = 20, 500  # one row of so many, and at most so many
 _MOST_FOLLOWED = 64  # as many as a trainer
 _LINK_MS = 10_000  # how long a link is up, and down, on average
@@ -42,7 +41,7 @@ class Plan:
     ``updates``.
 
     Networks get the mass or not (``has_mass``). Of the mass that is ``left_out`` none has a row. Each link is ``down``
-    for that share of the time, by chance, and each on its own. The learning rate ``falls`` to nothing, or stays;
+    for that share of the time, by chance, and each on its own. The learning ``rate`` ``falls`` to nothing, or stays;
     replicas are merged by the ``rule``.
     """
 
@@ -55,6 +54,7 @@ class Plan:
     down: float = 0.0
     left_out: int = 0
     rule: str = JUDGED
+    rate: float = 0.15
     falls: bool = True
     seed: int = 1
 
@@ -67,7 +67,7 @@ class Plan:
         said += [f"{self.left_out} held out"] if self.left_out else []
         said += [f"links down {self.down:.0%} of the time"] if self.down else []
         said += [f"rule {self.rule}"] if self.peers > 1 else []
-        said += [] if self.falls else ["rate as it is"]
+        said += [] if self.falls else [f"rate always {self.rate:g}"]
         return ", ".join(said)
 
 
@@ -105,12 +105,11 @@ class Reached:
 def manifest_of(plan: Plan) -> Manifest:
     """Return the preset ``hepmass`` with longer batches, merged with momentum as new swarms are."""
     given = preset("hepmass", 1)
-    rate = RATE if plan.falls else given.optimiser.learning_rate
     return replace(
         given,
         config=dense_config(COLUMNS if plan.has_mass else COLUMNS - 1, (64, 64), 1, "sigmoid"),
         training=TrainingPolicy(steps=-(-plan.steps // plan.updates), batch=plan.batch),
-        optimiser=replace(given.optimiser, learning_rate=rate),
+        optimiser=replace(given.optimiser, learning_rate=plan.rate),
         merge=replace(given.merge, rule=plan.rule, momentum=FREE),
     )
 
@@ -188,7 +187,8 @@ def reach(plan: Plan, source: Source, looks: int = 1) -> Reached:
         return pooled(plan, source)
     manifest, test = manifest_of(plan), source.test()
     datasets = [dataset_of(manifest, share) for share in shares_of(plan, source.train())]
-    setting = Setting(plan.seed, listen=_LISTEN, follow=min(plan.peers - 1, _MOST_FOLLOWED), summaries=True)
+    listen = _LISTEN if plan.peers <= _FEW else 0
+    setting = Setting(plan.seed, listen=listen, follow=min(plan.peers - 1, _MOST_FOLLOWED), summaries=True)
     simulation = Simulation(manifest, datasets, setting, partial(learner_of, plan.steps if plan.falls else 0))
     peers = [member.peer for member in simulation.members]
     course: list[tuple[float, float]] = []
