@@ -21,7 +21,9 @@ _LOOKS = 12
 _LEFT_OUT = 1000  # GeV
 _POOLED, _POOLED_BLIND = Plan(1), Plan(1, has_mass=False)
 _MANY = Plan(64, steps=3000, updates=30, batch=64)  # of steps as short as their few rows ask for
-_PRESET = 0.05  # the rate of the preset, which never falls
+_PRESET = 0.05  # the rate of the preset
+_SLOW = Plan(5, ONE_MASS, steps=3000, rule=MEAN, rate=_PRESET)  # the mass tells a peer of one what is signal
+_POOLED_SLOW = Plan(1, steps=3000, rate=_PRESET)
 _LESS = 0.003  # AUC, where links are down half of the time
 
 
@@ -43,7 +45,8 @@ BARS = {
         Bar(replace(_MANY, has_mass=False), replace(_POOLED_BLIND, steps=_MANY.steps), 0.002),
     ),
     "masses": (
-        Bar(Plan(5, ONE_MASS, updates=200, rule=MEAN), _POOLED, 0.005),
+        Bar(_SLOW, _POOLED_SLOW, 0.005),
+        Bar(Plan(5, ONE_MASS, updates=200, rule=MEAN), _POOLED),
         Bar(Plan(5, ONE_MASS, has_mass=False, updates=200, rule=MEAN), _POOLED_BLIND, 0.010),
         Bar(Plan(5, ONE_MASS, updates=200), _POOLED),
         Bar(Plan(4, ONE_MASS, updates=200, rule=MEAN, left_out=_LEFT_OUT), Plan(1, left_out=_LEFT_OUT)),
@@ -51,7 +54,7 @@ BARS = {
     "links": (
         Bar(Plan(8, updates=200, down=0.5), _POOLED, 0.001 + _LESS),
         Bar(Plan(8, updates=200, down=0.75), _POOLED),
-        Bar(Plan(5, ONE_MASS, updates=400, rule=MEAN, down=0.5), _POOLED, 0.005 + _LESS),
+        Bar(replace(_SLOW, updates=200, down=0.5), _POOLED_SLOW, 0.005 + _LESS),
     ),
 }
 

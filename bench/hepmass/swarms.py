@@ -67,7 +67,7 @@ class Plan:
         said += [f"{self.left_out} held out"] if self.left_out else []
         said += [f"links down {self.down:.0%} of the time"] if self.down else []
         said += [f"rule {self.rule}"] if self.peers > 1 else []
-        said += [] if self.falls else [f"rate always {self.rate:g}"]
+        said += [f"{self.steps:,} steps at {self.rate:g}" + ("" if self.falls else ", always")]
         return ", ".join(said)
 
 
