@@ -30,8 +30,10 @@ def main() -> None:
         metavar="NAME",
         help="races that are folders: only the part NAME, a file of it",
     )
+    parser.add_argument("--data", default="", metavar="FILE", help="hepmass: the rows of a file, the mass among them")
     options = parser.parse_args()
-    race = Race(options.race, options.quick, rows=options.rows, part=options.part, seconds=options.seconds)
+    given = {name: getattr(options, name) for name in ("rows", "part", "seconds", "data")}
+    race = Race(options.race, options.quick, **given)
     importlib.import_module(f"bench.{options.race}").run(race)
     race.finish(options.out)
 

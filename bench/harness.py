@@ -55,7 +55,7 @@ class Race:
     """Collects what one run measures. ``quick`` asks for a small version that only shows that it runs.
 
     ``rows`` asks a race over rows for another number of them; 0 for its own. ``part`` asks a race of several parts for
-    one of them, ``seconds`` one of long runs for shorter ones.
+    one of them, ``seconds`` one of long runs for shorter ones, ``data`` one over given rows for those of a file.
     """
 
     name: str
@@ -63,6 +63,7 @@ class Race:
     rows: int = 0
     part: str = ""
     seconds: float = 0.0
+    data: str = ""
 
     def __post_init__(self) -> None:
         self.checks: list[Check] = []

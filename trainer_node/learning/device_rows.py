@@ -9,17 +9,22 @@ from learnae.models.dataset import Rows
 
 
 class Part(NamedTuple):
-    """``rows`` (n, *input_shape) float32 and ``targets`` on the device, from row ``start`` of the host's on."""
+    """``rows`` (n, *input_shape) float32 and ``targets`` on the device, from row ``start`` of the host's on.
+
+    ``drawn`` are all drawn rows and their targets; None without any. Numbers from n on are theirs.
+    """
 
     start: int
     rows: Any
     targets: Any
+    drawn: tuple[Any, Any] | None = None
 
 
 class DeviceRows:
     """Copies rows to the device once, and again only if rows were added or another part is wanted.
 
-    After each part come all ``drawn`` rows, if there are any; they are counted nowhere.
+    Beside each part are all ``drawn`` rows, if there are any; they are counted nowhere. A CPU reads mapped rows in
+    place.
     """
 
     def __init__(self, jax: Any, source: Rows, drawn: Rows | None = None) -> None:
@@ -28,6 +33,7 @@ class DeviceRows:
         self._drawn = drawn
         self._most: int | None = None
         self._held: tuple[int, ...] | None = None  # what the part was made of
+        self._held_drawn = 0  # as many drawn rows had been written
         self._part = Part(0, None, None)
 
     def __len__(self) -> int:
@@ -58,18 +64,13 @@ class DeviceRows:
         """Return part ``number`` modulo their count; the last one reaches back, so that all have one shape."""
         size = self.size
         start = min(number % self.parts * size, len(self) - size)
-        drawn = self._drawn if self._drawn is not None and len(self._drawn) else None
-        wanted = (self._source.written, start, size, drawn.written if drawn else 0)
+        wanted = (self._source.written, start, size)
         if self._held != wanted:
             self.drop()
-            own, on_host = self._source.rows[start : start + size], self.targets[start : start + size]
-            if drawn is not None:
-                own, on_host = np.concatenate([own, drawn.rows]), np.concatenate([on_host, drawn.targets])
-            rows = self._put(own)
-            if on_host.dtype.kind == "i":
-                on_host = on_host.astype(np.int32)  # JAX's integer
-            targets = rows if self._source.are_targets else self._put(on_host)
-            self._part, self._held = Part(start, rows, targets), wanted
+            self._part, self._held = Part(start, *self._put_both(self._source, slice(start, start + size))), wanted
+        if self._drawn is not None and self._held_drawn != self._drawn.written:
+            self._part = self._part._replace(drawn=self._put_both(self._drawn, slice(None)))
+            self._held_drawn = self._drawn.written
         return self._part
 
     def halve(self, least: int) -> bool:
@@ -82,7 +83,13 @@ class DeviceRows:
 
     def drop(self) -> None:
         """Free the device's memory."""
-        self._part, self._held = Part(0, None, None), None
+        self._part, self._held, self._held_drawn = Part(0, None, None), None, 0
+
+    def _put_both(self, source: Rows, chosen: slice) -> tuple[Any, Any]:
+        rows, targets = self._put(source.rows[chosen]), source.targets[chosen]
+        if source.are_targets:
+            return rows, rows
+        return rows, self._put(targets.astype(np.int32) if targets.dtype.kind == "i" else targets)  # JAX's integer
 
     def _put(self, array: NDArray[Any]) -> Any:
         # a CPU device may read the host's memory in place: only where it is not written any more

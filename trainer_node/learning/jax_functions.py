@@ -36,6 +36,9 @@ _SLOTS: dict[str, dict[str, str]] = {
 }
 
 
+Pair = tuple[Any, Any]  # rows and their targets, on the device
+
+
 class Carry(NamedTuple):
     """Everything that a step changes: lists of device arrays in Keras' order."""
 
@@ -91,18 +94,31 @@ class Functions:
 
     # -- compiled
 
-    def _scan(self, carry: Carry, rows: Any, targets: Any, indices: Any) -> tuple[Carry, Any]:
-        """Take steps on ``indices`` (steps, batch) of the rows; return the carry and the losses (steps,)."""
+    def _scan(self, carry: Carry, own: Pair, drawn: Pair | None, indices: Any) -> tuple[Carry, Any]:
+        """Take steps on ``indices`` (steps, batch) of the rows; return the carry and the losses (steps,).
+
+        Both pairs are of rows and their targets; numbers beyond ``own`` ones are those of ``drawn`` ones.
+        """
         one = arranged(self._step) if self.device.platform == "cpu" else self._step
 
         def step(carry: Carry, chosen: Any) -> tuple[Carry, Any]:
-            result: tuple[Carry, Any] = one(carry, rows[chosen], targets[chosen])
+            result: tuple[Carry, Any] = one(carry, *self.chosen(own, drawn, chosen))
             return result
 
         # float32 means float32: the default lets GPUs multiply with a mantissa of ten bits
         with self._jax.default_matmul_precision("highest"):
             result: tuple[Carry, Any] = self._jax.lax.scan(step, carry, indices)
         return result
+
+    def chosen(self, own: Pair, drawn: Pair | None, chosen: Any) -> Iterator[Any]:
+        """Give the rows of the numbers ``chosen`` (batch,), and their targets; both pairs stay where they are."""
+        jnp, count = self._jax.numpy, len(own[0])
+        for number, each in enumerate(own):
+            found = each[jnp.minimum(chosen, count - 1)]
+            if drawn is not None:
+                is_own = (chosen < count).reshape(-1, *[1] * (found.ndim - 1))
+                found = jnp.where(is_own, found, drawn[number][jnp.maximum(chosen - count, 0)])
+            yield found
 
     def _step(self, carry: Carry, rows: Any, targets: Any) -> tuple[Carry, Any]:
         def loss_of(trainable: Arrays) -> tuple[Any, Arrays]:
@@ -116,7 +132,7 @@ class Functions:
         trainable, optimiser = self._optimiser.stateless_apply(carry.optimiser, gradient, carry.trainable)
         return Carry(trainable, other, optimiser), loss
 
-    def _clipped_scan(self, carry: Carry, rows: Any, targets: Any, indices: Any, bound: Any) -> tuple[Carry, Any]:
+    def _clipped_scan(self, carry: Carry, own: Pair, drawn: Pair | None, indices: Any, bound: Any) -> tuple[Carry, Any]:
         """Take steps as ``_scan`` does, no row's gradient longer than ``bound``."""
         jnp = self._jax.numpy
 
@@ -129,7 +145,7 @@ class Functions:
         one = arranged(one) if self.device.platform == "cpu" else one
         with self._jax.default_matmul_precision("highest"):
             result: tuple[Carry, Any] = self._jax.lax.scan(
-                lambda carry, chosen: one(carry, rows[chosen], targets[chosen]), carry, indices
+                lambda carry, chosen: one(carry, *self.chosen(own, drawn, chosen)), carry, indices
             )
         return result
 

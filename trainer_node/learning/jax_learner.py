@@ -209,18 +209,16 @@ class JaxLearner(Learner):
 
     def _run(self, part: Part, indices: Indices) -> Any:
         self._weights = self._state = None
-        there = self._jax.numpy.asarray(indices)
+        there, own = self._jax.numpy.asarray(indices), (part.rows, part.targets)
         if not self.clips_rows:
-            self._carry, losses = self._functions.train(self._carry, part.rows, part.targets, there)
+            self._carry, losses = self._functions.train(self._carry, own, part.drawn, there)
             return losses
         if self.clip.is_due(len(self._data.train)):
             carry = self._functions.untaught(self._carry)
-            first = part.rows[there[0]], part.targets[there[0]]
+            first = self._functions.chosen(own, part.drawn, there[0])
             norms = self._functions.clipped_sum(carry, *first, self._jax.numpy.zeros(there.shape[1]), math.inf)[1]
             self.clip.note(np.asarray(norms, np.float64), len(self._data.train))
-        self._carry, losses = self._functions.train_clipped(
-            self._carry, part.rows, part.targets, there, self.clip.bound
-        )
+        self._carry, losses = self._functions.train_clipped(self._carry, own, part.drawn, there, self.clip.bound)
         return losses
 
     @property

@@ -239,3 +239,12 @@ def test_the_race_of_personal_models_measures_members_and_newcomers(report):
         ("late joiner behind", -20, 60),
     )
     assert all(0 < figure["value"] <= 100 for figure in found["figures"])
+
+
+@nightly
+def test_what_looks_like_hepmass_is_never_called_hepmass_alone(tmp_path):
+    output, found = run("hepmass", tmp_path)
+    named = [one["name"] for one in (*found["checks"], *found["figures"])]
+    assert len(named) > 20
+    assert all(name.startswith("HEPMASS-like simulation") for name in named)
+    assert output.count("HEPMASS") == output.count("HEPMASS-like simulation") + output.count("HEPMASS-like-simulation")

@@ -1,5 +1,6 @@
 """Rows on a device that has no room for all of them."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,3 +25,23 @@ def test_no_row_is_trained_on_much_more_often_than_others_where_parts_take_turns
 
         assert visits.min() == 1
         assert np.count_nonzero(visits > 1) < resident.parts
+
+
+@pytest.mark.modules("jax")
+def test_mapped_rows_are_not_copied_on_a_cpu_also_beside_rows_drawn_from_summaries(tmp_path: Path) -> None:
+    import jax
+
+    (path := tmp_path / "rows").write_bytes(np.arange(8192, dtype=np.float32).tobytes())
+    mapped = np.asarray(np.memmap(path, np.float32, "r", shape=(4096, 2)))
+    own, drawn = (Rows((2,), (1,), np.float32, 1) for _ in range(2))
+    own.adopt(mapped, mapped[:, :1])
+    resident = DeviceRows(jax, own, drawn)
+    for count in (0, 1, 5):
+        if count:
+            drawn.adopt(np.full((count, 2), -count, np.float32), np.ones((count, 1), np.float32))
+        part = resident.part(0)
+
+        assert np.shares_memory(np.asarray(part.rows), mapped)
+        assert len(part.rows) == len(part.targets) == 4096
+        assert (0 if part.drawn is None else len(part.drawn[0])) == count
+        assert part.drawn is None or np.unique(part.drawn[0]).tolist() == [-count]

@@ -318,12 +318,12 @@ def test_steps_that_run_out_of_memory_are_taken_again_from_where_they_began(
     again: list[Any] = []
     real = learner._functions.train
 
-    def failing(carry: Any, rows: Any, targets: Any, indices: Any) -> Any:
+    def failing(carry: Any, *rows: Any) -> Any:
         if not again:
-            again.append(real(carry, rows, targets, indices))  # takes the carry's arrays
+            again.append(real(carry, *rows))  # takes the carry's arrays
             raise device_error(FULL[0])
         again.append((learner._functions.vector(carry), learner._functions.state(carry)))
-        return real(carry, rows, targets, indices)
+        return real(carry, *rows)
 
     monkeypatch.setattr(learner._functions, "train", failing)
     learner.train(3)

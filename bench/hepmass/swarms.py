@@ -1,0 +1,223 @@
+"""Whole swarms on the rows of HEPMASS or like it: the product's own peers in one process, on a virtual clock."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Protocol
+from unittest import mock
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.hepmass.collisions import MASSES
+from bench.hepmass.files import COLUMNS, Table
+from bench.hepmass.scores import Scores, score
+from bench.swarms import SECOND, SharedDecoder
+from learnae.basics.overriding import override
+from learnae.models.dataset import Dataset
+from learnae.models.reference.numpy_learner import NumpyLearner
+from learnae.peer import following
+from learnae.ports import Learner
+from learnae.privacy.clipping import NormClip
+from learnae.simulation.simulator import Setting, Simulation, numpy_learner
+from learnae.swarm.manifest import Manifest, TrainingPolicy
+from learnae.swarm.presets import dense_config, preset
+from learnae.weights.merge import JUDGED
+from learnae.weights.momentum import FREE
+
+IID, ONE_MASS = "IID", "one mass a peer"
+_LISTEN, _FEW = 250, 16  # ms: as members do; in larger swarms they hear at their ticks alone, which takes long enough
+_HOLDOUT, _MOST_HELD = 20, 500  # one row of so many, and at most so many
+_MOST_FOLLOWED = 64  # as many as a trainer
+_LINK_MS = 10_000  # how long a link is up, and down, on average
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One swarm: ``peers`` share the rows out by ``split``; each takes so many ``steps`` of ``batch`` rows in so many
+    ``updates``.
+
+    Networks get the mass or not (``has_mass``). Of the mass that is ``left_out`` none has a row. Each link is ``down``
+    for that share of the time, by chance, and each on its own. The learning ``rate`` ``falls`` to nothing, or stays;
+    replicas are merged by the ``rule``.
+    """
+
+    peers: int
+    split: str = IID
+    has_mass: bool = True
+    steps: int = 6000
+    updates: int = 100
+    batch: int = 256
+    down: float = 0.0
+    left_out: int = 0
+    rule: str = JUDGED
+    rate: float = 0.15
+    falls: bool = True
+    seed: int = 1
+
+    @property
+    def name(self) -> str:
+        """Return what a table calls it."""
+        said = [f"{self.peers} peers" if self.peers > 1 else "pooled"]
+        said += [self.split] if self.peers > 1 else []
+        said += ["with the mass" if self.has_mass else "without the mass"]
+        said += [f"{self.left_out} held out"] if self.left_out else []
+        said += [f"links down {self.down:.0%} of the time"] if self.down else []
+        said += [f"rule {self.rule}"] if self.peers > 1 else []
+        said += [f"{self.steps:,} steps at {self.rate:g}" + ("" if self.falls else ", always")]
+        return ", ".join(said)
+
+
+class Source(Protocol):
+    """Where the rows are from; it is told by ``name`` in all that is shown of them."""
+
+    @property
+    def name(self) -> str:
+        """Return what the rows are called."""
+
+    def train(self) -> Table:
+        """Return the rows to train on."""
+
+    def test(self) -> Table:
+        """Return the rows to test on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """What the estimates of all peers score at the end, and the steps of each.
+
+    The ``course`` is that of one peer: the share of its steps, and the AUC of its estimate.
+    """
+
+    scores: tuple[Scores, ...]
+    steps: tuple[int, ...]
+    course: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def worst(self) -> float:
+        """Return the least AUC of a peer."""
+        return min(each.auc for each in self.scores)
+
+
+def manifest_of(plan: Plan) -> Manifest:
+    """Return the preset ``hepmass`` with longer batches, merged with momentum as new swarms are."""
+    given = preset("hepmass", 1)
+    return replace(
+        given,
+        config=dense_config(COLUMNS if plan.has_mass else COLUMNS - 1, (64, 64), 1, "sigmoid"),
+        training=TrainingPolicy(steps=-(-plan.steps // plan.updates), batch=plan.batch),
+        optimiser=replace(given.optimiser, learning_rate=plan.rate),
+        merge=replace(given.merge, rule=plan.rule, momentum=FREE),
+    )
+
+
+def shares_of(plan: Plan, table: Table) -> list[Table]:
+    """Share the rows out: alike; or each mass's signal to its peers, and background to all alike."""
+    labels, masses = table.labels != 0, table.masses
+    if plan.left_out:
+        kept = np.flatnonzero(masses != plan.left_out)
+        table, labels, masses = table.of(kept), labels[kept], masses[kept]
+    if plan.split == IID:
+        return [table.of(part) for part in np.array_split(np.arange(len(labels)), plan.peers)]
+    kinds = [mass for mass in MASSES if mass != plan.left_out]
+    if plan.peers % len(kinds):
+        raise ValueError(f"{plan.peers} peers: as many of each of {len(kinds)} masses are needed")
+    owners = np.empty(len(labels), np.int64)
+    owners[~labels] = np.arange(np.count_nonzero(~labels)) % plan.peers
+    for number, mass in enumerate(kinds):
+        own = labels & (masses == mass)
+        owners[own] = number + len(kinds) * (np.arange(np.count_nonzero(own)) % (plan.peers // len(kinds)))
+    return [table.of(np.flatnonzero(owners == peer)) for peer in range(plan.peers)]
+
+
+def dataset_of(manifest: Manifest, table: Table) -> Dataset:
+    """Return the rows of a peer, some of them held out."""
+    data, columns = Dataset(manifest.model, manifest.objective), manifest.model.input_shape[0]
+    held = min(_MOST_HELD, len(table.labels) // _HOLDOUT)
+    targets = table.labels[:, None].astype(np.float32)
+    rows = np.ascontiguousarray(table.rows[:, :columns])
+    data.adopt(rows[held:], targets[held:])
+    data.adopt(rows[:held], targets[:held], holdout=True)
+    return data
+
+
+class FallingLearner(NumpyLearner):
+    """Trains so many steps, ``total``, at a rate that falls to nothing, as half a cosine."""
+
+    total = 1
+
+    @override
+    def step(self, rows: NDArray[Any], targets: NDArray[Any]) -> float:
+        done = min(1.0, int(self.state()["steps"][0]) / self.total)
+        rate = self.optimiser.learning_rate * (1 + math.cos(math.pi * done)) / 2
+        self._optimiser.policy = replace(self.optimiser, learning_rate=rate)
+        return super().step(rows, targets)
+
+
+def learner_of(total: int, manifest: Manifest, data: Dataset, rng: np.random.Generator) -> Learner:
+    """Return the product's learner, its rate falling over ``total`` steps; 0 for never."""
+    if not total:
+        return numpy_learner(manifest, data, rng)
+    batch = manifest.training.batch
+    learner = FallingLearner(manifest.definition, manifest.objective, manifest.optimiser, data, batch, rng, NormClip())
+    learner.total = total
+    return learner
+
+
+def pooled(plan: Plan, source: Source) -> Reached:
+    """Train on all rows in one place, with the same learner."""
+    manifest, rng = manifest_of(plan), np.random.default_rng(plan.seed)
+    [share] = shares_of(plan, source.train())
+    learner = learner_of(plan.steps if plan.falls else 0, manifest, dataset_of(manifest, share), rng)
+    learner.load(manifest.definition.initial(manifest.seed))
+    learner.train(plan.steps)
+    return Reached((score(manifest, learner.weights(), source.test()),), (plan.steps,))
+
+
+def reach(plan: Plan, source: Source, looks: int = 1) -> Reached:
+    """Let a swarm train as ``plan`` says; score each peer's estimate at the end, and one after each part of a course.
+
+    A peer trains as often as it has turns, so that some take a few more steps than others; all are done when the mean
+    is what the plan says.
+    """
+    if plan.peers == 1:
+        return pooled(plan, source)
+    manifest, test = manifest_of(plan), source.test()
+    datasets = [dataset_of(manifest, share) for share in shares_of(plan, source.train())]
+    listen = _LISTEN if plan.peers <= _FEW else 0
+    setting = Setting(plan.seed, listen=listen, follow=min(plan.peers - 1, _MOST_FOLLOWED), summaries=True)
+    simulation = Simulation(manifest, datasets, setting, partial(learner_of, plan.steps if plan.falls else 0))
+    peers = [member.peer for member in simulation.members]
+    course: list[tuple[float, float]] = []
+    with mock.patch.object(following, "decode_frame", SharedDecoder()):
+        while not all(peer.steps for peer in peers):
+            simulation.run(SECOND)
+        if plan.down:
+            Links(simulation, plan)
+        while (done := float(np.mean([peer.steps for peer in peers]))) < plan.steps:
+            if done >= (len(course) + 1) * plan.steps / looks:
+                course.append((done / plan.steps, score(manifest, peers[0].estimate(), test).auc))
+            simulation.run(SECOND)
+    scores = tuple(score(manifest, peer.estimate(), test) for peer in peers)
+    return Reached(scores, tuple(peer.steps for peer in peers), (*course, (1.0, scores[0].auc)))
+
+
+class Links:
+    """Each peer's link goes down and comes back by chance, in virtual time, and each on its own."""
+
+    def __init__(self, simulation: Simulation, plan: Plan) -> None:
+        self._network, self._down = simulation.network, plan.down
+        self._rng = random.Random(plan.seed)
+        for index in range(plan.peers):
+            self._change(index)
+
+    def _change(self, index: int) -> None:
+        groups = {key: group for key, group in self._network.groups.items() if key != index}
+        if self._rng.random() < self._down:
+            groups[index] = 1 + index  # it alone
+        self._network.groups = groups
+        due = self._network.clock.time + round(self._rng.expovariate(1 / _LINK_MS))
+        self._network.at(due, partial(self._change, index))
