@@ -63,24 +63,23 @@ def torch_loop(swarm: str, rows: Any, classes: Any, rounds: int) -> None:
             self.kernel = torch.nn.Parameter(torch.tensor(kernel))
             self.bias = torch.nn.Parameter(torch.tensor(bias))
 
-    class Net(torch.nn.Module):  # type: ignore[misc]
-        def __init__(self, weights: Any) -> None:
-            super().__init__()
-            self.layer = torch.nn.ModuleList(map(Dense, weights[::2], weights[1::2]))
-
         def forward(self, rows: Any) -> Any:
-            for layer in self.layer[:-1]:
-                rows = torch.relu(rows @ layer.kernel + layer.bias)
-            return rows @ self.layer[-1].kernel + self.layer[-1].bias
+            return rows @ self.kernel + self.bias
+
+    def model_of(weights: Any) -> Any:
+        layers = [Dense(weights[0], weights[1])]
+        for kernel, bias in zip(weights[2::2], weights[3::2], strict=True):
+            layers += [torch.nn.ReLU(), Dense(kernel, bias)]  # an activation counts as a layer, there as here
+        return torch.nn.ModuleDict({"layer": torch.nn.Sequential(*layers)})
 
     inputs, targets = torch.tensor(rows, dtype=torch.float32), torch.tensor(classes)
     with learnae.join(swarm, name="loop-torch", settings=SETTINGS) as peer:
-        model = Net(peer.weights())
+        model = model_of(peer.weights())
         optimiser = torch.optim.SGD(model.parameters(), lr=RATE)
         for _ in range(rounds):
             for _ in range(BATCHES):
                 chosen = torch.randint(len(inputs), (BATCH,))
-                loss = torch.nn.functional.cross_entropy(model(inputs[chosen]), targets[chosen])
+                loss = torch.nn.functional.cross_entropy(model["layer"](inputs[chosen]), targets[chosen])
                 optimiser.zero_grad()
                 loss.backward()
                 optimiser.step()

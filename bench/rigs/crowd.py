@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import threading
 import time
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any, Self
 
@@ -62,10 +64,11 @@ class Crowd:
         wait_until(lambda: self.address() is not None, _TIMEOUT_SECONDS, "the page")
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         self._stop.set()
         self._thread.join()
-        self.programs.__exit__()
+        with nullcontext() if kind else redirect_stdout(io.StringIO()):  # what the trainer has said
+            self.programs.__exit__()
         self._store.close()
 
     def address(self) -> PageAddress | None:
