@@ -1,8 +1,8 @@
 """A training loop of one's own among stock trainers: whether it, and they, come as far as stock trainers alone.
 
-Three members have the windows of a person each, as rows of a table. The third trains by examples/beside_trainers.py, in
-NumPy, Keras and PyTorch in turn, and once is a stock trainer, too. Judged are the consensus estimates that each saves,
-on all people's held-out windows.
+Three members have a third of eight people's windows each, as rows of a table. The third member trains by
+examples/beside_trainers.py, in NumPy, Keras and PyTorch in turn, and once is a stock trainer, too. Judged are the
+consensus estimates that each saves, on the windows that are held out of all.
 """
 
 import importlib.util
@@ -70,7 +70,7 @@ def reach(framework: str, python: str, people: Sequence[Person], updates: int, l
         )  # fmt: skip
         swarm = Swarm(home, Path(made["directory"]), settings=_SETTINGS)
         third = f"loop-{framework}" if framework else _ALONE
-        tables = [_table(home / f"{name}.csv", person) for name, person in zip((*_STOCK, third), people, strict=False)]
+        tables = [_table(home / f"{name}.csv", people, part) for part, name in enumerate((*_STOCK, third))]
         try:
             for name, table in zip((*_STOCK, third), tables, strict=True):
                 if name in _STOCK or not framework:
@@ -83,9 +83,10 @@ def reach(framework: str, python: str, people: Sequence[Person], updates: int, l
             swarm.stop()
 
 
-def _table(path: Path, person: Person) -> Path:
-    """Write training windows as rows; the last column is the class."""
-    rows = np.column_stack([person.train.features, person.train.classes])
+def _table(path: Path, people: Sequence[Person], part: int) -> Path:
+    """Write every third training window of each as a row; the last column is the class."""
+    windows = [person.train.share(part, 1 + len(_STOCK)) for person in people]
+    rows = np.concatenate([np.column_stack([each.features, each.classes]) for each in windows])
     header = ",".join([*(f"x{column}" for column in range(rows.shape[1] - 1)), "label"])
     np.savetxt(path, rows, ["%.6g"] * (rows.shape[1] - 1) + ["%d"], ",", header=header, comments="")
     return path
