@@ -169,18 +169,15 @@ def _page(config: AgentConfig, linked: LinkedPeer) -> Page | None:
     """Make the page, where one is configured."""
     if not config.dashboard.listen:
         return None
-    from learnae.dashboard.live import LivePage  # noqa: PLC0415 - a server, which few have a use for
+    from learnae.dashboard.live import live_page  # noqa: PLC0415 - a server, which few have a use for
     from learnae.dashboard.parts import Offers  # noqa: PLC0415
-    from learnae.dashboard.writes import invites_of, labels_of  # noqa: PLC0415
 
-    manifest, writes = linked.peer.manifest, invites_of(linked.workspace.swarm, config.mqtt, config.lan)
-    may_invite, classes = bool(writes), list[str]()
+    manifest, classes = linked.peer.manifest, list[str]()
     if manifest.class_count and any(section.kind in LIVE for section in config.all_sources().values()):
         classes = [label_names(manifest).name(number) for number in range(manifest.class_count)]
-        writes |= labels_of(partial(give_label, config))
     hour, day = config.publish.bytes_per_hour, config.resources.bytes_per_day
-    offers = Offers(tuple(classes), may_invite, bytes_per_day=day, bytes_per_hour=hour)
-    return LivePage(config.dashboard, linked, offers, writes)
+    offers = Offers(tuple(classes), bytes_per_day=day, bytes_per_hour=hour)
+    return live_page(config.dashboard, linked, config.mqtt, config.lan, offers, partial(give_label, config))
 
 
 def give_label(config: AgentConfig, label: str, seconds: float | None) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from nightly import how_many
 from programs import Programs, end_logging
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ IN_NO_REGISTRY = {"hornet": "LEARNAE_HORNET"}  # name, and the variable that may
 def pytest_configure() -> None:
     """Let programs that tests start hear Ctrl-C, and take no part in the jobs of a ``make`` that runs these tests."""
     os.environ.pop("MAKEFLAGS", None)
+    if how_many(1, 0):  # most of what JAX costs here is compiling for tiny models: 0.6 of it; nightly as users do
+        os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job ignores it, and so would they
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -158,7 +158,8 @@ def list_trainers(as_json: Json = False) -> None:
     elif not found:
         print("there is none: join a swarm first, with learnae join", file=sys.stderr)
     else:
-        from learnae.cli.output import console, fitting, score_columns, shedding  # noqa: PLC0415 - rich, 4 MB
+        from learnae.cli.output import console, fitting, shedding  # noqa: PLC0415 - rich, 4 MB
+        from learnae.reports.peer_columns import score_columns  # noqa: PLC0415 - as above
 
         scores, scored = score_columns(
             [(_number(said, "accuracy"), _number(said, "r2"), _number(said, "mae")) for _, said in found.values()]

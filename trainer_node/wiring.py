@@ -157,13 +157,11 @@ def _page(config: TrainerConfig, linked: LinkedPeer) -> Page | None:
     """Make the page, where one is configured."""
     if not config.dashboard.listen:
         return None
-    from learnae.dashboard.live import LivePage  # noqa: PLC0415 - a server, which few have a use for
+    from learnae.dashboard.live import live_page  # noqa: PLC0415 - a server, which few have a use for
     from learnae.dashboard.parts import Offers  # noqa: PLC0415
-    from learnae.dashboard.writes import invites_of  # noqa: PLC0415
 
-    writes = invites_of(linked.workspace.swarm, config.mqtt, config.lan)
-    offers = Offers(invite=bool(writes), bytes_per_hour=config.publish.bytes_per_hour)
-    return LivePage(config.dashboard, linked, offers, writes)
+    offers = Offers(bytes_per_hour=config.publish.bytes_per_hour)
+    return live_page(config.dashboard, linked, config.mqtt, config.lan, offers)
 
 
 def build_learner(

@@ -167,8 +167,8 @@ def _let_in(text: str, directory: Path, config: ShareConfig, wait: float) -> tup
 
     Raises StateError where no member has let it in within ``wait`` seconds.
     """
-    from learnae.cli.commands.swarm.join_by_code import links_of  # noqa: PLC0415 - for codes alone
-    from learnae.runtime.admission.joining import Call  # noqa: PLC0415 - as above
+    from learnae.runtime.admission.joining import Call  # noqa: PLC0415 - for codes alone
+    from learnae.runtime.admission.reaching import links_of  # noqa: PLC0415 - as above
 
     code, deadline = parse(text), time.monotonic() + wait
     with writing(directory):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -18,7 +17,8 @@ from rich.text import Text
 
 from learnae.basics import peer_names, strict_json
 from learnae.config.privacy_section import PrivacySection
-from learnae.text import counted, decimal, shortly, significant
+from learnae.reports.peer_columns import OwnModel, peer_columns
+from learnae.text import counted, shortly
 
 if TYPE_CHECKING:
     from learnae.runtime.observer import PeerView
@@ -73,7 +73,6 @@ class PeerName:
 
 
 Cell = str | Text | PeerName
-Scores = tuple[float | None, float | None, float | None]  # accuracy, R², mean absolute error
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]], wrap: bool = False) -> Table:
@@ -115,56 +114,6 @@ def shedding(
         yield table(title, [columns[index] for index in kept], [[row[index] for index in kept] for row in rows])
 
 
-def score_columns(measured: Sequence[Scores]) -> tuple[list[str], list[list[str]]]:
-    """Return the columns of how good models are, of classes or of values, or both, and each one's cells.
-
-    >>> score_columns([(0.5, None, None)])
-    (['>accuracy'], [['0.500']])
-    >>> score_columns([(0.5, None, None), (None, 0.25, 3.0)])
-    (['>accuracy', '>R²', '>MAE'], [['0.500', '-', '-'], ['-', '0.250', '3.000']])
-    """
-    of_values = any(mae is not None for _, _, mae in measured)
-    of_classes = not of_values or any(accuracy is not None for accuracy, _, _ in measured)
-    columns = [">accuracy"] * of_classes + [">R²", ">MAE"] * of_values
-    cells = [
-        [decimal(accuracy)] * of_classes + [decimal(r2), significant(mae)] * of_values for accuracy, r2, mae in measured
-    ]
-    return columns, cells
-
-
-def epsilon_column(epsilons: Sequence[float | None]) -> tuple[list[str], list[list[str]]]:
-    """Return the column of what is spent of differential privacy, rounded up, and its cells; nothing if all are None.
-
-    >>> epsilon_column([3.9812, None])
-    (['>epsilon'], [['3.99'], ['-']])
-    >>> epsilon_column([None])
-    ([], [[]])
-    """
-    if all(epsilon is None for epsilon in epsilons):
-        return [], [[] for _ in epsilons]
-    return [">epsilon"], [["-" if value is None else f"{math.ceil(100 * value) / 100:.2f}"] for value in epsilons]
-
-
-class OwnModel(NamedTuple):
-    """How good the model that serves one machine alone is on own held-out rows, ``score``, and which one it is."""
-
-    score: float
-    model: str
-
-
-def own_columns(models: Sequence[OwnModel | None]) -> tuple[list[str], list[list[str]]]:
-    """Return the columns of the models that serve one machine alone, and their cells; nothing if all are None.
-
-    >>> own_columns([OwnModel(0.9514, "tuned"), None])
-    (['>own', 'model'], [['0.951', 'tuned'], ['-', '-']])
-    >>> own_columns([None])
-    ([], [[]])
-    """
-    if all(own is None for own in models):
-        return [], [[] for _ in models]
-    return [">own", "model"], [[decimal(own.score), own.model] if own else ["-", "-"] for own in models]
-
-
 def peer_table(
     title: str,
     peers: Sequence[PeerView],
@@ -176,28 +125,17 @@ def peer_table(
 
     ``own`` is of those peers, by key, whose models for themselves are known here.
     """
-    scores, scored = score_columns([(view.accuracy, view.r2, view.mae) for view in peers])
-    own_scores, own_scored = own_columns([own.get(view.peer) for view in peers])
-    privacy, spent = epsilon_column([view.epsilon for view in peers])
-    columns = ["peer", "key", "role", "version", ">steps", ">rows", ">loss", *scores, *own_scores, *privacy]
-    columns += [">heard", ">out", ">in"]
+    told, cells = peer_columns(peers, own)
+    columns = ["peer", *told, ">heard", ">out", ">in"]
     rows: list[list[Cell]] = [
         [
             PeerName(view.shown, " (banned)" if view.banned else ""),
-            view.peer[:8],
-            view.role,
-            view.version,
-            "summary" if view.summary else f"{view.steps:,}",
-            "private" if view.epsilon is not None else f"{'~' if view.summary else ''}{view.samples:,}",
-            significant(view.loss),
-            *scores_of,
-            *own_score,
-            *epsilon,
+            *cells_of,
             f"{max(0, now - view.heard) / 1000:.0f} s ago",
             human_bytes(view.bytes_out),
             human_bytes(view.bytes_in),
         ]
-        for view, scores_of, own_score, epsilon in zip(peers, scored, own_scored, spent, strict=True)
+        for view, cells_of in zip(peers, cells, strict=True)
     ]
     result = fitting(shedding(title, columns, rows, ["version", "key", "rows", "role", "in", "out", "model", "heard"]))
     if not peers:

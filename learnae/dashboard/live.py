@@ -6,17 +6,20 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from learnae.basics.overriding import override
 from learnae.config.dashboard_section import DashboardSection
+from learnae.config.sections import LanSection, MqttSection
 from learnae.dashboard.access import Access
 from learnae.dashboard.address import PageAddress
 from learnae.dashboard.board import Board
 from learnae.dashboard.metrics import exposition
 from learnae.dashboard.parts import Offers, Parts
 from learnae.dashboard.server import DashboardServer, ServerBounds, Write
+from learnae.dashboard.writes import invites_of, labels_of
 from learnae.errors import LearnaeError, NotWrittenError
 from learnae.runtime.linked_peer import LinkedPeer
 from learnae.runtime.peer_service import Page
@@ -110,6 +113,23 @@ class LivePage(Page):
         except NotWrittenError as error:
             _log.warning("where the dashboard is could not be written: %s", error)
         _log.info("dashboard at http://%s:%d/: learnae dashboard prints the address with a token", host, server.port)
+
+
+def live_page(
+    section: DashboardSection,
+    linked: LinkedPeer,
+    mqtt: MqttSection,
+    lan: LanSection,
+    offers: Offers,
+    label: Callable[[str, float | None], None] | None = None,
+) -> LivePage:
+    """Make the page that ``section`` asks for, with what a role ``offers``; ``label`` labels readings (writes.py).
+
+    Its viewers may let others in where a key of this machine can.
+    """
+    writes = invites_of(linked.workspace.swarm, mqtt, lan)
+    offers = replace(offers, invite=bool(writes))
+    return LivePage(section, linked, offers, writes | (labels_of(label) if label and offers.classes else {}))
 
 
 def _access(key: bytes, run: bytes, names: list[str], port: int) -> Access:

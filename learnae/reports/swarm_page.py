@@ -11,6 +11,7 @@ from learnae.reports.chart import Line, chart
 from learnae.reports.evaluation import Evaluation
 from learnae.reports.history import PeerHistory
 from learnae.reports.page import LINES, Html, fields, heading, page, paragraph, table
+from learnae.reports.peer_columns import peer_columns
 from learnae.reports.told import told_fields, told_tables
 from learnae.runtime.observer import Observer, PeerView
 from learnae.runtime.version_store import read_version, version_names
@@ -111,26 +112,18 @@ def _peers(peers: Sequence[PeerView]) -> Iterator[Html]:
     if not peers:
         return
     yield heading("Peers")
-    of_values = any(view.r2 is not None or view.mae is not None for view in peers)
-    scores = [">R²", ">MAE"] if of_values else [">accuracy"]
+    columns, cells = peer_columns(peers)
     rows = [
         [
             view.shown + (" (banned)" if view.banned else ""),
-            view.peer[:8],
-            view.role,
-            view.version,
-            "summary" if view.summary else f"{view.steps:,}",
-            "private" if view.epsilon is not None else f"{view.samples:,}",
-            significant(view.loss),
-            *([decimal(view.r2), significant(view.mae)] if of_values else [decimal(view.accuracy)]),
+            *cells_of,
             _date(view.heard) if view.heard else "-",
             f"{view.bytes_out:,}",
             f"{view.bytes_in:,}",
         ]
-        for view in peers
+        for view, cells_of in zip(peers, cells, strict=True)
     ]
-    columns = ["peer", "key", "role", "version", ">steps", ">rows", ">loss", *scores]
-    yield table("", [*columns, "heard", ">bytes out", ">bytes in"], rows)
+    yield table("", ["peer", *columns, "heard", ">bytes out", ">bytes in"], rows)
 
 
 def _versions(peers_here: Sequence[Path]) -> Iterator[Html]:

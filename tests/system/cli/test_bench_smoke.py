@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nightly import how_many
+from nightly import TORCH_PYTHON, how_many
 from programs import succeed
 
 ROOT = Path(__file__).parents[3]
@@ -127,8 +127,20 @@ def test_what_the_page_costs_is_measured(report):
         found,
         ("memory that the page adds", -5, 20),
         ("CPU that a viewer adds", -50, 100),
+        ("page load, 8 live peers", 0, 60),
+        ("until a new update is in the page", 0, 60),
         ("bytes of the page", 1000, 300_001),
+        ("of the browser's thread", 0, 100),
     )
+
+
+@nightly
+@pytest.mark.slow
+@pytest.mark.modules("keras", "jax")
+def test_loops_of_ones_own_are_held_against_stock_trainers(report):
+    names = ("numpy", "keras", "torch") if TORCH_PYTHON else ("numpy", "keras")
+    bounds = [(f"a loop in {name} behind the stock trainers", -50, 50) for name in names]
+    assert_checks_between(report("api"), *bounds, ("beside a loop in numpy behind stock alone", -50, 50))
 
 
 @nightly

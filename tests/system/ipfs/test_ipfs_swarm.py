@@ -26,7 +26,7 @@ from learnae.protocol.limits import Limits
 from learnae.runtime.observer import Observer, estimate_of
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import preset
-from learnae.weights.merge import MergePolicy
+from learnae.weights.merge import MEAN, MergePolicy
 
 pytestmark = [pytest.mark.engine("ipfs"), pytest.mark.modules("ipfshttpclient")]
 
@@ -110,7 +110,7 @@ class Machine:
 
 @pytest.fixture
 def machines(tmp_path: Path) -> Iterator[tuple[Machine, Machine, Machine]]:
-    manifest = preset("wrist", 1)
+    manifest = dataclasses.replace(preset("wrist", 1), merge=MergePolicy(rule=MEAN))  # none is muted for a while
     with ExitStack() as ends:
         yield tuple(ends.enter_context(Machine(tmp_path / name, manifest, n)) for n, name in enumerate("abc", 1))
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from mosquitto import Mosquitto
-from nightly import how_many
+from nightly import TORCH_PYTHON, how_many
 from programs import NO_FLOORS, PATIENCE, Programs, clean_environment, wait_for
 
 import learnae
@@ -20,6 +20,9 @@ from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import dense_config
 
 CONFIGURATION = 78
+EXAMPLE = Path(__file__).parents[3] / "examples" / "beside_trainers.py"
+
+nightly = pytest.mark.skipif(not how_many(0, 1), reason="loads Keras or PyTorch: make nightly")
 
 
 @pytest.fixture(autouse=True)
@@ -121,43 +124,56 @@ def test_a_loop_that_is_killed_goes_on_from_what_it_has_saved(programs: Programs
 
 
 @pytest.mark.slow
-def test_a_loop_beside_stock_trainers_is_as_good_as_they_are(programs: Programs, tmp_path: Path) -> None:
-    """Of three classes each member sees two; softmax regression in plain NumPy, beside stock trainers."""
-    manifest = Manifest("blobs", dense_config(2, (), 3, "softmax"), "sparse_categorical_crossentropy")
-    swarm = create_swarm(manifest)
+@pytest.mark.parametrize(
+    "framework",
+    [
+        "numpy",
+        pytest.param("keras", marks=[nightly, pytest.mark.modules("keras", "jax")]),
+        pytest.param("torch", marks=[nightly, pytest.mark.skipif(not TORCH_PYTHON, reason="no PyTorch is named")]),
+    ],
+)
+def test_a_loop_beside_stock_trainers_is_as_good_as_they_are(
+    programs: Programs, tmp_path: Path, framework: str
+) -> None:
+    """Only the third member, which trains by a program of its own, has seen the third class."""
+    swarm = create_swarm(Manifest("blobs", dense_config(2, (8,), 3, "softmax"), "sparse_categorical_crossentropy"))
     exam, answers = blobs(99, (0, 1, 2))
+    tables = [table_of(tmp_path / f"{index}.csv", index, seen) for index, seen in enumerate([(0, 1), (0, 1), (1, 2)])]
     for index in range(2):
-        rows, classes = blobs(index, (index, index + 1))
-        table = tmp_path / f"{index}.csv"
-        lines = [f"{x:.5f},{y:.5f},{label}" for (x, y), label in zip(rows, classes, strict=True)]
-        table.write_text("\n".join(["x,y,label", *lines, ""]))
         config = tmp_path / f"{index}.toml"
         config.write_text(
-            f'[peer]\nname = "stock-{index}"\n[swarm]\nid = "{swarm.manifest.swarm}"\n[data]\nfile = "{table}"\n'
-            '[train]\nengine = "numpy"\nshare = 0.2\n[publish]\nevery = 0.5\n'
+            f'[peer]\nname = "stock-{index}"\n[swarm]\nid = "{swarm.manifest.swarm}"\n[data]\n'
+            f'file = "{tables[index]}"\n[train]\nengine = "numpy"\n'
         )
-        programs.start("trainer_node", "start", "--config", config)
+        programs.start("trainer_node", "start", "--config", config, pause=0.5)
 
-    def right(weights: Any) -> float:
-        return float(np.mean((exam @ weights[0] + weights[1]).argmax(axis=1) == answers))
+    def right(peer: str) -> float:
+        return float(np.mean(learnae.load(swarm.directory, peer=peer).predict(exam).argmax(axis=1) == answers))
 
-    rows, classes = blobs(2, (2, 0))
-    target = np.eye(3)[classes]
-    with learnae.join(str(swarm.directory), name="loop", settings={"publish.every": 0.5}) as peer:
-        wait_for(lambda: peer.status()["peers"] >= 2, "the trainers", 2 * PATIENCE)
-        weights, ours, theirs = peer.weights(), 0.0, 0.0
-        for _ in range(how_many(40, 400)):
-            for _ in range(50):
-                likely = np.exp(rows @ weights[0] + weights[1])
-                error = likely / likely.sum(axis=1, keepdims=True) - target
-                weights = [weights[0] - 0.05 * rows.T @ error / len(rows), weights[1] - 0.05 * error.mean(axis=0)]
-            weights = peer.share(weights, samples=len(rows), steps=50)
-            ours = right(peer.estimate(like=weights))
-            theirs = right(learnae.load(swarm.directory, peer="stock-0").weights())
-            if ours >= theirs - 0.01 and ours > 0.9:
-                break
-    assert ours >= theirs - 0.01
-    assert ours > 0.9, "no member has seen all classes"
+    def is_as_good() -> bool:
+        assert loop.poll() is None, "its program has ended"
+        if programs.status(f"loop-{framework}").get("seq", 0) < 3:
+            return False
+        ours, *theirs = map(right, (f"loop-{framework}", "stock-0", "stock-1"))
+        return min(theirs) > 0.9 and ours >= max(theirs) - 0.01
+
+    wait_for(lambda: min(programs.status(f"stock-{index}").get("seq", 0) for index in range(2)) > 0, "the trainers")
+    environment = programs.environment(PYTHONPATH=str(EXAMPLE.parents[1]), KERAS_BACKEND="jax")
+    python = TORCH_PYTHON if framework == "torch" else sys.executable
+    command = [python, EXAMPLE, framework, str(swarm.directory), str(tables[2])]
+    with subprocess.Popen(command, env=environment, stderr=(tmp_path / "loop.err").open("wb")) as loop:
+        try:
+            wait_for(is_as_good, "the loop to be as good as the trainers", 4 * PATIENCE)
+        finally:
+            loop.kill()
+            print((tmp_path / "loop.err").read_text())
+
+
+def table_of(path: Path, seed: int, classes: tuple[int, ...]) -> Path:
+    rows, labels = blobs(seed, classes)
+    lines = [f"{x:.5f},{y:.5f},{label}" for (x, y), label in zip(rows, labels, strict=True)]
+    path.write_text("\n".join(["x,y,label", *lines, ""]))
+    return path
 
 
 def blobs(seed: int, classes: tuple[int, ...]) -> tuple[Any, Any]:

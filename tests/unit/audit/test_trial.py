@@ -17,6 +17,8 @@ from learnae.privacy.clipping import NormClip
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import PRESETS, preset
 
+pytestmark = pytest.mark.slow
+
 
 def clipped(manifest: Manifest, data: Dataset, rng: np.random.Generator) -> Learner:
     return NumpyLearner(

@@ -33,6 +33,8 @@ from learnae.membership.records import (
 )
 from learnae.membership.roster import roster
 
+pytestmark = pytest.mark.slow
+
 SEEDS = how_many(120, 10_000)
 PEERS = [person(number) for number in range(1, 7)]
 FOUNDERS, STEPS = 3, 120

@@ -21,6 +21,8 @@ from learnae.simulation.simulator import Setting, Simulation
 from learnae.swarm.manifest import Manifest, TrainingPolicy
 from learnae.weights.codecs import Vector
 
+pytestmark = pytest.mark.slow
+
 USUAL = Floors(100, 256, merge_first=True)
 SECOND = 1000
 
@@ -97,8 +99,11 @@ def test_a_thousand_copies_of_a_row_are_one_row() -> None:
     assert simulation.members[0].peer.status()["held_back"] == "1 of 100 distinct rows"
 
 
-@pytest.mark.parametrize("every", [0, 400])
-@pytest.mark.parametrize("training", [TrainingPolicy(1, 8), TrainingPolicy(3, 16), TrainingPolicy(9, 32)], ids=str)
+@pytest.mark.parametrize(
+    ("training", "every"),
+    [(TrainingPolicy(1, 8), 0), (TrainingPolicy(3, 16), 400), (TrainingPolicy(9, 32), 0)],
+    ids=str,
+)
 def test_each_update_is_of_as_many_rows_and_draws_as_the_floor_says(
     training: TrainingPolicy, every: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,7 +31,7 @@ def test_present(): pass
 
 
 def run(directory: Path, required: str) -> str:
-    for name in ("conftest.py", "rigs/programs.py"):
+    for name in ("conftest.py", "rigs/programs.py", "rigs/nightly.py"):
         shutil.copy(TESTS / name, directory)
     (directory / "test_suite.py").write_text(SUITE)
     markers = "markers =\n    engine(name): needs a program\n    modules(name): needs a module\n"

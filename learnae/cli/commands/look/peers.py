@@ -13,9 +13,10 @@ from learnae.adapters.local.bans import Bans
 from learnae.adapters.local.clock import SystemClock
 from learnae.basics.headline import headline
 from learnae.basics.peer_names import harmless
-from learnae.cli.output import OwnModel, console, peer_table, print_json
+from learnae.cli.output import console, peer_table, print_json
 from learnae.cli.swarm_choice import choose_swarm, observe
 from learnae.protocol.identity import peer_name
+from learnae.reports.peer_columns import OwnModel
 from learnae.runtime.observer import Observer, PeerView
 from learnae.system.paths import last_status, peers_here
 from learnae.text import counted, decimal

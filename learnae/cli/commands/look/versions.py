@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from learnae.cli.output import console, human_time, print_json, score_columns, table
+from learnae.cli.output import console, human_time, print_json, table
 from learnae.cli.peer_choice import peers_with_versions
 from learnae.errors import StateError
 from learnae.peer.learning.versions import Version
+from learnae.reports.peer_columns import score_columns
 from learnae.runtime.version_store import read_version, version_names
 from learnae.text import shown, significant
 

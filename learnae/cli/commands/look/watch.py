@@ -26,10 +26,8 @@ from learnae.cli.output import (
     Cell,
     PeerName,
     console,
-    epsilon_column,
     fitting,
     human_bytes,
-    score_columns,
     shedding,
     short_cid,
 )
@@ -38,6 +36,7 @@ from learnae.config.sections import MqttSection
 from learnae.errors import ConfigurationError, EncodingError, TransportError, UnknownEpochError
 from learnae.membership.viewer_key import ViewerKey
 from learnae.protocol.identity import author_of_name
+from learnae.reports.peer_columns import epsilon_column, score_columns
 from learnae.runtime.admission.viewing import sealed_views
 from learnae.runtime.observer import PeerView
 from learnae.system.signals import held_back

@@ -6,13 +6,12 @@ Also without a code, where members vouch: then the swarm's id and an address bri
 import argparse
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from getpass import getpass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.audit.exposures import exposures
@@ -41,26 +40,25 @@ from learnae.cli.output import (
 )
 from learnae.config.loading import user_config_directory
 from learnae.config.privacy_section import PrivacySection
-from learnae.config.sections import AUTO, LanSection, MqttSection
+from learnae.config.sections import AUTO, MqttSection
 from learnae.errors import ConfigurationError, TransportError
 from learnae.membership.codes.invite_code import InviteCode, is_code, parse
 from learnae.membership.gate import MEMBER
 from learnae.protocol.identity import Identity, peer_name
 from learnae.runtime.admission.application import forget_application, keep_application
 from learnae.runtime.admission.joining import Call
+from learnae.runtime.admission.reaching import keep_password, links_of
 from learnae.runtime.private.consent import check_consent, read_accepted
 from learnae.runtime.private.policy import check_agreed
 from learnae.swarm.manifest import Manifest
-from learnae.system.atomic_files import create_once, write_atomic, writing
+from learnae.system.atomic_files import create_once, writing
 from learnae.system.paths import KEY_FILE, peer_directory
 from learnae.system.private_files import make_private
 from learnae.tables.opening import check_readable
 
-_PASSWORD_FILE = "broker-password"  # noqa: S105 - the name of a file
 _CONNECT_SECONDS = 10.0
 _POLL_SECONDS = 0.05
 Price = Callable[[Manifest], Mapping[str, Any]]
-_BROKERS = ("mqtt://", "mqtts://", "ws://", "wss://")
 
 
 def join_by_code(options: argparse.Namespace, code: InviteCode | None = None) -> int:
@@ -116,46 +114,13 @@ def _heard(text: str) -> InviteCode:
     return accept_code(SpokenCode.parse(text))
 
 
-def links_of(
-    code: InviteCode, asked: MqttSection, addresses: Sequence[str], directory: Path
-) -> tuple[MqttSection, LanSection]:
-    """Return how members are reached, as far as it is known: over the code's broker, or else where they serve.
-
-    What is ``asked`` for goes before the code; ``addresses`` are members', too. A broker's password is kept in
-    ``directory``. Raises ConfigurationError.
-    """
-    broker = asked.broker or next((address for address in code.addresses if address.startswith(_BROKERS)), "")
-    members = [address if urlsplit(address).port else f"{address}:80" for address in code.addresses
-               if address.startswith("http://")] + [*addresses]  # fmt: skip
-    if not broker and members:
-        return MqttSection(), LanSection(peers=" ".join(members))
-    if not broker:
-        there_are = ", ".join(code.addresses) or "none"
-        raise ConfigurationError(
-            f"the code names no broker and no member that serves (its addresses: {there_are})",
-            "ask for one with: learnae invite --address mqtts://HOST, or http://HOST:PORT",
-        )
-    user, password = asked.user, asked.password_file
-    if code.password and not user:
-        user, password = code.password[0], _keep_password(directory, code.password[1])
-    elif not password and user and (directory / _PASSWORD_FILE).exists():
-        password = str(directory / _PASSWORD_FILE)
-    return replace(asked, broker=broker, user=user, password_file=password), LanSection()
-
-
-def _keep_password(directory: Path, password: str) -> str:
-    path = directory / _PASSWORD_FILE
-    write_atomic(path, password.encode() + b"\n", mode=0o600)
-    return str(path)
-
-
 def _reach(section: MqttSection, code: InviteCode, directory: Path) -> MqttSection:
     """Return a section with which the broker lets this machine in: it asks for a password where one is wanted."""
     why = _why_not_connected(section)
     if "refuses us" in why and not code.password and not section.password_file and sys.stdin.isatty():
         print(f"{section.broker} wants a user and a password", file=sys.stderr)
         user = section.user or input("user: ").strip()
-        password = _keep_password(directory, getpass("password: "))
+        password = keep_password(directory, getpass("password: "))
         section = replace(section, user=user, password_file=password)
         why = _why_not_connected(section)
         if why:

@@ -14,6 +14,8 @@ from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import dense_config, preset
 from learnae.weights.codecs import Vector
 
+pytestmark = pytest.mark.slow
+
 
 def check_of(manifest: Manifest, number: int = 1, rows: int = 300) -> TrapCheck:
     data = dataset_of(manifest, person(number, manifest).part(np.arange(rows)))

@@ -53,6 +53,7 @@ def reached(simulation: Simulation) -> float:
     return min(accuracy(WRIST, member.peer.estimate(), exam) for member in simulation.members[LIARS:])
 
 
+@pytest.mark.slow
 def test_liars_are_muted_and_named_and_the_others_learn() -> None:
     judged = swarm(MANIFEST)
     liars = {peer_name(member.identity.author) for member in judged.members[:LIARS]}
