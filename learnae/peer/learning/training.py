@@ -44,7 +44,7 @@ class Training:
         """Take optimiser steps, as many as the learner takes at once of those that are left in this cycle."""
         if self.clip and self.taken == 0:
             self._before = self.learner.weights()
-        trained = self.learner.train(self._left())
+        trained = self.learner.train(self.due())
         if trained.steps:
             self.steps += trained.steps
             self.taken += trained.steps
@@ -61,7 +61,8 @@ class Training:
             self._before = None
         self.taken = 0
 
-    def _left(self) -> int:
+    def due(self) -> int:
+        """Return how many steps ``train`` would ask the learner for now."""
         if self.between_merges != ENDLESS:
             left = self.between_merges - self.taken
             return self.between_merges if left <= 0 and self.wants_more() else left
