@@ -59,9 +59,9 @@ class Following:
 
     ``news`` holds the newest update of every author, the peer's own (``me``) too: it tells who is live.
     At most ``most`` others are followed; ``count`` values has the model; ``half_life`` (ms) is the merge's; ``fits``
-    tells whether an author is to be heard; ``decode`` does as decode_frame. ``offences`` says of authors who have signed what no peer can decode what
-    it was: they are live no more. Where keys cost nothing (``is_open``), those that are younger than a half-life share
-    one place, as long as others can take the rest.
+    tells whether an author is to be heard; ``decode`` does as decode_frame. ``offences`` says of authors who have signed
+    what no peer can decode what it was: they are live no more. Where keys cost nothing (``is_open``), those that are
+    younger than a half-life share one place, as long as others can take the rest.
     """
 
     tangle: Tangle
@@ -101,9 +101,9 @@ class Following:
         for author in [author for author in self.news if not self.tangle.newest_of(author)]:
             del self.news[author]
         self._choose(now)
-        changed = []
+        changed, oldest = [], self._oldest(now)
         for author in list(self._followed):
-            successor = self._successor_of(author, now)
+            successor = self._successor_of(author, now, oldest)
             replica = self._advance_one(successor or author)
             if replica is None:
                 continue
@@ -118,10 +118,14 @@ class Following:
 
     def live(self, now: int) -> list[bytes]:
         """Return the authors, not banned, that have published lately."""
-        oldest = min(now, max((news.time for news in self.news.values()), default=now))
-        oldest -= _LIVE_HALF_LIVES * self.half_life
+        oldest = self._oldest(now)
         fresh = [a for a, news in self.news.items() if news.time >= oldest or news.update.settled]
         return [author for author in fresh if self.is_heard(author)]
+
+    def _oldest(self, now: int) -> int:
+        """Return the time (Unix ms) before which an author who has not settled is live no more."""
+        newest = max([news.time for news in self.news.values()], default=now)
+        return min(now, newest) - _LIVE_HALF_LIVES * self.half_life
 
     def is_heard(self, author: bytes) -> bool:
         """Return True if nothing speaks against hearing this author."""
@@ -176,7 +180,7 @@ class Following:
     def _is_young(self, author: bytes, now: int) -> bool:
         return now - self._since.get(author, now) < self.half_life
 
-    def _successor_of(self, author: bytes, now: int) -> bytes | None:
+    def _successor_of(self, author: bytes, now: int, oldest: int) -> bytes | None:
         """Return the author whose keyframe is to be fetched in place of this one's next delta, if any."""
         chosen = self._successors.get(author)
         if chosen is not None and self.news.get(chosen.author) is chosen and not self._is_out(chosen.author):
@@ -186,16 +190,13 @@ class Following:
         if replica is None or replica.cid == self.news[author].cid or len(self._followed) < self.most:
             return None
         since = (replica.time + self.news[author].time) // 2
-        taken = {*self._followed, *(news.author for news in self._successors.values())}
-        keys = [
-            news
-            for other, news in self.news.items()
-            if news.time > since and news.update.frame.kind == KEY and other not in taken
-        ]
+        keys = [news for news in self.news.values() if news.time > since and news.update.frame.kind == KEY]
+        taken = {self.me, *self._followed, *(news.author for news in self._successors.values())} if keys else ()
+        keys = [news for news in keys if news.author not in taken]
         if self.is_open and not self._is_young(author, now):  # a new key takes no place of an older one
             keys = [news for news in keys if not self._is_young(news.author, now)]
-        alive = set(self.others(now)) if keys else ()
-        candidates = [news for news in keys if news.author in alive]
+        alive = (news for news in keys if news.time >= oldest or news.update.settled)
+        candidates = [news for news in alive if self.is_heard(news.author)]
         if not candidates:
             return None
         self._successors[author] = self.rng.choice(candidates)

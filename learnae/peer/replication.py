@@ -125,6 +125,9 @@ class Replicator:
             if cid in self.tangle and claim.needed != uptime:  # as most are, soon after they were named
                 hearsay.forget(bringer, cid)
                 continue
+            if cid in asked:  # that another one has named, too
+                claim.looked_for(uptime)
+                continue
             is_wanted = self._is_wanted(cid, claim, hearsay is self._kept)
             may_come = claim.is_asked and cid not in self._taken and self._is_new(cid)
             if not is_wanted and not may_come:

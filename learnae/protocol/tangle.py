@@ -153,7 +153,7 @@ class Tangle:
     def is_banned(self, author: bytes) -> bool:
         """Return True if the author has equivocated, and has not declared it."""
         chain = self._chains.get(author)
-        return chain is not None and chain.is_banned
+        return chain is not None and bool(chain.conflicts) and chain.is_banned
 
     def unreported(self) -> Iterator[Evidence]:
         """Return what proves that an author is banned, where no evidence is kept that would tell others."""

@@ -132,13 +132,16 @@ class Network:
 
     def holder(self, asker: int, cid: Cid) -> Host | None:
         """Return any reachable host with the block, as a provider record would tell; None without one."""
-        known = [
-            host for host in map(self.hosts.__getitem__, self._holders.get(cid, ())) if self._gives(asker, host, cid)
-        ]
-        holders = known or [host for host in self.hosts if self._gives(asker, host, cid)]
+        places = self._holders.get(cid, ())
+        start = int(self.rng.random() * len(places))
+        for place in (*places[start:], *places[:start]):
+            if self.gives(asker, self.hosts[place], cid):
+                return self.hosts[place]
+        holders = [host for host in self.hosts if self.gives(asker, host, cid)]
         return self.rng.choice(holders) if holders else None
 
-    def _gives(self, asker: int, host: Host, cid: Cid) -> bool:
+    def gives(self, asker: int, host: Host, cid: Cid) -> bool:
+        """Return True if a host has the block, and the asker reaches it."""
         return cid in host.blocks and self.reaches(asker, host.index)
 
 
@@ -167,13 +170,14 @@ class Host:
         self.network.note_holder(cid, self.index)
 
     def ask(self, cids: Sequence[Cid], most: int = MAX_BLOCK_BYTES) -> None:
-        """Request blocks from hosts that hold them, one packet each."""
-        now = self.network.clock.time
+        """Request blocks from hosts that hold them, as few as it takes, with one packet each."""
+        now, holder = self.network.clock.time, None
         by_holder: dict[int, list[Cid]] = {}
         for cid in cids:
             if cid in self.blocks or self.asked.get(cid, 0) > now:
                 continue
-            holder = self.network.holder(self.index, cid)
+            if holder is None or not self.network.gives(self.index, holder, cid):
+                holder = self.network.holder(self.index, cid)
             if holder is not None:
                 self.asked[cid] = now + _RETRY_MS
                 self.most[cid] = most
