@@ -59,7 +59,7 @@ class Following:
 
     ``news`` holds the newest update of every author, the peer's own (``me``) too: it tells who is live.
     At most ``most`` others are followed; ``count`` values has the model; ``half_life`` (ms) is the merge's; ``fits``
-    tells whether an author is to be heard; ``decode`` does as decode_frame. ``offences`` says of authors who have signed
+    tells whether an author is to be heard; ``decode`` does as decode_frame. ``offences`` says of authors who signed
     what no peer can decode what it was: they are live no more. Where keys cost nothing (``is_open``), those that are
     younger than a half-life share one place, as long as others can take the rest.
     """
