@@ -12,7 +12,6 @@ from learnae.basics.overriding import override
 from learnae.models.layers import Activation, Array, Dense
 from learnae.models.optimisers import Optimiser
 from learnae.models.reference.numpy_learner import NumpyLearner
-from learnae.models.reference.stacked import is_stackable
 from learnae.ports import Trained
 from learnae.privacy.clipping import shares_of
 from learnae.weights.codecs import Vector
@@ -52,9 +51,9 @@ class BatchedLearner(NumpyLearner):
 
 
 def is_plain(learner: NumpyLearner) -> bool:
-    """Return True for layers that are Dense and an activation, in turn, and nothing else."""
-    kinds = {type(layer) for layer in learner.model.layers}
-    return is_stackable(learner.model) and kinds <= {Dense, Activation}
+    """Return True for rows that are vectors, and layers that are Dense or an activation."""
+    model = learner.model
+    return len(model.input_shape) == 1 and {type(layer) for layer in model.layers} <= {Dense, Activation}
 
 
 def train_together(asked: Iterable[Asked]) -> None:

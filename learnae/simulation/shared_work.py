@@ -30,6 +30,9 @@ class SharedDecoder:
             _MOST_FRAMES
         )
 
+    def __len__(self) -> int:
+        return len(self._decoded)
+
     def __call__(self, header: FrameHeader, blocks: Sequence[Data], replica: Vector | None, count: int) -> Vector:
         """Return what ``decode_frame`` does; raises what it raises, each time anew."""
         key = (header, tuple(map(bytes, blocks)), id(replica))  # the replica is kept below, so its id stays its own
