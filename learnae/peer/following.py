@@ -220,7 +220,8 @@ class Following:
             self._fail(news.cid, error)
             return None
         absent = list(dict.fromkeys(cid for _, node in chain for cid in node.blocks if not self.store.has(cid)))
-        self.store.want(absent, origin=peer_name(author))
+        if absent:
+            self.store.want(absent, origin=peer_name(author))
         before, lacking = replica, set(absent)
         if chain and not lacking.isdisjoint(chain[0][1].blocks):
             chain = self._older_keyframe(chain[0][1], replica)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from learnae.basics.bounded_dict import BoundedDict
 from learnae.basics.error_log import ErrorLog
@@ -418,8 +418,7 @@ class Replicator:
         total.equivocations += outcome.equivocations
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
+class _Source(NamedTuple):
     """Who has named a message, whether that one is known, and whether it was named as kept for ever.
 
     It ``is_late`` if it was wanted when it was asked for, and is no more.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from functools import lru_cache
 from pathlib import Path
 
 from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
@@ -18,6 +19,7 @@ from learnae.system.private_files import make_private, read_private
 PRIVATE_KEY_BYTES = PUBLIC_KEY_BYTES = 32
 SIGNATURE_BYTES = 64
 _MAX_KEY_FILE_BYTES = 4096
+_REMEMBERED = 1024  # names of peers: as many as a tangle has authors
 _EXCHANGE_CONTEXT = b"learnae/x25519/1"
 _BEGIN, _END = b"-----BEGIN PRIVATE KEY-----\n", b"\n-----END PRIVATE KEY-----\n"
 _HEADER = bytes.fromhex("302e020100300506032b657004220420")  # RFC 8410: the key's DER but for its 32 bytes
@@ -139,6 +141,7 @@ def author_of_name(name: str) -> bytes:
     return author
 
 
+@lru_cache(_REMEMBERED)
 def peer_name(author: bytes) -> str:
     """Return the text form of a peer's public key: 52 characters of base32, as in file and topic names."""
     return base64.b32encode(author).decode().rstrip("=").lower()
