@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from unittest import mock
-
 import numpy as np
 
 from bench.harness import AT_LEAST, AT_MOST, Race, in_processes
-from bench.swarms import FOUNDING, PEOPLE, SECOND, Person, Rows, SharedDecoder, load_people, split_over
+from bench.swarms import FOUNDING, PEOPLE, SECOND, Person, Rows, load_people, split_over
 from learnae.models.dataset import Dataset
 from learnae.models.reference.numpy_learner import NumpyLearner, evaluate
-from learnae.peer import following
 from learnae.peer.learning.personal import Personal, personal_of
 from learnae.ports import BlockStore
 from learnae.simulation.simulator import Member, Setting, Simulation
@@ -74,10 +71,9 @@ def measure(seed: int, updates: int, early: int) -> list[tuple[float, float, flo
     datasets = split_over(people, len(people), manifest)
     simulation = Simulation(manifest, datasets, Setting(seed=seed, listen=_LISTEN))
     simulation.run(FOUNDING)
-    with mock.patch.object(following, "decode_frame", SharedDecoder()):
-        simulation.run(early * SECOND)
-        begun = [right(manifest, m.peer.estimate(), d) for m, d in zip(simulation.members, datasets, strict=True)]
-        simulation.run((updates - early) * SECOND)
+    simulation.run(early * SECOND)
+    begun = [right(manifest, m.peer.estimate(), d) for m, d in zip(simulation.members, datasets, strict=True)]
+    simulation.run((updates - early) * SECOND)
     found = []
     for member, data, before in zip(simulation.members, datasets, begun, strict=True):
         personal = _personal(manifest, data, member.peer.ports.store)
@@ -102,19 +98,16 @@ def join(person: int, before: int, after: int) -> list[float]:
     own = datasets.pop(index)
     simulation = Simulation(manifest, datasets, Setting(seed=_SEEDS + person, listen=_LISTEN))
     simulation.run(FOUNDING)
-    with mock.patch.object(following, "decode_frame", SharedDecoder()):
-        simulation.run(before * SECOND)
-        common = simulation.members[0].peer.estimate().copy()
-        store = simulation.members[0].peer.ports.store
-        drawn = [_in_turn(people[index], np.random.default_rng(draw)) for draw in range(_DRAWS)]
-        few = [
-            [_with_few(manifest, rows, common, store) for rows in order] for order in (drawn, [_first(people[index])])
-        ]
-        newcomer = Member(simulation, len(datasets), own)
-        simulation.members.append(newcomer)
-        simulation.schedule(newcomer)
-        simulation.listen(newcomer)
-        simulation.run(after * SECOND)
+    simulation.run(before * SECOND)
+    common = simulation.members[0].peer.estimate().copy()
+    store = simulation.members[0].peer.ports.store
+    drawn = [_in_turn(people[index], np.random.default_rng(draw)) for draw in range(_DRAWS)]
+    few = [[_with_few(manifest, rows, common, store) for rows in order] for order in (drawn, [_first(people[index])])]
+    newcomer = Member(simulation, len(datasets), own)
+    simulation.members.append(newcomer)
+    simulation.schedule(newcomer)
+    simulation.listen(newcomer)
+    simulation.run(after * SECOND)
     scores = [np.mean([[right(manifest, vector, own) for vector in pair] for pair in order], axis=0) for order in few]
     return [right(manifest, common, own), *np.ravel(scores), right(manifest, newcomer.peer.estimate(), own)]
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from random import Random
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
-from unittest import mock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,23 +18,18 @@ from learnae.basics.overriding import override
 from learnae.models.dataset import Dataset
 from learnae.models.passive_learner import PassiveLearner
 from learnae.models.reference.numpy_learner import evaluate
-from learnae.peer import following
 from learnae.ports import Trained
-from learnae.protocol.bodies import FrameHeader
 from learnae.samples.recordings import shipped_recording
 from learnae.samples.windows import Windower
 from learnae.simulation.simulator import Member, Setting, Simulation, numpy_learner
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import demo_data, dense_config, preset
-from learnae.weights import frames
-from learnae.weights.codecs import Vector
 
 PEOPLE = range(1, 9)
 HOLDOUT = 0.3  # the last part of each exercise
 SECOND = 1000
 FOUNDING = 12 * SECOND  # in which newcomers hear that they are the first, and neither train nor publish
 _LISTEN = 250  # ms: as members do
-_DECODED_BYTES = 256 << 20  # of frames that are decoded for all: old ones are not asked for again
 _RAW_NAMES = "0155"  # CIDs of frames begin so, in hexadecimal
 _STEPS = 26  # of a Wanderer at once, however many it may take
 _WEIGHED = 4  # members whose tangles are weighed: all are much alike, and it is slow
@@ -121,25 +115,6 @@ def split_over(people: Sequence[Person], peers: int, manifest: Manifest) -> list
     return datasets
 
 
-class SharedDecoder:
-    """Does frames.decode_frame once a frame for the whole swarm: all followers compute the same."""
-
-    def __init__(self) -> None:
-        self._decoded: dict[Any, tuple[Vector | None, Vector]] = {}
-
-    def __call__(self, header: FrameHeader, blocks: Sequence[bytes], replica: Vector | None, count: int) -> Vector:
-        """Return what frames.decode_frame does."""
-        key = (header, tuple(blocks), id(replica))  # the replica is kept below, so its id stays its own
-        if key not in self._decoded:
-            vector = frames.decode_frame(header, blocks, replica, count)
-            vector.setflags(write=False)
-            self._decoded[key] = (replica, vector)
-            while len(self._decoded) * vector.nbytes > _DECODED_BYTES:
-                self._decoded.pop(next(iter(self._decoded)))
-            return vector
-        return self._decoded[key][1]
-
-
 class Wanderer(PassiveLearner):
     """Takes steps at random instead of learning: what a large model costs without training it."""
 
@@ -163,10 +138,10 @@ class Meter:
         network = simulation.network
         send = network.send
 
-        def counted(source: Any, target: Any, size: int, note: str, deliver: Any) -> None:
+        def counted(source: Any, target: Any, size: int, note: str, deliver: Any, *args: Any) -> None:
             self._gossip += size if note in ("heads", "want") else 0
             self._frames += size if note.startswith(_RAW_NAMES) else 0
-            send(source, target, size, note, deliver)
+            send(source, target, size, note, deliver, *args)
 
         network.send = counted  # type: ignore[method-assign]
 
@@ -186,12 +161,11 @@ def run_swarm(peers: int, follow: int, ticks: int, large: bool = False) -> Swarm
     simulation = Simulation(manifest, split_over(people, peers, manifest), setting, learner)
     meter, course = Meter(simulation), []
     simulation.run(FOUNDING)
-    with mock.patch.object(following, "decode_frame", SharedDecoder()):
-        for quarter in range(4):
-            simulation.run((ticks * (quarter + 1) // 4 - ticks * quarter // 4) * SECOND)
-            course.append(float(np.mean(accuracies(simulation, people))))
-            if quarter == 1:
-                half = meter.read()
+    for quarter in range(4):
+        simulation.run((ticks * (quarter + 1) // 4 - ticks * quarter // 4) * SECOND)
+        course.append(float(np.mean(accuracies(simulation, people))))
+        if quarter == 1:
+            half = meter.read()
     frame_bytes, gossip, everything = (later - earlier for later, earlier in zip(meter.read(), half, strict=True))
     per = peers * (ticks - ticks // 2)
     weighed = simulation.members[:: max(1, peers // _WEIGHED)]

@@ -7,7 +7,7 @@ Only CIDv1 with sha2-256 and the codecs raw and dag-cbor exist here
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from learnae.basics.hashes import sha256
 from learnae.basics.overriding import override
@@ -22,9 +22,10 @@ _CODECS = (RAW, DAG_CBOR)
 CID_BYTES = 36
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Cid:
+class Cid(NamedTuple):
     """The name of a block: ``codec`` (RAW or DAG_CBOR) and the 32-byte ``digest``.
+
+    A tuple, as a tangle looks names up all the time: no other class is hashed and compared so fast.
 
     >>> cid = Cid.of(RAW, b"hello")
     >>> str(cid)
@@ -35,10 +36,6 @@ class Cid:
 
     codec: int
     digest: bytes
-
-    @override
-    def __hash__(self) -> int:
-        return hash(self.digest)  # bytes remember theirs; a tangle looks names up all the time
 
     @classmethod
     def of(cls, codec: int, data: bytes) -> Cid:

@@ -76,10 +76,10 @@ def _to_cbor(value: object, depth: int) -> object:
         return _check_scalar(value)
     if isinstance(value, (dict, Mapping)):
         return {key: _to_cbor(value[key], depth - 1) for key in sorted(value, key=_key_order)}
+    if isinstance(value, Cid):  # before tuples: it is one
+        return cbor2.CBORTag(_LINK_TAG, b"\x00" + value.to_bytes())
     if isinstance(value, (list, tuple)):
         return [_to_cbor(item, depth - 1) for item in value]
-    if isinstance(value, Cid):
-        return cbor2.CBORTag(_LINK_TAG, b"\x00" + value.to_bytes())
     return _check_scalar(value)
 
 

@@ -6,7 +6,7 @@ author with news hands its place to one that has just published a keyframe. It k
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from learnae.basics.bounded_dict import BoundedDict
@@ -15,13 +15,15 @@ from learnae.errors import BlockMissingError, BrokenFrameError, FrameError, Peer
 from learnae.ipld.cid import Cid
 from learnae.membership.sealing import Seals
 from learnae.ports import BlockStore
-from learnae.protocol.bodies import KEY, Update
+from learnae.protocol.bodies import KEY, FrameHeader, Update
 from learnae.protocol.identity import peer_name
 from learnae.protocol.messages import Message
 from learnae.protocol.tangle import Node, Tangle
+from learnae.weights.codecs import Data, Vector
 from learnae.weights.frames import check_shape, decode_frame
 from learnae.weights.merge import Vote
 
+Decoder = Callable[[FrameHeader, Sequence[Data], Vector | None, int], Vector]
 _LIVE_HALF_LIVES = 10  # an update this old weighs a thousandth in the merge
 _MAX_CHAIN = 1024  # deltas behind a keyframe: the manifest allows no more
 _YOUNG = 1  # place for keys younger than a half-life
@@ -57,9 +59,9 @@ class Following:
 
     ``news`` holds the newest update of every author, the peer's own (``me``) too: it tells who is live.
     At most ``most`` others are followed; ``count`` values has the model; ``half_life`` (ms) is the merge's; ``fits``
-    tells whether an author is to be heard. ``offences`` says of authors who have signed what no peer can decode what
-    it was: they are live no more. Where keys cost nothing (``is_open``), those that are younger than a half-life share
-    one place, as long as others can take the rest.
+    tells whether an author is to be heard; ``decode`` does as decode_frame. ``offences`` says of authors who signed
+    what no peer can decode what it was: they are live no more. Where keys cost nothing (``is_open``), those that are
+    younger than a half-life share one place, as long as others can take the rest.
     """
 
     tangle: Tangle
@@ -74,6 +76,7 @@ class Following:
     seals: Seals = Seals()
     fits: Callable[[bytes], bool] = lambda _: True
     is_open: bool = True
+    decode: Decoder = decode_frame
 
     def __post_init__(self) -> None:
         self.replicas: dict[bytes, Replica] = {}
@@ -95,11 +98,12 @@ class Following:
 
     def advance(self, now: int) -> list[Replica]:
         """Follow live authors, and decode the frames that are here; return changed replicas."""
-        self.news = {author: news for author, news in self.news.items() if self.tangle.newest_of(author)}
+        for author in [author for author in self.news if not self.tangle.newest_of(author)]:
+            del self.news[author]
         self._choose(now)
-        changed = []
+        changed, oldest = [], self._oldest(now)
         for author in list(self._followed):
-            successor = self._successor_of(author, now)
+            successor = self._successor_of(author, now, oldest)
             replica = self._advance_one(successor or author)
             if replica is None:
                 continue
@@ -114,10 +118,14 @@ class Following:
 
     def live(self, now: int) -> list[bytes]:
         """Return the authors, not banned, that have published lately."""
-        oldest = min(now, max((news.time for news in self.news.values()), default=now))
-        oldest -= _LIVE_HALF_LIVES * self.half_life
+        oldest = self._oldest(now)
         fresh = [a for a, news in self.news.items() if news.time >= oldest or news.update.settled]
         return [author for author in fresh if self.is_heard(author)]
+
+    def _oldest(self, now: int) -> int:
+        """Return the time (Unix ms) before which an author who has not settled is live no more."""
+        newest = max([news.time for news in self.news.values()], default=now)
+        return min(now, newest) - _LIVE_HALF_LIVES * self.half_life
 
     def is_heard(self, author: bytes) -> bool:
         """Return True if nothing speaks against hearing this author."""
@@ -172,7 +180,7 @@ class Following:
     def _is_young(self, author: bytes, now: int) -> bool:
         return now - self._since.get(author, now) < self.half_life
 
-    def _successor_of(self, author: bytes, now: int) -> bytes | None:
+    def _successor_of(self, author: bytes, now: int, oldest: int) -> bytes | None:
         """Return the author whose keyframe is to be fetched in place of this one's next delta, if any."""
         chosen = self._successors.get(author)
         if chosen is not None and self.news.get(chosen.author) is chosen and not self._is_out(chosen.author):
@@ -182,11 +190,13 @@ class Following:
         if replica is None or replica.cid == self.news[author].cid or len(self._followed) < self.most:
             return None
         since = (replica.time + self.news[author].time) // 2
-        taken = {*self._followed, *(news.author for news in self._successors.values())}
-        free = [self.news[other] for other in self.others(now) if other not in taken]
+        keys = [news for news in self.news.values() if news.time > since and news.update.frame.kind == KEY]
+        taken = {self.me, *self._followed, *(news.author for news in self._successors.values())} if keys else ()
+        keys = [news for news in keys if news.author not in taken]
         if self.is_open and not self._is_young(author, now):  # a new key takes no place of an older one
-            free = [news for news in free if not self._is_young(news.author, now)]
-        candidates = [news for news in free if news.update.frame.kind == KEY and news.time > since]
+            keys = [news for news in keys if not self._is_young(news.author, now)]
+        alive = (news for news in keys if news.time >= oldest or news.update.settled)
+        candidates = [news for news in alive if self.is_heard(news.author)]
         if not candidates:
             return None
         self._successors[author] = self.rng.choice(candidates)
@@ -210,7 +220,8 @@ class Following:
             self._fail(news.cid, error)
             return None
         absent = list(dict.fromkeys(cid for _, node in chain for cid in node.blocks if not self.store.has(cid)))
-        self.store.want(absent, origin=peer_name(author))
+        if absent:
+            self.store.want(absent, origin=peer_name(author))
         before, lacking = replica, set(absent)
         if chain and not lacking.isdisjoint(chain[0][1].blocks):
             chain = self._older_keyframe(chain[0][1], replica)
@@ -278,7 +289,7 @@ class Following:
         parts = ((index, self.store.get(block)) for index, block in enumerate(node.blocks))
         blocks = [self.seals.opened_block(node.author, node.seq, index, part) for index, part in parts]
         vector = None if replica is None or node.frame.kind == KEY else replica.vector
-        decoded = decode_frame(node.frame, blocks, vector, self.count)
+        decoded = self.decode(node.frame, blocks, vector, self.count)
         began = node.time if vector is None or replica is None else replica.began
         return Replica(decoded, newest.samples, node.time, newest.settled, cid, began)
 

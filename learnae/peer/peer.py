@@ -3,9 +3,9 @@
 import logging
 import os
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import learnae
 from learnae.basics.error_log import ErrorLog
@@ -16,7 +16,7 @@ from learnae.membership.sealing import NO_SECRETS, Seals, Secrets
 from learnae.models.dataset import Rows
 from learnae.peer.archive import Archive
 from learnae.peer.catching_up import CatchUp, Progress
-from learnae.peer.following import Following
+from learnae.peer.following import Decoder, Following
 from learnae.peer.forgetting import Forgetting
 from learnae.peer.frame_encoder import FrameEncoder
 from learnae.peer.learning.founding import Founding
@@ -48,12 +48,15 @@ from learnae.samples.dp_statistics import layout_of
 from learnae.swarm.initial_weights import starting_weights
 from learnae.swarm.manifest import OPEN, Manifest
 from learnae.weights.codecs import Vector
+from learnae.weights.frames import decode_frame
 
 if TYPE_CHECKING:
     from learnae.peer.learning.personal import Personal
     from learnae.peer.masking.sums import MaskedSums, Source
     from learnae.peer.members.steward import Steward
 
+T = TypeVar("T")
+Turn = Generator[int, None, T]  # see Peer.turn
 _CHECKPOINTS_PER_HORIZON = 3  # of a peer that has nothing to say: others never forget it
 _SHOW_MS = 500  # between two announcements of the same, while a cycle goes on
 _SAID_PER_HORIZON = 2880  # the same summary, at most: each half-minute of a day
@@ -202,22 +205,37 @@ class Peer:
 
     def tick(self) -> Tick:
         """Hear; merge if a cycle begins; train; publish what is due, which ends the cycle. Return soon."""
+        turn = self.turn()
+        while True:
+            try:
+                next(turn)
+            except StopIteration as end:
+                done: Tick = end.value
+                return done
+
+    def turn(self) -> "Turn[Tick]":
+        """Do what ``tick`` does, with a stop before training that yields how many steps the learner is to take.
+
+        Where many peers share a process their learners may be prepared for these steps together.
+        """
         heard = self.hear() + self._serve()
         try:
             may_begin = self._may_begin()
         except NotWrittenError:
-            self._bide(heard)  # what is saved cannot be shown
+            yield from self._bide(heard)  # what is saved cannot be shown
             raise
         if self.own.has_forked and not self.own.may_declare:  # no other peer takes in what it says
             raise EquivocationError
         if not may_begin:
-            return self._bide(heard)
+            return (yield from self._bide(heard))
         self._introduce()
         self._accuse()
         if self.options.floors.waits_for_others and self.founding.is_over(bool(self.following.replicas)):
             self.options.floors.note_merged()
         is_resting = self._rest() > 0
-        merged, trained, published = (0, Trained(0, 0, 0.0), None) if is_resting else self._advance_cycle()
+        merged, trained, published = 0, Trained(0, 0, 0.0), None
+        if not is_resting:
+            merged, trained, published = yield from self._advance_cycle()
         summarised = self._summarise()
         self._sum()  # last, so that no checkpoint replaces it before it is announced
         self._show(bool(heard or (self.training.taken == 0 and not is_resting)))
@@ -227,11 +245,11 @@ class Peer:
             self.options.personal.advance(self.estimate())
         return Tick(heard, merged, trained, published or summarised)
 
-    def _advance_cycle(self) -> tuple[int, Trained, Cid | None]:
+    def _advance_cycle(self) -> "Turn[tuple[int, Trained, Cid | None]]":
         merged = self._merge() if self.training.taken == 0 else 0  # it replaces what is not published
         self.cadence.is_hurried = self.training.is_early
         begun = self.ports.clock.uptime()
-        trained = self._train()
+        trained = yield from self._train()
         if trained.steps and self.training.taken == trained.steps:
             self.cadence.begin(begun)
         if trained.steps and self.training.is_done:
@@ -349,7 +367,7 @@ class Peer:
         self.view.note(self.own.show_again())
         return True
 
-    def _bide(self, heard: int) -> Tick:
+    def _bide(self, heard: int) -> "Turn[Tick]":
         """Learn while nothing may or can be published; a newcomer's own weights are replaced, so it waits.
 
         A step with noise is paid for, published or not, and what this peer has said may tell of more than it knows of.
@@ -360,7 +378,7 @@ class Peer:
             if merged:
                 self.merging.believe(None, self.ports.clock.now())
             if not self.is_private:
-                trained = self._train()
+                trained = yield from self._train()
             self.training.taken = 0
         if self._show(bool(heard)) and trained.steps and self.catching_up.since is not None:  # that may take minutes
             self.save()
@@ -412,7 +430,7 @@ class Peer:
             self.options.floors.note_merged()
         return merged
 
-    def _train(self) -> Trained:
+    def _train(self) -> "Turn[Trained]":
         """Train, unless this peer has settled and nothing is new; where steps are paid for, none that is held back."""
         if self.is_private:
             if self.options.floors.waits_for_others:
@@ -426,6 +444,7 @@ class Peer:
                 return Trained(0, 0, 0.0)
             _log.info("learning again: %s", why)
             self.settling.wake()
+        yield self.training.due()
         return self.training.train()
 
     def _end_cycle(self) -> Cid | None:
@@ -649,6 +668,7 @@ def compose_peer(
     errors: ErrorLog | None = None,
     traffic: Traffic | None = None,
     opener: Opener = open_message,
+    decode: Decoder = decode_frame,
     *,
     is_back: bool = False,
     is_first: bool = False,
@@ -661,7 +681,8 @@ def compose_peer(
     Survived errors are counted in ``errors``; ``traffic`` is counted by the store in ``ports`` (MeteredStore).
     ``is_back`` says that this key has spoken here before, also if nothing is left of its state (CatchUp); ``is_first``,
     that no other peer of the swarm can have spoken. ``gate`` is shared with the links; without one, it is made of the
-    records in the store. ``secrets`` are those that a sealed swarm's messages are read and sealed with; by default,
+    records in the store. ``opener`` and ``decode`` do as open_message and decode_frame: peers of one process share what
+    they find. ``secrets`` are those that a sealed swarm's messages are read and sealed with; by default,
     those that records tell this peer. ``entropy`` returns so many unpredictable bytes.
 
     A peer alone, in memory, publishes its name and an update, once it has heard for some seconds that it is alone:
@@ -701,7 +722,7 @@ def compose_peer(
     archive = Archive(manifest.swarm, ports.store, manifest.limits, errors, opener) if is_archive else None
     following = Following(
         tangle, ports.store, errors, rng, author, manifest.model.count, options.follow, manifest.merge.half_life,
-        seals=seals, is_open=gate.is_open,
+        seals=seals, is_open=gate.is_open, decode=decode,
     )  # fmt: skip
     own = OwnChain(identity, replication, clock, errors)
     frames = FrameEncoder(manifest.codec, may_be_coarser=not len(ports.learner.moments.means))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from learnae.basics.bounded_dict import BoundedDict
 from learnae.basics.error_log import ErrorLog
@@ -122,6 +122,12 @@ class Replicator:
         for bringer, known, cid, claim in hearsay.due(uptime, self._knows, self._has_room):
             if len(opened) >= self.messages_per_call or len(asked) + missed >= self.looks:
                 break
+            if cid in self.tangle and claim.needed != uptime:  # as most are, soon after they were named
+                hearsay.forget(bringer, cid)
+                continue
+            if cid in asked:  # that another one has named, too
+                claim.looked_for(uptime)
+                continue
             is_wanted = self._is_wanted(cid, claim, hearsay is self._kept)
             may_come = claim.is_asked and cid not in self._taken and self._is_new(cid)
             if not is_wanted and not may_come:
@@ -244,13 +250,13 @@ class Replicator:
                     self._kept.keep(heard.announcer, cid, self.tangle.uptime)
 
     def _note_entry(self, announcer: str, entry: Entry) -> None:
-        key = announcer, entry.author
         if not self.gate.admits_prefix(entry.author):
-            self._unknown[key] = entry
+            self._unknown[announcer, entry.author] = entry
             return
         if entry.author == self.tangle.me[:PREFIX_BYTES] and entry.seq > self.own_signed:
             self._note_claim(announcer, entry.seq)
-        self._first.setdefault(entry.author, entry.seq)
+        if entry.author not in self._first:
+            self._first[entry.author] = entry.seq
         self._hearsay.note(announcer, entry, self.tangle.wanted_of(entry), self.tangle.uptime)
 
     def _note_claim(self, announcer: str, seq: int) -> None:
@@ -342,9 +348,9 @@ class Replicator:
 
     def _check_age(self, cid: Cid, data: bytes, is_kept: bool) -> None:
         """Raise StaleError for a message that a checkpoint has replaced, before it is decoded or verified."""
-        envelope = Envelope.read(data[: self.tangle.limits.message_bytes])
+        author, seq = Envelope.place(data)
         is_asked_for = is_kept or self.tangle.is_witness(cid)
-        if not is_asked_for and self.tangle.is_forgotten(envelope.author, envelope.seq):
+        if not is_asked_for and self.tangle.is_forgotten(author, seq):
             raise StaleError(f"message {cid.short} is older than its author's checkpoint")
 
     def _forget(self, cid: Cid, error: StaleError, source: "_Source") -> None:
@@ -412,8 +418,7 @@ class Replicator:
         total.equivocations += outcome.equivocations
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
+class _Source(NamedTuple):
     """Who has named a message, whether that one is known, and whether it was named as kept for ever.
 
     It ``is_late`` if it was wanted when it was asked for, and is no more.

@@ -17,8 +17,8 @@ _DECILE = 0.9
 _GROWN = 2  # times as many rows: what is usual is measured again
 
 
-def shares_of(norms: NDArray[np.float64], bound: float) -> NDArray[np.float64]:
-    """Return what is left of vectors of these norms (n,) if none may be longer than ``bound``: 1, or less.
+def shares_of(norms: NDArray[np.float64], bound: float | NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what is left of vectors of these norms (n,) if none may be longer than its ``bound``: 1, or less.
 
     >>> shares_of(np.array([0.0, 1.0, 4.0]), 2.0).round(3).tolist()
     [1.0, 1.0, 0.5]

@@ -19,6 +19,9 @@ from learnae.protocol.limits import MAX_SEQ, Limits
 
 VERSION = 1
 PREFIX_BYTES = 8  # of an author's key: 2^64 tries to make a second one
+_HEAD_BYTES = len(b"\xa3" + b"\x61v\x01" + b"\x64kept" + b"\x67authors")
+_LINK_BYTES = 41  # tag 42, and 37 bytes with the two that give their length
+_ENTRY_BYTES = 1 + 1 + PREFIX_BYTES + _LINK_BYTES  # without seq and checkpoint
 MAX_BYTES = 8192  # above what Limits.entries and Limits.kept take
 
 
@@ -87,6 +90,16 @@ class Announcement:
         entries = [entry.to_list() for entry in self.entries]
         return {"v": VERSION, "kept": list(self.kept), "authors": entries}
 
+    @property
+    def size(self) -> int:
+        """Return how many bytes ``to_bytes`` returns, without making them."""
+        kept, entries = len(self.kept), len(self.entries)
+        size = _HEAD_BYTES + _length_bytes(kept) + kept * _LINK_BYTES + _length_bytes(entries)
+        for entry in self.entries:
+            size += _ENTRY_BYTES + _length_bytes(entry.seq)
+            size += 1 if entry.checkpoint in (entry.head, None) else _LINK_BYTES
+        return size
+
     def to_bytes(self) -> bytes:
         """Return the dag-cbor map; raises LimitError if there is more than an announcement holds."""
         self.check()
@@ -107,6 +120,11 @@ class Announcement:
         if not isinstance(entries, (list, tuple)) or len(entries) > limits.entries:
             raise fields.error("authors", entries, f"a list of at most {limits.entries}")
         return cls(tuple(map(Entry.from_list, entries)), fields.links("kept", limits.kept))
+
+
+def _length_bytes(number: int) -> int:
+    """Return how many bytes dag-cbor writes a number, or a length, in."""
+    return 1 if number < 24 else 2 if number < 1 << 8 else 3 if number < 1 << 16 else 5 if number < 1 << 32 else 9
 
 
 def sign_fields(fields: Mapping[str, Any], context: bytes, swarm: Cid, identity: Identity) -> bytes:

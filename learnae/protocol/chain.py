@@ -58,13 +58,12 @@ class Chain:
 
         That is twice the time between the author's last two, at least LEAST_GRACE and at most ``grace`` (ms).
         """
-        for seq, noticed in self.checkpoints.items():
-            self.checkpoints[seq] = uptime if noticed is None else noticed
-        times = sorted(noticed for noticed in self.checkpoints.values() if noticed is not None)
-        if len(times) > 1:
+        noticed = {seq: uptime if time is None else time for seq, time in self.checkpoints.items()}
+        self.checkpoints.update(noticed)
+        if len(noticed) > 1:
+            times = sorted(noticed.values())
             grace = min(grace, max(LEAST_GRACE, 2 * (times[-1] - times[-2])))
-        ripe = [seq for seq, noticed in self.checkpoints.items() if noticed is not None and uptime - noticed >= grace]
-        self.floor = max([self.floor, *ripe])
+        self.floor = max([self.floor, *(seq for seq, time in noticed.items() if uptime - time >= grace)])
 
     def crowd(self, live: int, checkpoints: int) -> bool:
         """Raise ``floor`` where more than ``live`` messages, or so many checkpoints, are here, whatever their age.

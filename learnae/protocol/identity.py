@@ -21,7 +21,7 @@ SIGNATURE_BYTES = 64
 _MAX_KEY_FILE_BYTES = 4096
 _EXCHANGE_CONTEXT = b"learnae/x25519/1"
 _BEGIN, _END = b"-----BEGIN PRIVATE KEY-----\n", b"\n-----END PRIVATE KEY-----\n"
-_NAMES = 1024  # that are remembered: each is asked for at every announcement
+_NAMES = 1024  # that are remembered, as many as a tangle has authors: each is asked for at every announcement
 _HEADER = bytes.fromhex("302e020100300506032b657004220420")  # RFC 8410: the key's DER but for its 32 bytes
 
 

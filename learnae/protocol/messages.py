@@ -80,18 +80,30 @@ class Envelope:
     @classmethod
     def read(cls, data: bytes) -> Envelope:
         """Read what is at the fixed offsets; raises EncodingError if ``data`` is no message of this version."""
-        start = _AUTHOR.stop + len(_SEQ)
-        if len(data) <= start or data[0] not in _MAPS or data[1 : _AUTHOR.start] != _START:
-            raise EncodingError(f"a block of {len(data)} bytes is no message of version {VERSION}", "it is ignored")
-        first = data[start]
-        end = start + 1 + _LONGER.get(first, 0)
-        seq = first if end == start + 1 else int.from_bytes(data[start + 1 : end], "big")
-        signature = data[end + len(_SIG) : end + len(_SIG) + SIGNATURE_BYTES]
-        is_there = data[_AUTHOR.stop : start] == _SEQ and first < _INTEGERS and data[end : end + len(_SIG)] == _SIG
-        if not is_there or len(signature) < SIGNATURE_BYTES:
-            raise EncodingError("a message that does not begin with v, by, seq and sig", "it is ignored")
-        unsigned = bytes([data[0] - 1]) + data[1:end] + data[end + len(_SIG) + SIGNATURE_BYTES :]
+        seq, end = _read_seq(data)
+        start = end + len(_SIG)
+        signature = data[start : start + SIGNATURE_BYTES]
+        unsigned = bytes([data[0] - 1]) + data[1:end] + data[start + SIGNATURE_BYTES :]
         return cls(data[_AUTHOR], seq, signature, unsigned)
+
+    @staticmethod
+    def place(data: bytes) -> tuple[bytes, int]:
+        """Read author and seq alone; raises EncodingError as ``read`` does."""
+        return data[_AUTHOR], _read_seq(data)[0]
+
+
+def _read_seq(data: bytes) -> tuple[int, int]:
+    """Return the seq, and where the signature's name begins; raises EncodingError if that is no message."""
+    start = _AUTHOR.stop + len(_SEQ)
+    if len(data) <= start or data[0] not in _MAPS or data[1 : _AUTHOR.start] != _START:
+        raise EncodingError(f"a block of {len(data)} bytes is no message of version {VERSION}", "it is ignored")
+    first = data[start]
+    end = start + 1 + _LONGER.get(first, 0)
+    seq = first if end == start + 1 else int.from_bytes(data[start + 1 : end], "big")
+    is_there = data[_AUTHOR.stop : start] == _SEQ and first < _INTEGERS and data[end : end + len(_SIG)] == _SIG
+    if not is_there or len(data) < end + len(_SIG) + SIGNATURE_BYTES:
+        raise EncodingError("a message that does not begin with v, by, seq and sig", "it is ignored")
+    return seq, end
 
 
 def compose(

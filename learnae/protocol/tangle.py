@@ -158,7 +158,7 @@ class Tangle:
     def is_banned(self, author: bytes) -> bool:
         """Return True if the author has equivocated, and has not declared it."""
         chain = self._chains.get(author)
-        return chain is not None and chain.is_banned
+        return chain is not None and bool(chain.conflicts) and chain.is_banned
 
     def unreported(self) -> Iterator[Evidence]:
         """Return what proves that an author is banned, where no evidence is kept that would tell others."""
@@ -373,14 +373,14 @@ class Tangle:
 
     def _node_of(self, message: Message, chain: Chain) -> Node:
         frame = message.body.frame if isinstance(message.body, Update) else None
-        header = replace(frame, base=None) if frame else None
+        header = FrameHeader(frame.kind, frame.codec, frame.count, None) if frame else None
         return Node(
             cid=message.cid,
             author=chain.author,
             seq=message.seq,
             time=message.time,
             parents=message.parents,
-            block_names=b"".join(block.to_bytes() for block in message.blocks),
+            block_names=b"".join(map(Cid.to_bytes, message.blocks)),
             header=self._headers.setdefault(header, header) if header else None,
             base=frame.base if frame else None,
         )
@@ -496,11 +496,8 @@ class Tangle:
         ahead = (
             now + self.limits.skew // _DRAG
         )  # the own message, and those of others after it, must be nearer than skew
-        others = [
-            entry.head
-            for other, entry in self.entries()
-            if other != author and cut <= self._nodes[entry.head].time <= ahead
-        ]
+        heads = (chain.newest for chain in self._chains.values() if chain.newest and chain.author != author)
+        others = [head for head in heads if cut <= self._nodes[head].time <= ahead]
         room = self.limits.parents - 1
         return tuple(others if len(others) <= room else self._rng.sample(others, room))
 
@@ -518,8 +515,10 @@ class Tangle:
                 self._clear(chain)
             if chain.by_seq and max(chain.checkpoints, default=-1) == chain.floor > 0:  # all that can go has gone
                 continue
+            before = chain.floor
             chain.mature(uptime, self.limits.grace)
-            self._sink(chain)
+            if chain.floor > before:
+                self._sink(chain)
             self._forget_if_empty(chain)
         candidates, self._gone = self._gone, {}
         return self._unneeded(candidates)

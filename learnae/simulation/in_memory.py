@@ -57,7 +57,7 @@ class MemoryBlockStore(BlockStore):
     @override
     def put(self, codec: int, data: bytes) -> Cid:
         cid = name_block(codec, data)
-        self._host.blocks[cid] = data
+        self._host.keep(cid, data)
         return cid
 
     @override
@@ -139,11 +139,12 @@ class MemoryGossip(Gossip):
 
     @override
     def announce(self, announcement: Announcement) -> None:
-        network, size = self._host.network, PACKET_BYTES + len(announcement.to_bytes())
-        heard = Heard(str(self._host.index), announcement)
-        others = [host for host in network.hosts if host is not self._host]
-        for target in network.rng.sample(others, min(self._fanout, len(others))):
-            network.send(self._host, target, size, "heads", lambda t=target: t.inbox.append(heard))  # type: ignore[misc]
+        network, own = self._host.network, self._host.index
+        size, heard = PACKET_BYTES + announcement.size, Heard(self._host.name, announcement)
+        others = len(network.hosts) - 1
+        for place in network.rng.sample(range(others), min(self._fanout, others)):
+            target = network.hosts[place + (place >= own)]
+            network.send(self._host, target, size, "heads", target.hear, heard)
 
     @override
     def heard(self) -> Iterable[Heard]:

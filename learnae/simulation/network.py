@@ -8,18 +8,20 @@ from __future__ import annotations
 import hashlib
 import heapq
 import random
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
+from learnae.basics.bounded_dict import BoundedDict
 from learnae.basics.overriding import override
-from learnae.ipld.cid import CID_BYTES, MAX_BLOCK_BYTES, Cid
+from learnae.ipld.cid import CID_BYTES, DAG_CBOR, MAX_BLOCK_BYTES, RAW, Cid
 from learnae.ports import Clock, Heard
 from learnae.protocol.limits import HOUR
 
 PACKET_BYTES = 40  # what an announcement or a request costs beside its CIDs
 _RETRY_MS = 2000  # after which a request that was not answered is made again
-_GUESSES = 8  # hosts asked at random before all are
+_PLACES = 8  # hosts that are remembered of a block, those that got it last; where they are gone all are asked
+_PLACES_OF = 1 << 17  # blocks
 _CHAIN_BLOCKS = 256  # a message that was asked for, and its author's older ones that come along
 
 
@@ -62,55 +64,85 @@ class Network:
         self.groups: dict[int, int] = {}
         self.down: set[int] = set()
         self.trace = hashlib.sha256()
-        self._events: list[tuple[int, int, Callable[[], None]]] = []
+        self._events: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._order = 0
+        self._named = BoundedDict[Cid, bytes](_PLACES_OF)  # blocks whose names are right
+        self._holders = BoundedDict[Cid, list[int]](_PLACES_OF)
 
     def host(self) -> Host:
         """Add a host."""
         self.hosts.append(Host(self, len(self.hosts)))
         return self.hosts[-1]
 
-    def at(self, time: int, action: Callable[[], None]) -> None:
-        """Let ``action`` happen at a virtual time."""
+    def at(self, time: int, action: Callable[..., None], *args: Any) -> None:
+        """Let ``action(*args)`` happen at a virtual time."""
         self._order += 1
-        heapq.heappush(self._events, (time, self._order, action))
+        heapq.heappush(self._events, (time, self._order, action, args))
 
     def run_until(self, time: int) -> None:
         """Let everything happen that is due before ``time``."""
         while self._events and self._events[0][0] <= time:
-            due, _, action = heapq.heappop(self._events)
+            due, _, action, args = heapq.heappop(self._events)
             self.clock.time = max(self.clock.time, due)
-            action()
+            action(*args)
         self.clock.time = max(self.clock.time, time)
 
     def reaches(self, source: int, target: int) -> bool:
         """Return True if packets can pass now."""
-        return self.down.isdisjoint((source, target)) and self.groups.get(source, 0) == self.groups.get(target, 0)
+        if self.down and (source in self.down or target in self.down):
+            return False
+        return not self.groups or self.groups.get(source, 0) == self.groups.get(target, 0)
 
-    def send(self, source: Host, target: Host, size: int, note: str, deliver: Callable[[], None]) -> None:
+    def send(self, source: Host, target: Host, size: int, note: str, deliver: Callable[..., None], *args: Any) -> None:
         """Send one packet; it may be lost, and it is late. ``note`` goes into the trace."""
         source.bytes_out += size
         if not self.reaches(source.index, target.index) or self.rng.random() < self.weather.loss:
             return
-
-        def arrive() -> None:
-            if self.reaches(source.index, target.index):
-                target.bytes_in += size
-                self.trace.update(f"{self.clock.time} {source.index} {target.index} {size} {note}\n".encode())
-                deliver()
-
         copies = 2 if self.weather.doubles and self.rng.random() < self.weather.doubles else 1
         for _ in range(copies):
-            self.at(self.clock.time + self.rng.randint(*self.weather.delay), arrive)
+            due = self.clock.time + self.rng.randint(*self.weather.delay)
+            self.at(due, self._arrive, source, target, size, note, deliver, args)
+
+    def _arrive(
+        self, source: Host, target: Host, size: int, note: str, deliver: Callable[..., None], args: tuple[Any, ...]
+    ) -> None:
+        if self.reaches(source.index, target.index):
+            target.bytes_in += size
+            self.trace.update(f"{self.clock.time} {source.index} {target.index} {size} {note}\n".encode())
+            deliver(*args)
+
+    def note_holder(self, cid: Cid, index: int) -> None:
+        """Remember that a host has a block, in place of the one that has had it longest."""
+        places = self._holders.get(cid)
+        if places is None:
+            self._holders[cid] = [index]
+            return
+        places.append(index)
+        if len(places) > _PLACES:
+            del places[0]
+
+    def names(self, cid: Cid, data: bytes) -> bool:
+        """Return True if ``data`` is the block that ``cid`` names: hashed once, for all who get these same bytes."""
+        if self._named.get(cid) is data:
+            return True
+        if not cid.names(data):
+            return False
+        self._named[cid] = data
+        return True
 
     def holder(self, asker: int, cid: Cid) -> Host | None:
         """Return any reachable host with the block, as a provider record would tell; None without one."""
-        for _ in range(_GUESSES):  # most blocks are soon in many places: looking everywhere takes longer
-            host = self.rng.choice(self.hosts)
-            if cid in host.blocks and self.reaches(asker, host.index):
-                return host
-        holders = [host for host in self.hosts if cid in host.blocks and self.reaches(asker, host.index)]
+        places = self._holders.get(cid, ())
+        start = int(self.rng.random() * len(places))
+        for place in (*places[start:], *places[:start]):
+            if self.gives(asker, self.hosts[place], cid):
+                return self.hosts[place]
+        holders = [host for host in self.hosts if self.gives(asker, host, cid)]
         return self.rng.choice(holders) if holders else None
+
+    def gives(self, asker: int, host: Host, cid: Cid) -> bool:
+        """Return True if a host has the block, and the asker reaches it."""
+        return cid in host.blocks and self.reaches(asker, host.index)
 
 
 class Host:
@@ -119,6 +151,7 @@ class Host:
     def __init__(self, network: Network, index: int) -> None:
         self.network = network
         self.index = index
+        self.name = str(index)
         self.blocks: MutableMapping[Cid, bytes] = {}
         self.inbox: list[Heard] = []
         self.bytes_out = 0
@@ -127,14 +160,24 @@ class Host:
         self.most: dict[Cid, int] = {}
         self.previous_of: Callable[[Cid], Cid | None] = lambda _: None
 
+    def hear(self, heard: Heard) -> None:
+        """Take in an announcement."""
+        self.inbox.append(heard)
+
+    def keep(self, cid: Cid, data: bytes) -> None:
+        """Hold a block, and let others know."""
+        self.blocks[cid] = data
+        self.network.note_holder(cid, self.index)
+
     def ask(self, cids: Sequence[Cid], most: int = MAX_BLOCK_BYTES) -> None:
-        """Request blocks from hosts that hold them, one packet each."""
-        now = self.network.clock.time
+        """Request blocks from hosts that hold them, as few as it takes, with one packet each."""
+        now, holder = self.network.clock.time, None
         by_holder: dict[int, list[Cid]] = {}
         for cid in cids:
             if cid in self.blocks or self.asked.get(cid, 0) > now:
                 continue
-            holder = self.network.holder(self.index, cid)
+            if holder is None or not self.network.gives(self.index, holder, cid):
+                holder = self.network.holder(self.index, cid)
             if holder is not None:
                 self.asked[cid] = now + _RETRY_MS
                 self.most[cid] = most
@@ -142,20 +185,25 @@ class Host:
         for index, wanted in by_holder.items():
             holder = self.network.hosts[index]
             size = PACKET_BYTES + CID_BYTES * len(wanted)
-            self.network.send(self, holder, size, "want", partial(holder.answer, self, wanted))
+            self.network.send(self, holder, size, "want", holder.answer, self, wanted)
 
     def answer(self, asker: Host, wanted: Sequence[Cid]) -> None:
         """Send the blocks that are here; with a message those that it continues, as far as the asker lacks them."""
-        for cid in wanted:
-            for each in filter(self.blocks.__contains__, self._chain(asker, cid)):
-                data = self.blocks[each]
-                self.network.send(self, asker, len(data), each.to_bytes().hex(), partial(asker.receive, each, data))
+        chains = (self._chain(asker, cid) for cid in wanted)
+        found = {each: self.blocks[each] for chain in chains for each in chain if each in self.blocks}
+        for codec in (RAW, DAG_CBOR):  # what is asked for together comes together
+            blocks = {cid: data for cid, data in found.items() if cid.codec == codec}
+            if blocks:
+                size, note = sum(map(len, blocks.values())), next(iter(blocks)).to_bytes().hex()
+                self.network.send(self, asker, size, note, asker.receive, blocks)
 
-    def receive(self, cid: Cid, data: bytes) -> None:
-        """Keep a block that was asked for."""
-        self.asked.pop(cid, None)
-        if cid not in self.blocks and cid.names(data) and len(data) <= self.most.pop(cid, MAX_BLOCK_BYTES):
-            self.blocks[cid] = data
+    def receive(self, blocks: Mapping[Cid, bytes]) -> None:
+        """Keep blocks that were asked for, and what comes with them."""
+        for cid, data in blocks.items():
+            self.asked.pop(cid, None)
+            most = self.most.pop(cid, MAX_BLOCK_BYTES)
+            if cid not in self.blocks and self.network.names(cid, data) and len(data) <= most:
+                self.keep(cid, data)
 
     def _chain(self, asker: Host, cid: Cid) -> list[Cid]:
         """Return the block and the messages back to a checkpoint that the asker lacks, newest first, bounded."""

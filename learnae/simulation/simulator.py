@@ -15,11 +15,10 @@ from learnae.ipld.cid import Cid
 from learnae.membership.sealing import Secrets
 from learnae.models.dataset import Dataset
 from learnae.models.private.private_learner import PrivateLearner
-from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.peer.learning.guard import suspicion_of
 from learnae.peer.learning.training import ENDLESS
 from learnae.peer.masking.sums import Source
-from learnae.peer.peer import Options, Peer, Ports, compose_peer
+from learnae.peer.peer import Options, Peer, Ports, Turn, compose_peer
 from learnae.peer.publishing_policy import PublishPolicy
 from learnae.peer.summaries.lessons import Lessons
 from learnae.peer.summaries.releasing import Releasing
@@ -27,12 +26,14 @@ from learnae.ports import BlockStore, Clock, Learner, StateStore, Traffic
 from learnae.privacy.clipping import NormClip
 from learnae.privacy.floors import Floors, ReleaseFloor
 from learnae.privacy.spent import PrivacySpent
-from learnae.protocol.identity import Identity
+from learnae.protocol.identity import Identity, peer_name
 from learnae.protocol.opener import MessageOpener
 from learnae.protocol.tangle import Tangle
 from learnae.samples.dp_statistics import Statistics, layout_of
+from learnae.simulation.batched import BatchedLearner, train_together
 from learnae.simulation.in_memory import MemoryBlockStore, MemoryGossip, MemoryStateStore, SilentMonitor
 from learnae.simulation.network import Network, VirtualClock, Weather
+from learnae.simulation.shared_work import SharedDecoder
 from learnae.swarm.manifest import Manifest
 
 START = 1_700_000_000_000  # the virtual clock's first reading, Unix milliseconds
@@ -44,7 +45,7 @@ LearnerFactory = Callable[[Manifest, Dataset, np.random.Generator], Learner]
 def numpy_learner(manifest: Manifest, data: Dataset, rng: np.random.Generator) -> Learner:
     """Make the reference learner, which clips the gradient of each row as both roles do."""
     batch = manifest.training.batch
-    return NumpyLearner(manifest.definition, manifest.objective, manifest.optimiser, data, batch, rng, NormClip())
+    return BatchedLearner(manifest.definition, manifest.objective, manifest.optimiser, data, batch, rng, NormClip())
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,8 @@ class Setting:
     """``period`` ms between a peer's ticks, each up to a quarter early or late; it listens every ``listen`` ms between
     them, 0 for never. It publishes every ``every`` ms at most, and settles after ``patience`` updates without a gain
     (Options). All have the same ``floors``; with ``summaries`` they tell of their rows, and judge by what others tell.
+    Ticks that are due within ``together`` ms are taken at the end of these, so that learners train together; at 0 each
+    is taken for itself.
     """
 
     seed: int = 0
@@ -64,6 +67,7 @@ class Setting:
     weather: Weather = Weather()
     floors: Floors = Floors()
     summaries: bool = False
+    together: int = 0
 
 
 def identity_of(seed: int, index: int) -> Identity:
@@ -88,6 +92,7 @@ class Member:
         self._state, self._summaries = MemoryStateStore(), MemoryStateStore()
         self._entropy = random.Random(f"{simulation.setting.seed}/{index}/entropy")
         self.host = simulation.network.host()
+        self.host.name = peer_name(self.identity.author)
         self.peer = self.boot()
 
     def own_clock(self, clock: Clock) -> Clock:
@@ -100,9 +105,14 @@ class Member:
 
     def turn(self, is_training: bool) -> None:
         """Take part; what is new is published only if all that ``is_training``."""
+        for _ in self.part(is_training):
+            pass
+
+    def part(self, is_training: bool) -> Turn[None]:
+        """Do what ``turn`` does, with the stops of Peer.turn."""
         if is_training:
             try:
-                self.peer.tick()
+                yield from self.peer.turn()
             except EquivocationError:  # its program ends
                 self._simulation.crash(self._index)
         else:
@@ -150,8 +160,8 @@ class Member:
             options = replace(options, privacy=partial(_spent, learner), recall=learner.recall)
         secrets, opener = simulation.secrets(self._index), simulation.opener
         peer = compose_peer(
-            self.identity, manifest, ports, options, traffic=traffic, opener=opener, secrets=secrets,
-            entropy=self._entropy.randbytes,
+            self.identity, manifest, ports, options, traffic=traffic, opener=opener, decode=simulation.decode,
+            secrets=secrets, entropy=self._entropy.randbytes,
         )  # fmt: skip
         self.host.previous_of = peer.tangle.previous_of
         return peer
@@ -182,6 +192,8 @@ class Simulation:
         self.clock = VirtualClock(START)
         self.network = Network(self.clock, random.Random(setting.seed), setting.weather)
         self.opener = MessageOpener(_OPENED)
+        self.decode = SharedDecoder()
+        self._due: list[Member] = []  # whose ticks are taken together
         self._training = True
         self.members = [make(self, index, data) for index, data in enumerate(datasets)]
         for member in self.members:
@@ -227,12 +239,34 @@ class Simulation:
         """Let a member take part from now on."""
         period, jitter = self.setting.period, self.setting.period // 4
         due = self.clock.time + period + self.network.rng.randint(-jitter, jitter)
-        self.network.at(due, partial(self._turn, member))
+        if together := self.setting.together:
+            self.network.at(-(-due // together) * together, self._gather, member)
+        else:
+            self.network.at(due, self._turn, member)
 
     def _turn(self, member: Member) -> None:
         if member.host.index not in self.network.down:
             member.turn(self._training)
         self.schedule(member)
+
+    def _gather(self, member: Member) -> None:
+        if not self._due:
+            self.network.at(self.clock.time, self._turn_together)  # after all others that are due now
+        self._due.append(member)
+
+    def _turn_together(self) -> None:
+        members, self._due = self._due, []
+        up = [member for member in members if member.host.index not in self.network.down]
+        stopped = [(member, member.part(self._training)) for member in up]
+        while stopped:
+            asked = [(member, part, next(part, None)) for member, part in stopped]
+            stopped = [(member, part) for member, part, steps in asked if steps is not None]
+            learners = [(member.peer.ports.learner, steps) for member, _, steps in asked]
+            train_together(
+                (learner, steps) for learner, steps in learners if steps and isinstance(learner, BatchedLearner)
+            )
+        for member in members:
+            self.schedule(member)
 
     def listen(self, member: Member) -> None:
         """Let a member listen between its ticks from now on, as often as the setting says."""

@@ -369,10 +369,10 @@ def dag_json(value: object) -> object:
     """Return the value as DAG-JSON says it: a link is {"/": text}, bytes are {"/": {"bytes": base64}}."""
     if isinstance(value, Mapping):
         return {key: dag_json(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [dag_json(item) for item in value]
     if isinstance(value, Cid):
         return {"/": str(value)}
+    if isinstance(value, (list, tuple)):
+        return [dag_json(item) for item in value]
     if isinstance(value, bytes):
         return {"/": {"bytes": base64.b64encode(value).decode().rstrip("=")}}
     return value

@@ -65,7 +65,7 @@ class Training:
         """Take optimiser steps, as many as the learner takes at once of those that are left in this cycle."""
         if self.clip and self.taken == 0:
             self._before = self.learner.weights()
-        trained = self.learner.train(self._left())
+        trained = self.learner.train(self.due())
         if trained.steps:
             self.steps += trained.steps
             self.taken += trained.steps
@@ -82,7 +82,8 @@ class Training:
             self._before = None
         self.taken = 0
 
-    def _left(self) -> int:
+    def due(self) -> int:
+        """Return how many steps ``train`` would ask the learner for now."""
         goal = self.goal
         left = goal - self.taken
         if left <= 0 and self.wants_more():

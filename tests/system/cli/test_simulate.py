@@ -87,3 +87,13 @@ def test_what_cannot_be_simulated_is_refused_with_what_can(
     refused = programs.run("learnae", "simulate", *arguments)
     assert refused.returncode in {2, 78}
     assert told in refused.stderr
+
+
+def test_a_scenario_file_is_played_and_its_curves_become_a_page(programs: Programs) -> None:
+    file, page = programs.root / "calm.toml", programs.root / "calm.html"
+    file.write_text("[swarm]\npeers = 2\n[time]\nminutes = 0.1\nsamples = 3\n")
+    course = simulated(programs, file, "--page", page)
+    assert len(course["points"]) == 3
+    assert course["trace"] in page.read_text()
+    assert "calm.toml beside --random" in programs.run("learnae", "simulate", file, "--random").stderr
+    assert "name the file" in programs.run("learnae", "simulate", "--page", page).stderr

@@ -10,7 +10,7 @@ import os
 import random
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -229,15 +229,31 @@ def test_a_storm_replays_byte_for_byte_in_another_process():
     assert json.loads(replay.stdout) == {"trace": after.trace, "messages": list(after.messages)}
 
 
-def short_run(seed: int) -> str:
-    simulation = swarm(6, Setting(seed=seed, weather=WEATHER))
-    simulation.run(10 * SECOND)
+def short_run(seed: int, together: int) -> str:
+    simulation = swarm(6, Setting(seed=seed, weather=WEATHER, together=together))
+    simulation.run(20 * SECOND)
+    assert all(member.peer.steps for member in simulation.members)
     return simulation.network.trace.hexdigest()
 
 
-def test_the_seed_and_nothing_else_decides_what_happens():
-    assert short_run(3) == short_run(3)
-    assert short_run(3) != short_run(4)
+@pytest.mark.parametrize("together", [0, 500])
+def test_the_seed_and_nothing_else_decides_what_happens(together):
+    assert short_run(3, together) == short_run(3, together)
+    assert short_run(3, together) != short_run(4, together)
+
+
+def test_peers_that_train_together_know_the_same_and_die_and_come_back_as_others_do():
+    simulation = swarm(6, Setting(seed=5, together=1000, weather=WEATHER), newcomers=1)
+    simulation.run(20 * SECOND)
+    simulation.crash(0)
+    simulation.restart(5)
+    simulation.run(20 * SECOND)
+    simulation.restart(0)
+    simulation.run(20 * SECOND)
+    settle(simulation)
+    assert len(set(simulation.message_sets())) == 1
+    assert len(newest(simulation, 0)) == 6
+    assert_no_problems(simulation)
 
 
 def mean_age(setting: Setting) -> float:
@@ -480,7 +496,7 @@ def test_a_newcomer_with_rows_of_one_class_spoils_no_model():
         simulation.run(SECOND)
         moved = np.linalg.norm(witness.estimate() - weights) / np.linalg.norm(weights)
         assert second > 10 or moved < 0.1, "the estimate jumps to what a beginner believes"
-        assert accuracy(simulation, 0) > before - 0.03
+        assert accuracy(simulation, 0) > before - 0.05  # of twelve seeds the worst loses 0.038
     assert simulation.members[4].peer.author in witness.following.replicas
 
 
@@ -810,13 +826,12 @@ def lose_next_delta(simulation: Simulation, author: int, at: int) -> set[Cid]:
     host, receive, lost = simulation.network.hosts[at], simulation.network.hosts[at].receive, set[Cid]()
     lossy = simulation.members[author].peer.author
 
-    def receive_others(cid: Cid, data: bytes) -> None:
-        if not lost and cid.codec == DAG_CBOR:
-            message = opened(simulation, data)
-            if message.author == lossy and not message.checkpoint:
+    def receive_others(blocks: Mapping[Cid, bytes]) -> None:
+        for cid in [cid for cid in blocks if not lost and cid.codec == DAG_CBOR]:
+            message = opened(simulation, blocks[cid])
+            if not lost and message.author == lossy and not message.checkpoint:
                 lost.add(cid)
-        if cid not in lost:
-            receive(cid, data)
+        receive({cid: data for cid, data in blocks.items() if cid not in lost})
 
     host.receive = receive_others
     return lost

@@ -20,6 +20,7 @@ from learnae.cli.commands.swarm.definition import Definition
 from learnae.cli.main import _parser as learnae_parser
 from learnae.config.loading import given_values, load_config
 from learnae.errors import ConfigurationError
+from learnae.simulation.scenario_file import ScenarioFile
 from trainer_node.cli import app
 from trainer_node.config import TrainerConfig
 
@@ -133,7 +134,8 @@ def test_no_snippet_is_of_a_language_that_is_not_checked() -> None:
 def test_toml_is_a_configuration(text: str, tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text(text)
     said = []
-    for role, kind in {"agent": AgentConfig, "trainer": TrainerConfig, "bridge": BridgeConfig}.items():
+    kinds = {"agent": AgentConfig, "trainer": TrainerConfig, "bridge": BridgeConfig, "simulation": ScenarioFile}
+    for role, kind in kinds.items():
         try:
             load_config(kind, role, tmp_path / "c.toml", environment={})
             return
