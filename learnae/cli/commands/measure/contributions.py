@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from learnae.cli.output import Cell, PeerName, console, print_json, table
+from learnae.cli.output import Cell, PeerName, console, fitting, print_json, shedding
 from learnae.cli.swarm_choice import choose_swarm, observe
 from learnae.errors import ConfigurationError
 from learnae.peer.contributions.book import ContributionBook
@@ -46,7 +46,8 @@ def contributions(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"swarm": str(manifest.swarm), "name": manifest.name, "of": directory.name, "peers": plain(found)})
         return 0
-    shown = table(title, ["peer", "key", ">useful", ">raters", ">half of them", ">own"], [_row(each) for each in found])
+    columns = ["peer", "key", ">useful", ">raters", ">half of them", ">own"]
+    shown = fitting(shedding(title, columns, [_row(each) for each in found], ["half of them", "key", "own"]))
     shown.caption = Text(_NOTE, "italic")
     console.print(shown)
     return 0
