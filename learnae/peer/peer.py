@@ -310,6 +310,8 @@ class Peer:
         """Save weights and optimiser too, as before a planned stop; raises NotWrittenError."""
         if self.own.last is not None:
             self.publisher.save(self.own.last)
+        if self.rating:
+            self.rating.save()
 
     def leave_out(self, authors: Iterable[bytes]) -> None:
         """Merge nothing of these authors, and of no others, from now on; their messages are passed on all the same."""

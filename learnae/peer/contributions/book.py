@@ -115,7 +115,8 @@ class ContributionBook:
             return False
         self.heard[rater] = (time, said)
         if len(self.heard) > MOST_HEARD:
-            del self.heard[min(self.heard, key=lambda each: (each in self.raters, self.heard[each][0]))]
+            raters = set(self.raters)
+            del self.heard[min(self.heard, key=lambda each: (each in raters, self.heard[each][0]))]
         return True
 
     def admit(self, raters: Iterable[bytes]) -> bool:

@@ -128,7 +128,7 @@ class Rating:
         if 0 <= now - since < wait or (body := book.statement()) is None:  # a clock that was set back makes it due
             return None
         book.said, self._has_news = now, False
-        self._save()
+        self.save()
         return body
 
     def keep(self, raters: Iterable[bytes], uptime: int) -> None:
@@ -137,9 +137,10 @@ class Rating:
         is_due = self._saved is None or uptime - self._saved >= self._share(_SAVES)
         if not self._is_saved and is_due:
             self._saved = uptime
-            self._save()
+            self.save()
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Save what is known, as before a planned stop; raises NotWrittenError."""
         self._store.save(self.book.to_bytes())
         self._is_saved = True
 
