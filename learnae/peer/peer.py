@@ -310,7 +310,7 @@ class Peer:
         """Save weights and optimiser too, as before a planned stop; raises NotWrittenError."""
         if self.own.last is not None:
             self.publisher.save(self.own.last)
-        if self.rating:
+        if self.rating and not self.rating.is_saved:
             self.rating.save()
 
     def leave_out(self, authors: Iterable[bytes]) -> None:

@@ -53,7 +53,7 @@ def why_unrated(manifest: Manifest) -> str:
 class Rating:
     """Measures others on rows drawn from ``lessons``, and keeps the book of contributions in ``store``.
 
-    ``seed`` makes its choices repeatable, in tests.
+    ``is_saved`` says whether all of it is on the disk. ``seed`` makes its choices repeatable, in tests.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Rating:
         self._judged: frozenset[Cid] = frozenset()
         self._next: float = 0  # uptime of the next measurement
         self._has_news = True  # of what is to be said: a process before this one may have measured
-        self._is_saved = True
+        self.is_saved = True
         self._saved: int | None = None  # uptime
 
     def begin(self) -> None:
@@ -89,7 +89,7 @@ class Rating:
         for message in attached:
             body = message.body
             if isinstance(body, Contributions) and message.author in speakers:
-                self._is_saved &= not self.book.hear(message.author, message.time, body)
+                self.is_saved &= not self.book.hear(message.author, message.time, body)
 
     def measure(self, own: Vote, replicas: Mapping[bytes, Replica], now: int, uptime: Callable[[], int]) -> bool:
         """Measure the ``replicas`` beside the ``own`` one as published, if they are new and it is time."""
@@ -109,7 +109,7 @@ class Rating:
         found = gains(votes, losses_of, half_life, now, self._rng, moments, orders)
         del found[b""]
         self.book.note_gains(found, now)
-        self._judged, self._has_news, self._is_saved = names, True, False
+        self._judged, self._has_news, self.is_saved = names, True, False
         self._next = begun + max(self._share(_MEASURES), _PAUSE * (uptime() - begun))
         return True
 
@@ -133,16 +133,16 @@ class Rating:
 
     def keep(self, raters: Iterable[bytes], uptime: int) -> None:
         """Give exactly these ``raters`` a voice, and save what is new, now and then; raises NotWrittenError."""
-        self._is_saved &= not self.book.admit(raters)
+        self.is_saved &= not self.book.admit(raters)
         is_due = self._saved is None or uptime - self._saved >= self._share(_SAVES)
-        if not self._is_saved and is_due:
+        if not self.is_saved and is_due:
             self._saved = uptime
             self.save()
 
     def save(self) -> None:
         """Save what is known, as before a planned stop; raises NotWrittenError."""
         self._store.save(self.book.to_bytes())
-        self._is_saved = True
+        self.is_saved = True
 
     def _share(self, part: int) -> int:
         return max(1, self._manifest.limits.horizon // part)

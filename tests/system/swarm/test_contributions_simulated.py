@@ -12,6 +12,7 @@ import pytest
 from canary import leaks_in, patterns
 
 from learnae.ipld.cid import RAW, Cid
+from learnae.membership.policy import Founder, MembershipPolicy
 from learnae.models.dataset import Dataset
 from learnae.models.optimisers import OptimiserPolicy
 from learnae.peer.contributions.book import ContributionBook, Score
@@ -23,12 +24,12 @@ from learnae.protocol.bodies import KEY, Contributions, FrameHeader, Join, Profi
 from learnae.protocol.identity import Identity
 from learnae.protocol.limits import HOUR, MINUTE, Limits
 from learnae.protocol.messages import Message, compose, open_message
-from learnae.simulation.simulator import START, Member, Setting, Simulation
+from learnae.simulation.simulator import START, Member, Setting, Simulation, identity_of
 from learnae.swarm.manifest import Manifest, TrainingPolicy
 from learnae.swarm.presets import dense_config
 from learnae.weights.merge import JUDGED, MEAN, MergePolicy
 
-COLUMNS, CLASSES, MEMBERS = 10, 4, 7
+SEED, COLUMNS, CLASSES, MEMBERS = 4, 10, 4, 7
 WRONG, FEW, LIAR, VICTIM = 0, 1, 2, 3
 USEFUL = range(2, MEMBERS)
 CENTRES = np.random.default_rng(5).normal(0, 1, (CLASSES, COLUMNS))
@@ -62,7 +63,8 @@ class Keeper(Member):
 
 
 def simulate(manifest: Manifest = MANIFEST, people: int = MEMBERS, seconds: int = 60) -> Simulation:
-    setting = Setting(seed=4, follow=MEMBERS - 1, summaries=True)
+    """Run a swarm in which one peer says lies in place of what it measures."""
+    setting = Setting(seed=SEED, follow=MEMBERS - 1, summaries=True)
     simulation = Simulation(manifest, [person(number) for number in range(people)], setting, make=Keeper)
     liar = simulation.members[LIAR].peer.rating
     if liar is not None:
@@ -91,7 +93,11 @@ def book_at(simulation: Simulation, number: int) -> ContributionBook:
 
 def scores(book: ContributionBook, simulation: Simulation) -> dict[int, Score]:
     found = book.scores([member.identity.author for member in simulation.members])
-    return {number: found[author] for number in range(MEMBERS) if (author := author_of(simulation, number)) in found}
+    return {
+        number: found[author]
+        for number in range(len(simulation.members))
+        if (author := author_of(simulation, number)) in found
+    }
 
 
 def statements(simulation: Simulation) -> Iterator[Message]:
@@ -251,3 +257,13 @@ def test_what_is_measured_is_not_changed_by_own_rows() -> None:
         assert rating.measure(own, peer.following.replicas, 5 * MINUTE, lambda: 0)
         found.append(rating.book.measured)
     assert found[0] == found[1]
+
+
+def test_members_of_a_sealed_swarm_hear_each_other_and_others_read_nothing() -> None:
+    keys = [identity_of(SEED, number) for number in range(6)]
+    policy = MembershipPolicy.of("invite", [Founder(key.author, key.x25519) for key in keys], 1)
+    simulation = simulate(replace(MANIFEST, membership=policy), 6, 35)
+    book = book_at(simulation, VICTIM)
+    assert set(book.raters) == {key.author for number, key in enumerate(keys) if number != VICTIM}
+    assert len(scores(book, simulation)) == len(keys)
+    assert list(statements(simulation)) == [], "bodies are sealed"
