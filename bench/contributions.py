@@ -35,7 +35,7 @@ from learnae.swarm.presets import preset
 _PEERS, _SEEDS = 8, 2
 _WRONG, _FEW, _LIAR, _VICTIM, _VIEWER = 0, 1, 2, 3, 4
 _ROWS = 30  # of the one who has few
-_SECONDS, _QUICK_SECONDS = 80, 40
+_SECONDS, _QUICK_SECONDS = 50, 40
 _LOOKS = 4  # at accuracy, in the last quarter
 _SYBILS = 50
 _DAY_BYTES = 10_000  # that a peer may say of others in a day

@@ -58,7 +58,7 @@ class Keeper(Member):
     is_archive = True
 
 
-def simulate(manifest: Manifest = MANIFEST, people: int = MEMBERS, seconds: int = 60) -> Simulation:
+def simulate(manifest: Manifest = MANIFEST, people: int = MEMBERS, seconds: int = 45) -> Simulation:
     """Run a swarm in which one peer says lies in place of what it measures."""
     setting = Setting(seed=SEED, follow=MEMBERS - 1, summaries=True)
     simulation = Simulation(manifest, [person(number) for number in range(people)], setting, make=Keeper)

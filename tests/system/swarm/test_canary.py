@@ -328,7 +328,7 @@ def test_planted_rows_are_in_nothing_that_members_say_to_sum_them() -> None:
 
 def test_planted_rows_are_in_nothing_that_members_say_of_each_others_contributions() -> None:
     """All blocks that were ever stored of seven members in virtual time, among them what they say of each other."""
-    simulation = simulate(seconds=25)
+    simulation = simulate(seconds=20)
     assert len({message.author for message in statements(simulation)}) > 4
     planted = patterns(np.concatenate([person(number).train.rows[::60] for number in range(7)]))
     blocks = b"".join(data for member in simulation.members for data in member.host.blocks.values())
