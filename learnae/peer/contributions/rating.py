@@ -73,10 +73,10 @@ class Rating:
 
     def begin(self) -> None:
         """Go on from what was saved; what cannot be read is begun anew."""
-        data = self._store.load()
-        if data is None:
-            return
         try:
+            data = self._store.load()
+            if data is None:
+                return
             book = ContributionBook.from_bytes(data, self._manifest.limits)
         except LearnaeError as error:
             _log.warning("contributions cannot be read (%s): they are measured anew", error)
@@ -127,7 +127,7 @@ class Rating:
         wait = wait if self._has_news else max(wait, self._share(_REPEATS))
         if 0 <= now - since < wait or (body := book.statement()) is None:  # a clock that was set back makes it due
             return None
-        book.said, self._has_news = now, False
+        book.began, book.said, self._has_news = min(book.began, now), now, False
         self.save()
         return body
 
