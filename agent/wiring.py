@@ -26,6 +26,7 @@ from agent.sources.factory import opener
 from agent.sources.live import Open
 from agent.sources.replay import ReplaySource
 from agent.sources.section import BRIDGE, LIVE, POLLED, REPLAY, SourceSection
+from learnae.adapters.local.state_store import LocalStateStore
 from learnae.basics.memory import groups_of
 from learnae.errors import ConfigurationError
 from learnae.models.dataset import Dataset
@@ -55,6 +56,7 @@ from learnae.swarm.manifest import Manifest
 from learnae.system.credentials import read_secret
 from learnae.system.installation import how_to_install
 from learnae.system.lazy_imports import without
+from learnae.system.paths import CONTRIBUTIONS_FILE
 from learnae.weights.codecs import Vector
 
 ROLE = "agent"
@@ -149,6 +151,7 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
         facts=facts,
         summaries=releasing,
         lessons=lessons,
+        contributions=LocalStateStore(workspace.directory / CONTRIBUTIONS_FILE),
         held_out=dataset.holdout,
         update_clip=update_clip(manifest, config.privacy.clip),
         addend=addend_of(manifest, statistics, releasing),

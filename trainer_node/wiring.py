@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from learnae.adapters.local.state_store import LocalStateStore
 from learnae.basics.memory import memory_left
 from learnae.basics.overriding import override
 from learnae.errors import ConfigurationError
@@ -34,6 +35,7 @@ from learnae.runtime.publishing import LOCAL_SECONDS, publish_policy
 from learnae.runtime.workspace import Workspace
 from learnae.swarm.directory import find_swarm
 from learnae.swarm.manifest import Manifest
+from learnae.system.paths import CONTRIBUTIONS_FILE
 from trainer_node.config import ROLE, TrainerConfig, TrainerTrainSection
 from trainer_node.datasets.loading import load_dataset
 from trainer_node.engines import JAX, choose_engine, warn_of_an_unseen_gpu
@@ -145,6 +147,7 @@ def _build(
         personal=personal_of(swarm.manifest, dataset, workspace.store, config.train.personal),
         summaries=releasing,
         lessons=lessons,
+        contributions=LocalStateStore(workspace.directory / CONTRIBUTIONS_FILE),
         held_out=dataset.holdout,
         addend=addend_of(swarm.manifest, dataset, releasing),
     )

@@ -15,6 +15,7 @@ import numpy as np
 
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.lock import Lock
+from learnae.adapters.local.state_store import LocalStateStore
 from learnae.api.rows import dataset_of
 from learnae.api.shared_learner import CallersLoss, ClaimedRows, SharedLearner
 from learnae.api.shared_peer import SharedPeer
@@ -54,7 +55,7 @@ from learnae.runtime.workspace import Workspace
 from learnae.swarm.directory import Swarm, find_swarm
 from learnae.swarm.manifest import Manifest
 from learnae.system.atomic_files import writing
-from learnae.system.paths import KEY_FILE, LOCK_FILE, peer_directory
+from learnae.system.paths import CONTRIBUTIONS_FILE, KEY_FILE, LOCK_FILE, peer_directory
 from learnae.system.private_files import make_private
 from learnae.weights.codecs import Vector
 from learnae.weights.merge import NO_MOMENTS
@@ -263,6 +264,7 @@ def _composed(
         floors=floors,
         summaries=releasing,
         lessons=lessons,
+        contributions=LocalStateStore(workspace.directory / CONTRIBUTIONS_FILE),
         held_out=rows.holdout if rows is not None else None,
         addend=addend_of(manifest, rows, releasing),
         loss=loss,

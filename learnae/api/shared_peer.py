@@ -15,9 +15,12 @@ from typing import Any, Self
 from learnae.api.shared_learner import MOST_SAMPLES, CallersLoss, Offer, SharedLearner, check_whole, metrics_of
 from learnae.api.structure import Rebuild, Structure
 from learnae.basics.overriding import override
+from learnae.basics.peer_names import told_apart
 from learnae.errors import ConfigurationError, EquivocationError, LearnaeError, NotWrittenError, StateError
 from learnae.membership.gate import MEMBER
 from learnae.peer.peer import Peer, Tick
+from learnae.protocol.identity import peer_name
+from learnae.reports.contributions import contributions_of, plain
 from learnae.runtime.linked_peer import LinkedPeer
 from learnae.runtime.peer_service import PeerService, Schedule
 from learnae.runtime.version_store import read_version, version_names
@@ -214,6 +217,19 @@ class SharedPeer:
             loss, accuracy = (metrics.loss, metrics.accuracy) if metrics else (None, None)
             found.append(Kept(name, version.time / 1000, version.steps, loss, accuracy))
         return found
+
+    def contributions(self) -> list[dict[str, Any]]:
+        """Return how useful each peer's weights are to the others, as ``learnae contributions --json`` has it.
+
+        Empty where that cannot be told (why_unrated).
+        """
+        with self._call():
+            peer = self._peer
+            if peer.rating is None:
+                return []
+            names = {author: profile.name for author, profile in peer.view.names.items()}
+            shown = told_apart({peer_name(author): names.get(author, "") for author in peer.following.news})
+            return plain(contributions_of(peer.rating.book, {a: shown[peer_name(a)] for a in peer.following.news}))
 
     def status(self) -> dict[str, Any]:
         """Return the peer's status, as ``learnae watch`` and monitors read it."""

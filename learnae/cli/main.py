@@ -62,7 +62,7 @@ without data of your own: trainer-node start --demo
 
 _GROUPS = {
     "start here": ("swarm", "features", "join", "doctor"),
-    "look": ("peers", "watch", "dashboard", "report", "log", "summary", "audit"),
+    "look": ("peers", "watch", "dashboard", "report", "log", "summary", "contributions", "audit"),
     "the model": ("evaluate", "versions", "export", "export-metrics", "rollback"),
     "members": (
         *("members", "invite", "uninvite", "key", "admit", "revoke"),
@@ -110,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_join(verbs)
     _add_members(verbs)
     _add_looking(verbs)
+    _add_measuring(verbs)
     _add_keeping(verbs)
     _add_moving(verbs)
     command = verbs.add_parser("simulate", help="a whole swarm in this process, in virtual time")
@@ -320,6 +321,16 @@ def _add_looking(verbs: Verbs) -> None:
     command.add_argument("--watch", type=seconds, default=0.0, metavar="S", help=watched)
     command.add_argument("--picture", type=place, metavar="F", help="draw it, as .svg")
     _finish(command, _audit)
+    command = verbs.add_parser("versions", help="the models that the peers of this machine have kept")
+    command.add_argument("--peer", metavar="P", help="only this one's")
+    _finish(command, versions)
+
+
+def _add_measuring(verbs: Verbs) -> None:
+    command = verbs.add_parser("contributions", help="how useful each peer's weights are to the others, as these say")
+    command.add_argument("--peer", metavar="P", help="as this peer of this machine has heard")
+    command.add_argument("--picture", type=place, metavar="F", help="draw it, as .png")
+    _finish(_with_swarm(command), _contributions)
     command = verbs.add_parser("evaluate", help="how good a model is on the rows of a file: they stay here")
     command.add_argument("--data", type=place, required=True, metavar="F", help="rows that no peer has trained on")
     command.add_argument("--label", metavar="C", help="the column of a table that holds the labels (default: label)")
@@ -342,9 +353,6 @@ def _add_looking(verbs: Verbs) -> None:
     form.add_argument("--tensorboard", type=place, metavar="D", help="a directory with a run a peer")
     command.add_argument("--peer", metavar="P", help="only this one's: its name, or the begin of its key")
     _finish(_with_swarm(command), _export_metrics)
-    command = verbs.add_parser("versions", help="the models that the peers of this machine have kept")
-    command.add_argument("--peer", metavar="P", help="only this one's")
-    _finish(command, versions)
 
 
 def _add_broker(command: argparse.ArgumentParser) -> None:
@@ -359,6 +367,12 @@ def _add_broker(command: argparse.ArgumentParser) -> None:
     group.add_argument("--prefix", default=MqttSection().prefix, metavar="P", help="of all topics")
     viewer = "opens what a sealed swarm shows: learnae members --viewer-key FILE makes it"
     group.add_argument("--viewer-key", type=place, metavar="F", help=viewer)
+
+
+def _contributions(options: argparse.Namespace) -> int:
+    from learnae.cli.commands.measure.contributions import contributions  # noqa: PLC0415 - brings models
+
+    return contributions(options)
 
 
 def _evaluate(options: argparse.Namespace) -> int:

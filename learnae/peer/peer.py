@@ -16,6 +16,7 @@ from learnae.membership.sealing import NO_SECRETS, Seals, Secrets
 from learnae.models.dataset import Rows
 from learnae.peer.archive import Archive
 from learnae.peer.catching_up import CatchUp, Progress
+from learnae.peer.contributions.rating import Rating, why_unrated
 from learnae.peer.following import Decoder, Following
 from learnae.peer.forgetting import Forgetting
 from learnae.peer.frame_encoder import FrameEncoder
@@ -93,7 +94,8 @@ class Options:
     the status as it is.
     ``summaries`` releases what this peer tells of its rows, ``lessons`` takes in what others tell of theirs; None for
     nothing. Replicas may be judged on rows ``held_out``, or by a ``loss``. ``addend`` gives at a time (Unix ms) what it
-    adds to masked sums, where the manifest has these. One that ``is_archive`` fetches and keeps everything. ``floors``
+    adds to masked sums, where the manifest has these. What others contribute is measured by lessons, and kept in
+    ``contributions``; None for not at all. One that ``is_archive`` fetches and keeps everything. ``floors``
     say which updates are held back; ``update_clip`` bounds each as a whole, where learners cannot clip rows.
     ``suspicion`` says what is wrong with weights that are to be trained on (Guard). ``personal`` is the model that
     serves this machine alone; None for the common one. While it not ``may_merge``, the weights are being trained on
@@ -124,6 +126,7 @@ class Options:
     personal: "Personal | None" = None
     loss: OwnLoss | None = None
     may_merge: Callable[[], bool] = lambda: True
+    contributions: StateStore | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +165,7 @@ class Peer:
     accuser: Accuser
     steward: "Steward | None"  # None in an open swarm
     sums: "MaskedSums | None" = None  # where summaries are masked
+    rating: Rating | None = None  # where others' contributions can be told
 
     def __post_init__(self) -> None:
         self.author = self.own.author
@@ -183,6 +187,8 @@ class Peer:
         has_state = self.publisher.restore()
         if self.is_private and has_state:
             self._check_paid()
+        if self.rating:
+            self.rating.begin()
         self.options.floors.begin()
         self.founding.is_first = is_first
         if self.frames.own_vote is not None:  # it has published before
@@ -237,6 +243,7 @@ class Peer:
         if not is_resting:
             merged, trained, published = yield from self._advance_cycle()
         summarised = self._summarise()
+        self._rate()
         self._sum()  # last, so that no checkpoint replaces it before it is announced
         self._show(bool(heard or (self.training.taken == 0 and not is_resting)))
         self.forgetting.forget(self.own.last.cid if self.own.last else None)
@@ -284,6 +291,8 @@ class Peer:
         elif self.options.lessons and self.view.has_new_summaries:
             self.view.has_new_summaries = False
             self.options.lessons.note(self.view.believed())
+        if self.rating:
+            self.rating.note(outcome.attached, self.following.news)
         if self.archive:
             self.archive.collect(outcome.attached, self.ports.clock.uptime())
         self.following.advance(self.ports.clock.now())
@@ -325,6 +334,8 @@ class Peer:
         """Save weights and optimiser too, as before a planned stop; raises NotWrittenError."""
         if self.own.last is not None:
             self.publisher.save(self.own.last)
+        if self.rating and not self.rating.is_saved:
+            self.rating.save()
 
     def leave_out(self, authors: Iterable[bytes]) -> None:
         """Merge nothing of these authors, and of no others, from now on; their messages are passed on all the same."""
@@ -513,6 +524,31 @@ class Peer:
                 return
             self.publisher.accuse(evidence)
 
+    def _rate(self) -> None:
+        """Measure others' contributions now and then, and say what is due of that; nothing hangs on it."""
+        rating, own, clock = self.rating, self.frames.own_vote, self.ports.clock
+        if rating is None:
+            return
+        try:
+            if own is not None:
+                rating.measure(own, self.following.replicas, clock.now(), clock.uptime)
+            rating.keep(self._raters(rating.book.raters, rating.book.heard), clock.uptime())
+            may_speak = not (self.own.needs_checkpoint or self._is_new_epoch()) and self.own.may_speak()
+            body = rating.due(clock.now()) if may_speak else None
+        except NotWrittenError as error:
+            self.errors.count(error)
+            return
+        if body is not None:
+            self.publisher.say(body)
+
+    def _raters(self, before: Iterable[bytes], heard: Iterable[bytes]) -> list[bytes]:
+        """Return whose word counts: members'; where keys cost nothing, theirs who were followed last."""
+        if not self.replication.gate.is_open:
+            found = [author for author in heard if self.replication.gate.admits(author)]
+        else:
+            found = list(dict.fromkeys([*self.following.replicas, *before]))[: self.options.follow]
+        return [author for author in found if self.following.is_heard(author)]
+
     def _sum(self) -> None:
         """Say what is due of masked sums; none of it is a checkpoint."""
         ledger = self.replication.gate.ledger
@@ -520,7 +556,7 @@ class Peer:
             return
         members, now = ledger.roster().members, self.ports.clock.now()
         try:
-            self.sums.act(now, members, self.view.checkpointed, self.publisher.sum)
+            self.sums.act(now, members, self.view.checkpointed, self.publisher.say)
         except MaskError as error:
             self.errors.count(error)
         totals = self.sums.take_totals() if self.options.lessons else None
@@ -752,7 +788,7 @@ def compose_peer(
         manifest, ports, options, errors, traffic, replication, following, own, catching_up,
         frames, merging, training, view, publisher, forgetting,
         Cadence(options.publish), Settling(0 if is_private else options.patience), Founding(clock, ports.gossip),
-        archive, Accuser(tangle, following, clock), steward, sums,
+        archive, Accuser(tangle, following, clock), steward, sums, _rating(manifest, author, options),
     )  # fmt: skip
     peer.start(is_back, is_first)
     return peer
@@ -764,6 +800,12 @@ def _steps(manifest: Manifest, options: Options) -> int:
     if options.privacy() is None:
         return options.steps or once
     return once if manifest.privacy.training else min(once, PRIVATE_STEPS)
+
+
+def _rating(manifest: Manifest, author: bytes, options: Options) -> Rating | None:
+    if options.lessons is None or options.contributions is None or why_unrated(manifest):
+        return None
+    return Rating(manifest, author, options.lessons, options.contributions, options.seed)
 
 
 def _steward(

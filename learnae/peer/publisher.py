@@ -20,7 +20,7 @@ from learnae.peer.state import PeerState
 from learnae.peer.swarm_view import SwarmView
 from learnae.ports import Clock, StateStore, Traffic
 from learnae.privacy.spent import PRIVATE_SAMPLES, PrivacySpent
-from learnae.protocol.bodies import KEY, Evidence, Join, Profile, Sealed, Summary, Unknown, Update
+from learnae.protocol.bodies import KEY, Contributions, Evidence, Join, Profile, Sealed, Summary, Unknown, Update
 from learnae.protocol.messages import Message
 from learnae.protocol.sum_bodies import SumBody
 from learnae.weights.frames import Frame
@@ -63,8 +63,11 @@ class Publisher:
         """Publish evidence, which all keep; raises NotWrittenError."""
         return self._commit(self.own.compose(evidence.to_fields(), checkpoint=False))
 
-    def sum(self, body: SumBody) -> Cid:
-        """Publish a part of a masked sum, with where this peer stands then; raises NotWrittenError."""
+    def say(self, body: SumBody | Contributions) -> Cid:
+        """Publish what replaces nothing, such as a part of a masked sum, with where this peer stands then.
+
+        Raises NotWrittenError.
+        """
         return self._commit(self.own.compose(body.to_fields(), checkpoint=False))
 
     def summarise(self, summary: Summary, *, checkpoint: bool) -> Cid:

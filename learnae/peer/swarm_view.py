@@ -7,7 +7,7 @@ from learnae.membership.gate import Gate
 from learnae.peer.following import Following
 from learnae.peer.learning.training import Training
 from learnae.ports import Traffic
-from learnae.protocol.bodies import Evidence, Join, Profile, Sealed, Summary, Update
+from learnae.protocol.bodies import Contributions, Evidence, Join, Profile, Sealed, Summary, Update
 from learnae.protocol.identity import peer_name
 from learnae.protocol.messages import Message
 from learnae.protocol.sum_bodies import SumBody
@@ -99,7 +99,7 @@ class SwarmView:
         if message.checkpoint:
             self.checkpointed = max(self.checkpointed, message.time)
             self.checkpoint = max(self.checkpoint, message.seq)
-        if message.seq > self._seq and not isinstance(body, (Evidence, Sealed, SumBody)):
+        if message.seq > self._seq and not isinstance(body, (Contributions, Evidence, Sealed, SumBody)):
             self._seq, self.epoch = message.seq, message.epoch
         if isinstance(body, Update):  # of a later time than a state from a backup
             self._training.steps = max(self._training.steps, body.steps)

@@ -26,6 +26,10 @@ SUMMARY_BYTES = 56 * 1024  # of a summary's sums, so that a message holds them
 SUMMARY_STEPS = 2048  # of a summary's unit: its sums are whole numbers of them
 COUNT_STEPS = 614  # that a row adds to its group's first sum: 0.3 units
 _SUM_BYTES = 4
+MOST_RATED = 64  # authors in one statement of contributions: as many as a trainer follows
+AUTHOR_BYTES = 8  # of a key, as in announcements
+MOST_USEFULNESS = 1000  # percent of what is usual
+_PERCENT_BYTES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,6 +351,52 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True)
+class Contributions:
+    """How useful others' weights have lately been to the author: ``usefulness`` of each of ``peers``, ascending.
+
+    A peer is named by the first AUTHOR_BYTES of its key. 100 is what is usual among those that the author follows, 0
+    nothing, less than 0 harm; at most MOST_USEFULNESS either way.
+    """
+
+    KIND: ClassVar = "contributions"
+
+    peers: tuple[bytes, ...]
+    usefulness: tuple[int, ...]
+
+    def to_fields(self) -> dict[str, Any]:
+        """Return the map that goes into the message."""
+        percents = b"".join(value.to_bytes(_PERCENT_BYTES, "little", signed=True) for value in self.usefulness)
+        return {"kind": self.KIND, "peers": b"".join(self.peers), "usefulness": percents}
+
+    @classmethod
+    def from_fields(cls, fields: Fields, limits: Limits) -> Contributions:
+        """Read and bound what a peer wrote."""
+        peers = _pieces(fields, "peers", AUTHOR_BYTES)
+        if list(peers) != sorted(set(peers)):
+            raise fields.error("peers", "names out of order", "ascending names, none twice")
+        parts = _pieces(fields, "usefulness", _PERCENT_BYTES)
+        percents = tuple(int.from_bytes(part, "little", signed=True) for part in parts)
+        if len(percents) != len(peers) or any(abs(percent) > MOST_USEFULNESS for percent in percents):
+            wanted = f"{len(peers)} integers of {_PERCENT_BYTES} bytes from {-MOST_USEFULNESS} to {MOST_USEFULNESS}"
+            raise fields.error("usefulness", fields.value("usefulness"), wanted)
+        return cls(peers, percents)
+
+    @property
+    def by_peer(self) -> dict[bytes, int]:
+        """Return the usefulness by name."""
+        return dict(zip(self.peers, self.usefulness, strict=True))
+
+
+def _pieces(fields: Fields, name: str, size: int) -> tuple[bytes, ...]:
+    """Read 1 to MOST_RATED pieces of ``size`` bytes, one after another."""
+    value = fields.value(name)
+    if not isinstance(value, bytes) or len(value) % size or not 0 < len(value) <= size * MOST_RATED:
+        shown = f"{len(value)} bytes" if isinstance(value, bytes) else type(value).__name__
+        raise fields.error(name, shown, f"1 to {MOST_RATED} pieces of {size} bytes")
+    return tuple(value[start : start + size] for start in range(0, len(value), size))
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown:
     """A kind of a later version: kept and passed on, never acted on."""
 
@@ -365,9 +415,10 @@ class Sealed:
         return self.data[:EPOCH_NAME_BYTES]
 
 
-Body = Join | Update | Summary | Evidence | MaskReady | MaskedVector | MaskOpen | Unknown | Sealed
-_KINDS: dict[str, type[Join | Update | Summary | Evidence | SumBody]] = {
-    "join": Join, "update": Update, "summary": Summary, Evidence.KIND: Evidence, **SUM_KINDS
+Body = Join | Update | Summary | Evidence | Contributions | MaskReady | MaskedVector | MaskOpen | Unknown | Sealed
+_KINDS: dict[str, type[Join | Update | Summary | Evidence | Contributions | SumBody]] = {
+    "join": Join, "update": Update, "summary": Summary, Evidence.KIND: Evidence, Contributions.KIND: Contributions,
+    **SUM_KINDS,
 }  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Pictures of what was measured, by matplotlib."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from learnae.basics.peer_names import harmless
 from learnae.models.scores.classes import BINS
+from learnae.reports.contributions import Contribution
 from learnae.reports.evaluation import ClassFigures, Evaluation, OutputFigures, ValueFigures
 from learnae.system.atomic_files import write_atomic
 
@@ -38,6 +40,29 @@ def draw_evaluation(title: str, found: Evaluation, path: Path) -> None:
         for axes in (left, right):
             axes.spines[["top", "right"]].set_visible(False)
         picture.suptitle(_plain(f"{title}: {found.rows:,} rows"))
+        picture.tight_layout()
+        drawn = io.BytesIO()
+        picture.savefig(drawn, format="png")
+    finally:
+        plt.close(picture)
+    write_atomic(path, drawn.getvalue())
+
+
+def draw_contributions(title: str, found: Sequence[Contribution], path: Path) -> None:
+    """Write a PNG file: a bar a peer, and where the middle half of its raters lie. Raises NotWrittenError."""
+    known = [(each.shown, each.score) for each in found if each.score is not None][:_MOST_NAMED]
+    picture, axes = plt.subplots(figsize=(8, 1.6 + 0.32 * max(len(known), 3)), dpi=110)
+    try:
+        values = [score.usefulness for _, score in known]
+        axes.barh(range(len(known)), values, color=[_BLUE if value >= 0 else _RED for value in values])
+        for place, (_, score) in enumerate(known):
+            axes.plot([score.low, score.high], [place, place], color=_GREY, lw=1.5, marker="|")
+        axes.axvline(1, color=_GREY, lw=1, ls="--")
+        axes.set_yticks(range(len(known)), [_plain(shown) for shown, _ in known], fontsize=8)
+        axes.invert_yaxis()
+        axes.set_xlabel("usefulness: 1 is usual, less than 0 harm", fontsize=9)
+        axes.set_title(_plain(title), fontsize=10)
+        axes.spines[["top", "right"]].set_visible(False)
         picture.tight_layout()
         drawn = io.BytesIO()
         picture.savefig(drawn, format="png")

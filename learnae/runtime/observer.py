@@ -26,7 +26,7 @@ from learnae.peer.replication import Replicator
 from learnae.peer.state import PeerState
 from learnae.peer.swarm_view import profile_of
 from learnae.privacy.spent import PrivacySpent
-from learnae.protocol.bodies import KEY, Evidence, Join, Profile, Summary, Update
+from learnae.protocol.bodies import KEY, Contributions, Evidence, Join, Profile, Summary, Update
 from learnae.protocol.identity import peer_name
 from learnae.protocol.messages import Message, open_message
 from learnae.protocol.sum_bodies import SumBody
@@ -165,6 +165,10 @@ class Observer:
         views = [self._view(author, shown[peer]) for peer, author in authors.items()]
         return sorted(views, key=lambda view: (view.shown, view.peer))
 
+    def publishers(self) -> dict[str, bytes]:
+        """Return the authors of whom an update is here, by name; keys that have published no weights are none."""
+        return {peer_name(author): author for author in self._following.news}
+
     def summaries(self) -> dict[str, Summary]:
         """Return the last summary of each peer that has one, by the peer's key."""
         found = self._summaries.items()
@@ -294,6 +298,9 @@ def describe(message: Message) -> dict[str, Any]:
         what = {**body.to_fields(), "sums": body.sums.hex(), "rows": body.rows}
     elif isinstance(body, Join):
         what = {"kind": "join", "name": body.peer.name, "role": body.peer.role}
+    elif isinstance(body, Contributions):
+        percents = {name.hex(): percent for name, percent in body.by_peer.items()}
+        what = {"kind": body.KIND, "usefulness": percents}
     elif isinstance(body, Evidence):
         what = {"kind": "evidence", "author": peer_name(body.author)}
     return {

@@ -89,7 +89,7 @@ class Member:
         self._data = data
         self.identity = identity_of(simulation.setting.seed, index)
         self.clock = self.own_clock(simulation.clock)
-        self._state, self._summaries = MemoryStateStore(), MemoryStateStore()
+        self._state, self._summaries, self._contributions = MemoryStateStore(), MemoryStateStore(), MemoryStateStore()
         self._entropy = random.Random(f"{simulation.setting.seed}/{index}/entropy")
         self.host = simulation.network.host()
         self.host.name = peer_name(self.identity.author)
@@ -155,7 +155,7 @@ class Member:
                 manifest.privacy, partial(Statistics.of, layout, rows), lambda: len(rows), self._summaries
             )
             lessons = Lessons(layout, self._data, np.random.default_rng(seed))
-            options = replace(options, summaries=releasing, lessons=lessons)
+            options = replace(options, summaries=releasing, lessons=lessons, contributions=self._contributions)
         if isinstance(learner, PrivateLearner):
             options = replace(options, privacy=partial(_spent, learner), recall=learner.recall)
         secrets, opener = simulation.secrets(self._index), simulation.opener

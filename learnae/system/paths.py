@@ -6,7 +6,7 @@
     HOME/swarms/<id>/          a swarm's directory, see swarm.directory
     HOME/cache/                data files of trainers, checked and ready to be mapped into memory
     HOME/peers/<name>/         one peer's own directory
-        key.pem  state  summaries  status.json  figures  lock  log  log.1
+        key.pem  state  summaries  contributions  status.json  figures  lock  log  log.1
         versions/<version> consensus estimates that were kept, see runtime.version_store
 """
 
@@ -26,6 +26,7 @@ VERSIONS = "versions"
 BANS = "bans"  # in a swarm's directory: a file for each peer that is left out on this machine
 FIGURES_FILE = "figures"  # the curves of a peer, see adapters.local.figures_file
 SUMMARIES_FILE = "summaries"  # what the peer has released of its rows, see peer.summaries.releasing
+CONTRIBUTIONS_FILE = "contributions"  # what the peer knows of others' contributions, see peer.contributions.book
 MANIFEST_FILE = "manifest.cbor"  # in a swarm's directory
 _NAME_BYTES = 192  # of a peer: other file names are made of it
 _STATUS_BYTES = 1 << 20  # far more than a status has

@@ -57,6 +57,16 @@ class Judgement:
     muted: Mapping[bytes, str]
 
 
+def running(
+    mean: Vector, total: float, votes: Sequence[Vote], weights: Sequence[float], moments: Moments
+) -> Iterator[tuple[Vector, float]]:
+    """Yield the mean (n,) of weight ``total`` with ever more ``votes`` in it, and its weight then."""
+    for vote, weight in zip(votes, weights, strict=True):
+        share = weight / (total + weight) if total + weight > 0 else 0.0
+        mean, total = between(mean, vote.vector, share, moments), total + weight
+        yield mean, total
+
+
 @dataclass(eq=False)
 class Judge:
     """Judges the replicas of others by ``loss_of``, by their length and by how they move.
@@ -190,7 +200,8 @@ class Judge:
         ahead = most = max(1, min(self.ahead, _VALUES // len(own.vector)))
         while place < len(ordered):
             until = min(place + ahead, len(ordered))
-            means = list(self._running(mean, total, [vote for _, vote in ordered[place:until]], weights[place:until]))
+            more = [vote for _, vote in ordered[place:until]]
+            means = list(running(mean, total, more, weights[place:until], self.moments))
             found, ahead = self._losses_of(candidate for candidate, _ in means), min(2 * ahead, most)
             for (candidate, weight), its in zip(means, found, strict=True):
                 author, place = ordered[place][0], place + 1
@@ -201,15 +212,6 @@ class Judge:
                 mean, total, loss = candidate, weight, its
                 kept.append(author)
         return kept, raised, loss
-
-    def _running(
-        self, mean: Vector, total: float, votes: Sequence[Vote], weights: Sequence[float]
-    ) -> Iterator[tuple[Vector, float]]:
-        """Yield the mean of weight ``total`` with ever more ``votes`` in it, and its weight then."""
-        for vote, weight in zip(votes, weights, strict=True):
-            share = weight / (total + weight) if total + weight > 0 else 0.0
-            mean, total = between(mean, vote.vector, share, self.moments), total + weight
-            yield mean, total
 
     def _harmful(self, own: Vote, others: Sequence[tuple[bytes, Vote]], half_life: int, now: int) -> dict[bytes, str]:
         """Return those without which the mean of all has long been better, and by how much."""

@@ -62,12 +62,13 @@ from learnae.membership.sealing import Seals, Secrets, open_sealed, seal
 from learnae.membership.viewer_key import ViewerKey
 from learnae.models.definition import ModelDefinition
 from learnae.models.keras_forms import in_own_form
+from learnae.peer.contributions.book import ContributionBook
 from learnae.peer.learning.versions import Version
 from learnae.peer.masking.standing import Standing
 from learnae.peer.state import PeerState
 from learnae.peer.summaries.releasing import Released
 from learnae.protocol.announcements import Announcement, Entry, sign_fields
-from learnae.protocol.bodies import FrameHeader, parse_body
+from learnae.protocol.bodies import Contributions, FrameHeader, parse_body
 from learnae.protocol.identity import Identity
 from learnae.protocol.limits import Limits
 from learnae.protocol.messages import Envelope, compose, open_message
@@ -160,7 +161,8 @@ def _bodies() -> list[bytes]:
         MaskedVector(authors, tuple(key[::-1] for key in authors), bytes(12)).to_fields(),
         MaskOpen(bytes(NAME_BYTES), bytes(SEED_BYTES)).to_fields(),
     ]
-    return [dagcbor.encode(body) for body in (*found, *sums) if not isinstance(body, bytes)]
+    said = Contributions((bytes(8), AUTHOR[:8]), (150, -1000)).to_fields()
+    return [dagcbor.encode(body) for body in (*found, *sums, said) if not isinstance(body, bytes)]
 
 
 # -- decoders that need something around the bytes
@@ -565,6 +567,14 @@ def _version_header() -> list[bytes]:
     return [npz.open_sealed(version.to_bytes())["header"].tobytes()]
 
 
+def _books() -> list[bytes]:
+    book = ContributionBook(SWARM, AUTHOR, LIMITS.horizon, began=TIME, said=TIME)
+    book.note_gains({OTHER.author: 0.1, bytes(32): -0.1}, TIME)
+    book.hear(OTHER.author, TIME, Contributions((AUTHOR[:8],), (90,)))
+    book.admit([OTHER.author])
+    return [ContributionBook(SWARM, AUTHOR, LIMITS.horizon).to_bytes(), book.to_bytes()]
+
+
 def _released() -> list[bytes]:
     summary = next(body for body in map(dagcbor.decode, _bodies()) if body["kind"] == "summary")
     said = {"began": 1, "floor": 2, "number": 1, "time": 5, "closed": False}
@@ -763,6 +773,7 @@ DECODERS: dict[str, Decoder] = {
     "state": Decoder(PeerState.from_bytes, lambda: [_state()], 4),
     "header of a state": Decoder(_resealed(PeerState.from_bytes), _state_header, 40),
     "header of a version": Decoder(_resealed(Version.from_bytes), _version_header, 40),
+    "contributions": Decoder(lambda data: ContributionBook.from_bytes(data, LIMITS), _books),
     "summaries": Decoder(lambda data: Released.from_bytes(data, LIMITS), _released),
     "standing": Decoder(
         lambda data: Standing.from_bytes(data, SWARM),

@@ -32,8 +32,8 @@ _FEWEST_OWN_ROWS = 20
 _MOST_REPEATED = 8  # times: how often one own row counts where there are few of its class
 _STAND_IN = JudgingPolicy(harm=math.inf, slack=math.inf)  # own rows alone tell no more than what is far from honest
 _MORE = 1.1  # times as many own rows: they are drawn anew
-POINTS, _POINTS_OF_LARGE = 256, 64  # of the proxy set
-_LARGE = 200_000  # weights: a pass takes its time
+POINTS, POINTS_OF_LARGE = 256, 64  # of the proxy set
+LARGE = 200_000  # weights: a pass takes its time
 _PRODUCTS = 1 << 23  # of a pass of own rows, unless fewer than those would be left: a convolution has many
 _CAPS = 2.0  # times what knowing nothing loses: the most that one row adds to a loss
 
@@ -48,7 +48,7 @@ class Jury:
 
     def __init__(self, manifest: Manifest, kind: type[Judge], moments: Moments) -> None:
         self._half_life = manifest.merge.half_life
-        self._points = POINTS if manifest.model.count <= _LARGE else _POINTS_OF_LARGE
+        self._points = POINTS if manifest.model.count <= LARGE else POINTS_OF_LARGE
         self._judge = kind(lambda weights: self._each([weights])[0], moments=moments, losses_of=self._each)
         self._losses: LossesOf | None = None  # None while there is too little to judge by
         self._judged: frozenset[Cid] | None = None
@@ -140,7 +140,7 @@ class OwnJury(Jury):
     def __init__(self, manifest: Manifest, held_out: Rows) -> None:
         super().__init__(manifest, OwnJudge, manifest.definition.moments)
         self._model: ModelDefinition = manifest.definition
-        self._points = min(self._points, max(_POINTS_OF_LARGE, _PRODUCTS // self._model.row_products))
+        self._points = min(self._points, max(POINTS_OF_LARGE, _PRODUCTS // self._model.row_products))
         self._objective = manifest.objective
         self._classes = manifest.class_count
         self._held_out = held_out

@@ -31,6 +31,7 @@ from mosquitto import Mosquitto
 from mqtt_rig import Gate
 from nightly import how_many
 from programs import PATIENCE, Programs, finish, wait_for
+from rated import person, simulate, statements
 from sensors import Sysfs, make_swarm
 from visitors import Visitor
 
@@ -323,6 +324,16 @@ def test_planted_rows_are_in_nothing_that_members_say_to_sum_them() -> None:
     assert Counter(type(message.body) for message, _ in said) >= Counter({MaskedVector: 5, MaskOpen: 5})
     assert list(leaks_in(b"".join([*blocks.values(), *(plain for _, plain in said)]), patterns(readings))) == []
     assert list(leaks_in(data.train.rows.tobytes(), patterns(readings))), "the search must find them"
+
+
+def test_planted_rows_are_in_nothing_that_members_say_of_each_others_contributions() -> None:
+    """All blocks that were ever stored of seven members in virtual time, among them what they say of each other."""
+    simulation = simulate(seconds=20)
+    assert len({message.author for message in statements(simulation)}) > 4
+    planted = patterns(np.concatenate([person(number).train.rows[::60] for number in range(7)]))
+    blocks = b"".join(data for member in simulation.members for data in member.host.blocks.values())
+    assert list(leaks_in(blocks, planted)) == []
+    assert list(leaks_in(person(3).train.rows.tobytes(), planted)), "the search must be able to find them"
 
 
 @pytest.mark.parametrize("knows", ["data", "loss", "metrics"])

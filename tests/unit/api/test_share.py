@@ -24,7 +24,7 @@ from learnae.errors import (
     StateError,
 )
 from learnae.models.dataset import Dataset
-from learnae.protocol.bodies import Update
+from learnae.protocol.bodies import Contributions, Update
 from learnae.protocol.identity import peer_name
 from learnae.runtime.version_store import read_version, roll_back
 from learnae.simulation.simulator import Setting, Simulation
@@ -225,6 +225,31 @@ def test_data_measures_judges_and_counts_and_stays_here(stack: ExitStack) -> Non
         ann.share(np.zeros(6), 281)
     with pytest.raises(ConfigurationError, match="metrics of a peer that measures"):
         ann.share(np.zeros(6), 9, {"loss": 1.0})
+
+
+def test_contributions_are_told_where_they_can_be(stack: ExitStack) -> None:
+    alone = stack.enter_context(learnae.join(mine(), name="alone", settings=FREE, like=START))
+    assert alone.contributions() == [], "of parameters nothing is known to judge by"
+    rng = np.random.default_rng(1)
+    data = rng.normal(size=(200, 2)), rng.integers(0, 2, 200)
+    peer = stack.enter_context(learnae.join(dense(), name="ann", data=data, settings=FREE))
+    peer.share(peer.weights(), 100)
+    assert peer._peer.rating
+    book, other = peer._peer.rating.book, bytes(32)
+    said = Contributions((peer._peer.author[:8],), (150,))
+    book.hear(other, 1, said)
+    book.admit([other])
+    assert peer.contributions() == [
+        {
+            "peer": peer.status()["peer"],
+            "name": "ann",
+            "usefulness": 1.5,
+            "raters": 1,
+            "low": 1.5,
+            "high": 1.5,
+            "own": None,
+        }
+    ]
 
 
 def test_a_loss_mutes_who_lies_and_is_asked_in_its_callers_thread(stack: ExitStack) -> None:

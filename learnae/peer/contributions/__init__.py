@@ -1,0 +1,1 @@
+"""Contribution profiles: how useful others' weights are to a peer, and what all say of that together."""
