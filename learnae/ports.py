@@ -22,6 +22,7 @@ from learnae.weights.merge import NO_MOMENTS, Moments
 
 if TYPE_CHECKING:
     from learnae.membership.rendezvous import Answer, Question
+    from learnae.protocol.neighbourhood.interest import Interest
 
 
 @dataclass(eq=False, slots=True)
@@ -156,6 +157,12 @@ class Gossip(Protocol):
 
     def heard(self) -> Iterable[Heard]:
         """Return the newest announcement of each other peer since the last call, each bounded."""
+
+    def attend(self, interest: Interest) -> None:
+        """Hear only peers in ``interest`` from now on, where what carries announcements can tell them apart.
+
+        The caller passes over all others that are heard. Also tells where this peer itself is to be heard.
+        """
 
     @property
     def announcements(self) -> int | None:

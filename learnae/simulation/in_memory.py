@@ -5,13 +5,15 @@ They obey the same contract suite as every other adapter.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from learnae.basics.overriding import override
 from learnae.errors import BlockMissingError, TransportError
 from learnae.ipld.cid import MAX_BLOCK_BYTES, Cid
 from learnae.ports import BlockStore, Exchange, Gossip, Heard, Inference, Monitor, StateStore, name_block
 from learnae.protocol.announcements import Announcement
-from learnae.simulation.network import PACKET_BYTES, Host
+from learnae.protocol.neighbourhood.interest import LEVELS, Interest, Zone
+from learnae.simulation.network import PACKET_BYTES, Host, Network
 
 
 class MemoryStateStore(StateStore):
@@ -129,19 +131,57 @@ class MemoryExchange(Exchange):
             raise TransportError("the exchange is closed")
 
 
+class Audience:
+    """Which hosts of a network hear which zones, as a broker knows its subscribers."""
+
+    _all: "WeakKeyDictionary[Network, Audience]" = WeakKeyDictionary()
+
+    def __init__(self) -> None:
+        self._hosts: dict[Zone, dict[int, Host]] = {}
+        self._zones: dict[int, tuple[Zone, ...]] = {}
+
+    @classmethod
+    def of(cls, network: Network) -> "Audience":
+        """Return the audience of a network."""
+        return cls._all.setdefault(network, cls())
+
+    def attend(self, host: Host, zones: tuple[Zone, ...]) -> None:
+        """Let a host hear these zones, and no others."""
+        for zone in self._zones.get(host.index, ()):
+            del self._hosts[zone][host.index]
+        self._zones[host.index] = zones
+        for zone in zones:
+            self._hosts.setdefault(zone, {})[host.index] = host
+
+    def listeners(self, place: int) -> list[Host]:
+        """Return the hosts that hear a place, in their order."""
+        found: dict[int, Host] = {}
+        for levels in range(LEVELS + 1):
+            found |= self._hosts.get(Zone.of(place, levels), {})
+        return [found[index] for index in sorted(found)]
+
+
 class MemoryGossip(Gossip):
-    """Tells ``fanout`` random hosts, as a gossip mesh does."""
+    """Tells ``fanout`` random hosts, of those that hear this one, as a gossip mesh does."""
 
     def __init__(self, host: Host, fanout: int) -> None:
         self._heard = 0
         self._host = host
         self._fanout = fanout
+        self._audience = Audience.of(host.network)
+        self._place = 0
+        self._audience.attend(host, (Zone(),))
+
+    @override
+    def attend(self, interest: Interest) -> None:
+        self._place = interest.place
+        self._audience.attend(self._host, interest.zones)
 
     @override
     def announce(self, announcement: Announcement) -> None:
         network, size = self._host.network, PACKET_BYTES + len(announcement.to_bytes())
         heard = Heard(str(self._host.index), announcement)
-        others = [host for host in network.hosts if host is not self._host]
+        others = [host for host in self._audience.listeners(self._place) if host is not self._host]
         for target in network.rng.sample(others, min(self._fanout, len(others))):
             network.send(self._host, target, size, "heads", lambda t=target: t.inbox.append(heard))  # type: ignore[misc]
 

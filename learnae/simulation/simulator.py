@@ -52,6 +52,7 @@ class Setting:
     """``period`` ms between a peer's ticks, each up to a quarter early or late; it listens every ``listen`` ms between
     them, 0 for never. It publishes every ``every`` ms at most, and settles after ``patience`` updates without a gain
     (Options). All have the same ``floors``; with ``summaries`` they tell of their rows, and judge by what others tell.
+    They hear zones of so many ``levels`` at first (Options).
     """
 
     seed: int = 0
@@ -64,6 +65,7 @@ class Setting:
     weather: Weather = Weather()
     floors: Floors = Floors()
     summaries: bool = False
+    levels: int = 0
 
 
 def identity_of(seed: int, index: int) -> Identity:
@@ -137,6 +139,7 @@ class Member:
             suspicion=suspicion_of(manifest, self._data),
             floors=ReleaseFloor(setting.floors, self._data.train),
             held_out=self._data.holdout,
+            levels=setting.levels,
         )
         layout = layout_of(manifest) if setting.summaries else None
         if layout is not None:

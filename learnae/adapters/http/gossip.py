@@ -11,6 +11,7 @@ from learnae.basics.overriding import override
 from learnae.ports import Gossip, Heard
 from learnae.protocol.announcements import Announcement
 from learnae.protocol.identity import peer_name
+from learnae.protocol.neighbourhood.interest import EVERYBODY, Interest
 
 _log = logging.getLogger(__name__)
 
@@ -26,6 +27,11 @@ class HttpGossip(Gossip):
         self._lock = threading.Lock()
         self._times = BoundedDict[bytes, int](_ANNOUNCERS)
         self._heard = BoundedDict[bytes, Announcement](_ANNOUNCERS)
+        self._interest = EVERYBODY
+
+    @override
+    def attend(self, interest: Interest) -> None:
+        self._interest = interest
 
     @override
     def announce(self, announcement: Announcement) -> None:
@@ -43,7 +49,7 @@ class HttpGossip(Gossip):
 
         A repeated old announcement does no harm, but a member whose clock was set back must be heard.
         """
-        if vector.by == self._own.by:
+        if vector.by == self._own.by or not self._interest.admits(vector.by):
             return
         with self._lock:
             newest = self._times.get(vector.by, -1)

@@ -20,6 +20,7 @@ from learnae.errors import EncodingError, LimitError, PeerError, StateError
 from learnae.ports import Gossip, Heard
 from learnae.protocol.announcements import MAX_BYTES, Announcement
 from learnae.protocol.identity import author_of_name
+from learnae.protocol.neighbourhood.interest import EVERYBODY, Interest
 from learnae.system.atomic_files import read_regular, tidy, write_atomic
 from learnae.system.private_files import check_unwritable, make_directory
 
@@ -55,6 +56,11 @@ class LocalGossip(Gossip):
         self._seen: dict[str, tuple[int, int]] = {}
         self._errors = errors or ErrorLog()
         self._admits = admits
+        self._interest = EVERYBODY
+
+    @override
+    def attend(self, interest: Interest) -> None:
+        self._interest = interest
 
     @override
     def announce(self, announcement: Announcement) -> None:
@@ -95,7 +101,8 @@ class LocalGossip(Gossip):
 
     def _is_admitted(self, name: str) -> bool:
         try:
-            return self._admits(author_of_name(name))
+            author = author_of_name(name)
+            return self._admits(author) and (name == self._own or self._interest.admits(author))
         except EncodingError:  # of what is no peer, such as the one with the records of members
             return True
 
