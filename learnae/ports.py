@@ -158,11 +158,12 @@ class Gossip(Protocol):
     def heard(self) -> Iterable[Heard]:
         """Return the newest announcement of each other peer since the last call, each bounded."""
 
-    def attend(self, interest: Interest) -> None:
-        """Hear only peers in ``interest`` from now on, where what carries announcements can tell them apart.
+    def attend(self, interest: Interest) -> bool:  # noqa: ARG002 - for those that filter
+        """Hear only peers in ``interest`` from now on, which also tells where this peer itself is to be heard.
 
-        The caller passes over all others that are heard. Also tells where this peer itself is to be heard.
+        Return False where what carries announcements cannot tell them apart: then the caller passes over all others.
         """
+        return False
 
     @property
     def announcements(self) -> int | None:

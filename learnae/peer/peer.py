@@ -567,7 +567,8 @@ class Peer:
         ``privacy`` what of differential privacy is spent (bodies.PrivacySpent), None without any; ``unmeasured`` why
         there is neither accuracy nor loss, and until when; ``held_back`` why no update is published (ReleaseFloor);
         ``membership`` is open, or whether this peer may speak, and what it waits for;
-        ``sums``, where summaries are masked, where it stands with these; ``zones``, in a large swarm, what is heard of it; ``muted`` whose weights are not merged now,
+        ``sums``, where summaries are masked, where it stands with these; ``zones``, in a large
+        swarm, what is heard of it; ``muted`` whose weights are not merged now,
         and why; ``unmerged`` when and how this peer has gone back from what a banned one taught; ``personal`` is of the
         model for this machine alone (Personal), and shown here alone.
         """

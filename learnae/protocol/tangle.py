@@ -486,9 +486,7 @@ class Tangle:
         head = self._nodes[chain.newest]
         return Entry(author[:PREFIX_BYTES], head.seq, head.cid, chain.checkpoint)
 
-    def hints_for(
-        self, author: bytes, now: int, is_near: Callable[[bytes], bool] = lambda _: True
-    ) -> tuple[Cid, ...]:
+    def hints_for(self, author: bytes, now: int, is_near: Callable[[bytes], bool] = lambda _: True) -> tuple[Cid, ...]:
         """Return up to two fresh messages of others, newest of their authors, for the author's next one to name.
 
         Only of those that are near: who hears the author hears them, too.

@@ -134,8 +134,6 @@ class MemoryExchange(Exchange):
 class Audience:
     """Which hosts of a network hear which zones, as a broker knows its subscribers."""
 
-    _all: "WeakKeyDictionary[Network, Audience]" = WeakKeyDictionary()
-
     def __init__(self) -> None:
         self._hosts: dict[Zone, dict[int, Host]] = {}
         self._zones: dict[int, tuple[Zone, ...]] = {}
@@ -143,7 +141,7 @@ class Audience:
     @classmethod
     def of(cls, network: Network) -> "Audience":
         """Return the audience of a network."""
-        return cls._all.setdefault(network, cls())
+        return _AUDIENCES.setdefault(network, cls())
 
     def attend(self, host: Host, zones: tuple[Zone, ...]) -> None:
         """Let a host hear these zones, and no others."""
@@ -153,12 +151,16 @@ class Audience:
         for zone in zones:
             self._hosts.setdefault(zone, {})[host.index] = host
 
-    def listeners(self, place: int) -> list[Host]:
-        """Return the hosts that hear a place, in their order."""
-        found: dict[int, Host] = {}
+    def listeners(self, network: Network, place: int) -> list[Host]:
+        """Return the hosts that hear a place, in their order; those that have said nothing hear all."""
+        silent = len(self._zones) < len(network.hosts)
+        found = {host.index: host for host in network.hosts if host.index not in self._zones} if silent else {}
         for levels in range(LEVELS + 1):
             found |= self._hosts.get(Zone.of(place, levels), {})
         return [found[index] for index in sorted(found)]
+
+
+_AUDIENCES = WeakKeyDictionary[Network, Audience]()
 
 
 class MemoryGossip(Gossip):
@@ -173,15 +175,16 @@ class MemoryGossip(Gossip):
         self._audience.attend(host, (Zone(),))
 
     @override
-    def attend(self, interest: Interest) -> None:
+    def attend(self, interest: Interest) -> bool:
         self._place = interest.place
         self._audience.attend(self._host, interest.zones)
+        return True
 
     @override
     def announce(self, announcement: Announcement) -> None:
         network, size = self._host.network, PACKET_BYTES + len(announcement.to_bytes())
         heard = Heard(str(self._host.index), announcement)
-        others = [host for host in self._audience.listeners(self._place) if host is not self._host]
+        others = [host for host in self._audience.listeners(network, self._place) if host is not self._host]
         for target in network.rng.sample(others, min(self._fanout, len(others))):
             network.send(self._host, target, size, "heads", lambda t=target: t.inbox.append(heard))  # type: ignore[misc]
 

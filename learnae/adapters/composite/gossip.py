@@ -40,9 +40,9 @@ class Gossips(Gossip):
                 self._errors.count(error)
 
     @override
-    def attend(self, interest: Interest) -> None:
-        for gossip in self._gossips.values():
-            gossip.attend(interest)
+    def attend(self, interest: Interest) -> bool:
+        filters = [gossip.attend(interest) for gossip in self._gossips.values()]  # each is to be told
+        return all(filters)
 
     @override
     def heard(self) -> Iterable[Heard]:

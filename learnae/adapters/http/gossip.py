@@ -30,8 +30,9 @@ class HttpGossip(Gossip):
         self._interest = EVERYBODY
 
     @override
-    def attend(self, interest: Interest) -> None:
+    def attend(self, interest: Interest) -> bool:
         self._interest = interest
+        return True
 
     @override
     def announce(self, announcement: Announcement) -> None:

@@ -1,7 +1,7 @@
-"""ports.Gossip over MQTT: each peer's announcement is one retained topic, ``…/<peer>/heads``.
+"""ports.Gossip over MQTT: each peer's announcement is one retained topic, ``…/<peer>/heads/<place>``.
 
-A broker gives a new peer the announcements of all peers at once. That of a peer that left long ago does no harm: it
-names messages that no peer holds any more, or that all peers have.
+A broker gives a new peer the announcements of all that it hears at once. That of a peer that left long ago does no
+harm: it names messages that no peer holds any more, or that all peers have.
 """
 
 import logging
@@ -13,14 +13,18 @@ from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.adapters.mqtt.frontier import Frontier
 from learnae.adapters.mqtt.subscriptions import Received
 from learnae.adapters.mqtt.topics import CBOR, Topics
+from learnae.adapters.mqtt.zone_filters import ZoneFilters
 from learnae.basics.bounded_dict import BoundedDict
 from learnae.basics.error_log import ErrorLog
 from learnae.basics.overriding import override
 from learnae.errors import LearnaeError, LimitError
+from learnae.ipld.cid import Cid
 from learnae.ports import Gossip, Heard
 from learnae.protocol.announcements import MAX_BYTES, PREFIX_BYTES, Announcement, Entry
+from learnae.protocol.bodies import Evidence
 from learnae.protocol.identity import peer_name
 from learnae.protocol.messages import Message
+from learnae.protocol.neighbourhood.interest import Interest
 
 _log = logging.getLogger(__name__)
 
@@ -50,8 +54,11 @@ class MqttGossip(Gossip):
         self._is_closed = False
         self._heard = BoundedDict[str, bytes](_PEERS)  # unread
         self._pushed = BoundedDict[str, Entry](_PEERS)  # beyond that, announcements will name the newest
+        self._evidence = BoundedDict[Cid, str](_PEERS)  # pushed, and by whom
         self._lock = threading.Lock()
-        connection.subscribe(topics.all("heads"), self._on_announcement)
+        self._filters = ZoneFilters(connection, topics)
+        self._filters.hear("heads", self._on_announcement)
+        frontier.watch(self._filters.attend)
 
     @override
     def announce(self, announcement: Announcement) -> None:
@@ -70,6 +77,11 @@ class MqttGossip(Gossip):
                 self._timer.daemon = True
                 self._timer.start()
 
+    @override
+    def attend(self, interest: Interest) -> bool:
+        self._frontier.attend(interest)
+        return True
+
     @property
     @override
     def is_linked(self) -> bool:
@@ -81,11 +93,14 @@ class MqttGossip(Gossip):
         with self._lock:
             first = sorted(self._heard, key=lambda peer: not self._frontier.knows(peer))[:_AT_ONCE]
             waiting, pushed = [(peer, self._heard.pop(peer)) for peer in first], list(self._pushed.items())
+            evidence = list(self._evidence.items())
             self._pushed.clear()
+            self._evidence.clear()
         found = [Heard(peer, said) for peer, payload in waiting if (said := self._read(peer, payload)) is not None]
         newest = {(heard.announcer, entry.author): entry.seq for heard in found for entry in heard.announcement.entries}
         news = [(peer, entry) for peer, entry in pushed if newest.get((peer, entry.author), -1) <= entry.seq]
-        return [*found, *(Heard(peer, Announcement((entry,))) for peer, entry in news)]
+        kept = (Heard(peer, Announcement(kept=(cid,))) for cid, peer in evidence)
+        return [*found, *(Heard(peer, Announcement((entry,))) for peer, entry in news), *kept]
 
     def note(self, message: Message) -> None:
         """Take a pushed message for an announcement of its author."""
@@ -93,6 +108,8 @@ class MqttGossip(Gossip):
         entry = Entry(message.author[:PREFIX_BYTES], message.seq, message.cid, checkpoint)
         with self._lock:
             self._pushed.renew(peer_name(message.author), entry)
+            if isinstance(message.body, Evidence):  # which also those keep who do not hear its author
+                self._evidence.renew(message.cid, peer_name(message.author))
 
     def close(self) -> None:
         """Say nothing more. Idempotent."""
@@ -110,11 +127,11 @@ class MqttGossip(Gossip):
     def _say(self) -> None:
         self._said, self._said_at = self._own, time.monotonic()
         _log.debug("announcing: %d bytes", len(self._own))
-        self._connection.keep(self._topics.own("heads"), self._own, CBOR)
+        self._connection.keep(self._topics.placed("heads"), self._own, CBOR)
 
     def _on_announcement(self, received: Received) -> None:
         peer = self._topics.peer_of(received.topic)
-        if peer == self._topics.peer:
+        if peer == self._topics.peer or not self._frontier.interest.admits_name(peer):
             return
         payload = received.payload[: MAX_BYTES + 1]  # what is longer is refused
         with self._lock:
@@ -127,7 +144,7 @@ class MqttGossip(Gossip):
             self._errors.count(error)
             return None
         _log.debug("heard %d authors of peer %.8s", len(announcement.entries), peer)
-        self._frontier.note_heard(announcement)
+        self._frontier.note_heard(announcement, peer)
         return announcement
 
 

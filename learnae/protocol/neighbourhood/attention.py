@@ -24,9 +24,9 @@ _MOST_WAIT_MS = 16 * WAIT_MS  # … that it had to be halved again
 class _Sight:
     """One zone as it is sized: the places around a ``centre`` that have its first ``levels`` bits."""
 
-    def __init__(self, centre: int, levels: int, uptime: int) -> None:
+    def __init__(self, centre: int, levels: int) -> None:
         self.centre, self.levels = centre, levels
-        self._changed = uptime
+        self._changed: int | None = None  # uptime: when it got its size, None before the first look
         self._wait = WAIT_MS
         self._was_doubled = False
 
@@ -35,7 +35,8 @@ class _Sight:
         return Zone.of(self.centre, self.levels)
 
     def size(self, settled: list[int], live: list[int], uptime: int) -> None:
-        """Halve the zone until few enough ``settled`` places are in it, or double it if few of the ``live`` ones are."""
+        """Halve the zone until few enough ``settled`` places are in it; double it if few of the ``live`` are."""
+        self._changed = uptime if self._changed is None else self._changed
         within = [place for place in settled if place in self.zone]
         before = self.levels
         while len(within) > MOST and self.levels < LEVELS:
@@ -78,10 +79,10 @@ class Attention:
         self._due = 0  # uptime: of the next look
         self._home: _Sight | None = None
         self._visited: _Sight | None = None
-        self._moved: int | None = None  # uptime: when the visited zone was drawn
+        self._moved: int | None = None  # uptime: of the first look after the visited zone was drawn
         self._near = 0  # live authors of the home zone, at the last look
         if levels:
-            self._divide(levels, 0)
+            self._divide(levels)
 
     def is_due(self, uptime: int) -> bool:
         """Return True if it is time for another look."""
@@ -96,7 +97,7 @@ class Attention:
         swarm, before = self.interest.swarm, self.interest
         places, present = ([place_of(swarm, author) for author in authors] for authors in (settled, live))
         if self._home is None and len(places) > WHOLE:
-            self._divide(1, uptime)
+            self._divide(1)
         if self._home is not None:
             self._size(self._home, places, present, uptime)
         self._near = sum(place in self.interest.home for place in present)
@@ -106,9 +107,9 @@ class Attention:
         """Return how many live authors the swarm has, as far as can be told from those that are ``heard``."""
         return heard if self.interest.is_whole else max(heard, self._near << self.interest.home.levels)
 
-    def _divide(self, levels: int, uptime: int) -> None:
-        self._home = _Sight(self.interest.place, levels, uptime)
-        self._visit(self._home, uptime)
+    def _divide(self, levels: int) -> None:
+        self._home = _Sight(self.interest.place, levels)
+        self._visit(self._home)
 
     def _size(self, home: _Sight, places: list[int], present: list[int], uptime: int) -> None:
         home.size(places, present, uptime)
@@ -119,19 +120,20 @@ class Attention:
         visited = self._visited
         if visited is not None:
             visited.size(places, present, uptime)
-        is_over = self._moved is None or uptime - self._moved >= VISIT_MS
+        self._moved = uptime if self._moved is None else self._moved
+        is_over = uptime - self._moved >= VISIT_MS
         if visited is None or is_over or not visited.levels or visited.zone.overlaps(home.zone):
-            self._visit(home, uptime)
+            self._visit(home)
         else:
             self._choose(home, visited)
 
-    def _visit(self, home: _Sight, uptime: int) -> None:
+    def _visit(self, home: _Sight) -> None:
         """Visit another zone, as large as the one before: never one within home, or around it."""
         levels = max(1, self._visited.levels) if self._visited else home.levels
         drawn = self._rng.getrandbits(LEVELS)
         while Zone.of(drawn, levels).overlaps(home.zone):
             drawn = self._rng.getrandbits(LEVELS)
-        self._visited, self._moved = _Sight(drawn, levels, uptime), uptime
+        self._visited, self._moved = _Sight(drawn, levels), None
         self._choose(home, self._visited)
 
     def _choose(self, home: _Sight, visited: _Sight) -> None:

@@ -1,4 +1,4 @@
-"""Interest: the zones of authors that one peer hears. Each author has a place; a zone is all places that begin alike."""
+"""Interest: the zones of authors that one peer hears. Authors have places; a zone is all places that begin alike."""
 
 from __future__ import annotations
 
