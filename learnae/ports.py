@@ -161,7 +161,8 @@ class Gossip(Protocol):
     def attend(self, interest: Interest) -> bool:  # noqa: ARG002 - for those that filter
         """Hear only peers in ``interest`` from now on, which also tells where this peer itself is to be heard.
 
-        Return False where what carries announcements cannot tell them apart: then the caller passes over all others.
+        Return False where all are heard as before: what carries announcements cannot tell them apart, or people have
+        chosen whom it brings. The caller passes over what is said of all others.
         """
         return False
 

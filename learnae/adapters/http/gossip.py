@@ -11,7 +11,6 @@ from learnae.basics.overriding import override
 from learnae.ports import Gossip, Heard
 from learnae.protocol.announcements import Announcement
 from learnae.protocol.identity import peer_name
-from learnae.protocol.neighbourhood.interest import EVERYBODY, Interest
 
 _log = logging.getLogger(__name__)
 
@@ -27,12 +26,6 @@ class HttpGossip(Gossip):
         self._lock = threading.Lock()
         self._times = BoundedDict[bytes, int](_ANNOUNCERS)
         self._heard = BoundedDict[bytes, Announcement](_ANNOUNCERS)
-        self._interest = EVERYBODY
-
-    @override
-    def attend(self, interest: Interest) -> bool:
-        self._interest = interest
-        return True
 
     @override
     def announce(self, announcement: Announcement) -> None:
@@ -50,7 +43,7 @@ class HttpGossip(Gossip):
 
         A repeated old announcement does no harm, but a member whose clock was set back must be heard.
         """
-        if vector.by == self._own.by or not self._interest.admits(vector.by):
+        if vector.by == self._own.by:
             return
         with self._lock:
             newest = self._times.get(vector.by, -1)
