@@ -218,7 +218,7 @@ class MqttExchange(Exchange):
         for left in reversed(range(tuning.asks)):
             if arrived:
                 break
-            self._ask(cid, wish, is_last=not left)
+            self._ask(cid, wish, not left)
             arrived = wish.arrived.wait(tuning.ask * random.uniform(0.7, 1.3)) or self._wait_for_claims(
                 cid, wish, tuning.due
             )
@@ -236,7 +236,7 @@ class MqttExchange(Exchange):
             arrived = wish.arrived.wait(min(self.tuning.ask, seconds) / 4)
         return arrived
 
-    def _ask(self, cid: Cid, wish: Wish, *, is_last: bool) -> None:
+    def _ask(self, cid: Cid, wish: Wish, is_last: bool) -> None:
         """Ask for a block, unless it is coming or another peer has asked for it just now.
 
         Those are asked who hear its author; where that is not known, those near this peer; at last, all.
