@@ -147,6 +147,7 @@ def _build(
         lessons=lessons,
         held_out=dataset.holdout,
         addend=addend_of(swarm.manifest, dataset, releasing),
+        hears=config.peer.hears,
     )
     linked = build_peer(workspace, learner, options, links)
     schedule = TrainerSchedule(linked.peer, learner, config.train.share, reread)

@@ -44,7 +44,7 @@ from learnae.privacy.spent import PrivacySpent
 from learnae.protocol.bodies import Profile, Summary, Update
 from learnae.protocol.identity import Identity, peer_name
 from learnae.protocol.messages import open_message
-from learnae.protocol.neighbourhood.attention import Attention
+from learnae.protocol.neighbourhood.attention import WHOLE, Attention
 from learnae.protocol.tangle import Tangle
 from learnae.samples.dp_statistics import layout_of
 from learnae.swarm.initial_weights import starting_weights
@@ -94,7 +94,8 @@ class Options:
     say which updates are held back; ``update_clip`` bounds each as a whole, where learners cannot clip rows.
     ``suspicion`` says what is wrong with weights that are to be trained on (Guard). ``personal`` is the model that
     serves this machine alone; None for the common one. While it not ``may_merge``, the weights are being trained on
-    elsewhere. Zones of so many ``levels`` are heard at first, where the swarm is known to be a large one.
+    elsewhere. Up to so many live authors as it ``hears`` all are heard, 0 for 64, or as many as are followed; beyond,
+    zones, of so many ``levels`` at first, where the swarm is known to be a large one.
     """
 
     name: str
@@ -121,6 +122,7 @@ class Options:
     loss: OwnLoss | None = None
     may_merge: Callable[[], bool] = lambda: True
     levels: int = 0
+    hears: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -725,7 +727,8 @@ def compose_peer(
     catching_up = CatchUp(clock, ports.gossip, replication.begin, lambda: measure(replication, following))
     forgetting = Forgetting(tangle, ports.store, clock, [manifest.swarm, *manifest.start], is_archive, gate)
     hears_all = is_archive or sums is not None  # those who sum must all hear each other
-    attention = Attention(manifest.swarm.to_bytes(), author, random.Random(options.seed), options.levels)
+    hears = options.hears or max(WHOLE, options.follow)
+    attention = Attention(manifest.swarm.to_bytes(), author, random.Random(options.seed), options.levels, hears)
     hearing = None if hears_all else Hearing(attention, replication, following, forgetting, clock)
     peer = Peer(
         manifest, ports, options, errors, traffic, replication, following, own, catching_up,

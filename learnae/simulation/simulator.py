@@ -52,7 +52,7 @@ class Setting:
     """``period`` ms between a peer's ticks, each up to a quarter early or late; it listens every ``listen`` ms between
     them, 0 for never. It publishes every ``every`` ms at most, and settles after ``patience`` updates without a gain
     (Options). All have the same ``floors``; with ``summaries`` they tell of their rows, and judge by what others tell.
-    They hear zones of so many ``levels`` at first (Options).
+    They hear zones of so many ``levels`` at first, and all up to so many as each ``hears`` (Options).
     """
 
     seed: int = 0
@@ -66,6 +66,7 @@ class Setting:
     floors: Floors = Floors()
     summaries: bool = False
     levels: int = 0
+    hears: int = 0
 
 
 def identity_of(seed: int, index: int) -> Identity:
@@ -140,6 +141,7 @@ class Member:
             floors=ReleaseFloor(setting.floors, self._data.train),
             held_out=self._data.holdout,
             levels=setting.levels,
+            hears=setting.hears,
         )
         layout = layout_of(manifest) if setting.summaries else None
         if layout is not None:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 
 from learnae.protocol.neighbourhood.interest import LEVELS, Interest, Zone, place_of
 
-WHOLE = 64  # live authors up to which all are heard
+WHOLE = 64  # live authors up to which all are heard; where the owner wants another number, all below follow from it
 MOST = 32  # live authors of one zone; one with more is halved …
 LEAST = 10  # … unless a half would have fewer than these: a zone that has is doubled. Halves of 33 have 10 to 23
 CROWD = 2 * MOST  # that is halved in any case
@@ -24,8 +24,10 @@ _MOST_WAIT_MS = 16 * WAIT_MS  # … that it had to be halved again
 class _Sight:
     """One zone as it is sized: the places around a ``centre`` that have its first ``levels`` bits."""
 
-    def __init__(self, centre: int, levels: int) -> None:
+    def __init__(self, centre: int, levels: int, hears: int) -> None:
         self.centre, self.levels = centre, levels
+        self._crowd, self._most = hears, hears // 2
+        self._least = hears * LEAST // WHOLE
         self._changed: int | None = None  # uptime: when it got its size, None before the first look
         self._wait = WAIT_MS
         self._was_doubled = False
@@ -39,16 +41,16 @@ class _Sight:
         self._changed = uptime if self._changed is None else self._changed
         within = [place for place in settled if place in self.zone]
         before = self.levels
-        while len(within) > MOST and self.levels < LEVELS:
+        while len(within) > self._most and self.levels < LEVELS:
             half = [place for place in within if place in Zone.of(self.centre, self.levels + 1)]
-            if len(half) < LEAST and len(within) <= CROWD:
+            if len(half) < self._least and len(within) <= self._crowd:
                 break
             within, self.levels = half, self.levels + 1
         if self.levels > before:
             if self._was_doubled:
                 self._wait = min(2 * self._wait, _MOST_WAIT_MS)
             self._changed, self._was_doubled = uptime, False
-        elif uptime - self._changed >= self._wait and sum(place in self.zone for place in live) < LEAST:
+        elif uptime - self._changed >= self._wait and sum(place in self.zone for place in live) < self._least:
             self._changed, self._was_doubled = uptime, True
             self.levels -= 1
 
@@ -58,7 +60,7 @@ class Attention:
 
     The home zone holds its own place; the visited one is drawn with ``rng``, and anew after a while. Each is sized by
     what is counted in it alone, so that keys that were made for the one do not empty the other. It begins with zones of
-    so many ``levels``, 0 for all.
+    so many ``levels``, 0 for all. It ``hears`` at most so many as a whole: of them follow the sizes of zones.
 
     >>> attention = Attention(b"swarm", bytes(32), random.Random(1))
     >>> live = [bytes([number, *bytes(31)]) for number in range(200)]
@@ -73,7 +75,8 @@ class Attention:
     True
     """
 
-    def __init__(self, swarm: bytes, me: bytes, rng: random.Random, levels: int = 0) -> None:
+    def __init__(self, swarm: bytes, me: bytes, rng: random.Random, levels: int = 0, hears: int = WHOLE) -> None:
+        self._hears = hears
         self.interest = Interest.of(swarm, me)
         self._rng = rng
         self._due = 0  # uptime: of the next look
@@ -96,7 +99,7 @@ class Attention:
         self._due = uptime + _LOOK_MS
         swarm, before = self.interest.swarm, self.interest
         places, present = ([place_of(swarm, author) for author in authors] for authors in (settled, live))
-        if self._home is None and len(places) > WHOLE:
+        if self._home is None and len(places) > self._hears:
             self._divide(1)
         if self._home is not None:
             self._size(self._home, places, present, uptime)
@@ -108,7 +111,7 @@ class Attention:
         return heard if self.interest.is_whole else max(heard, self._near << self.interest.home.levels)
 
     def _divide(self, levels: int) -> None:
-        self._home = _Sight(self.interest.place, levels)
+        self._home = _Sight(self.interest.place, levels, self._hears)
         self._visit(self._home)
 
     def _size(self, home: _Sight, places: list[int], present: list[int], uptime: int) -> None:
@@ -133,7 +136,7 @@ class Attention:
         drawn = self._rng.getrandbits(LEVELS)
         while Zone.of(drawn, levels).overlaps(home.zone):
             drawn = self._rng.getrandbits(LEVELS)
-        self._visited, self._moved = _Sight(drawn, levels), None
+        self._visited, self._moved = _Sight(drawn, levels, self._hears), None
         self._choose(home, self._visited)
 
     def _choose(self, home: _Sight, visited: _Sight) -> None:
