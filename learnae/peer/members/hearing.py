@@ -36,11 +36,13 @@ class Hearing:
         if self._attention.look([*settled, *known], [*live, *silent], uptime):
             self._attend()
 
-    def status(self) -> dict[str, str]:
-        """Return the zones that are heard, as bits; nothing where all are."""
+    def status(self) -> dict[str, str | int]:
+        """Return the zones that are heard, as bits, and of how many live authors; nothing where all are."""
         interest = self._replication.interest
-        zones = [] if interest.is_whole else [zone.path.replace("/", "") for zone in interest.zones]
-        return dict(zip(("home", "visited"), zones, strict=False))
+        if interest.is_whole:
+            return {}
+        home, visited = (zone.path.replace("/", "") for zone in interest.zones)
+        return {"home": home, "visited": visited, "heard": len(self._following.others(self._clock.now()))}
 
     def _silent_trainers(self) -> list[bytes]:
         """Return the authors who are here and publish no updates, such as those that send summaries alone."""
@@ -57,4 +59,4 @@ class Hearing:
             return
         horizon = self._replication.tangle.limits.horizon
         self._forgetting.unused_for = max(self._forgetting.unused_for, horizon)  # others here may hear those authors
-        _log.info("hearing zones %s of the swarm", " and ".join(self.status().values()))
+        _log.info("hearing the zones %s of the swarm", " and ".join(zone.path for zone in interest.zones))
