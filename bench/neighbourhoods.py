@@ -53,7 +53,7 @@ def run(race: Race) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a peer takes for one update of all: ``received`` bytes, ``milliseconds`` of a processor; ``memory`` in bytes."""
+    """What a peer takes for one update of all: ``received`` bytes, processor ``milliseconds``, ``memory`` (bytes)."""
 
     heard: float
     received: float

@@ -90,10 +90,12 @@ class Replicator:
         self.own_unread: Message | None = None  # the newest of them whose body does not open
         self._unread = BoundedDict[Cid, bytes](limit)  # messages, and the epochs that they wait for
         self.interest: Interest = EVERYBODY
+        self._passed = BoundedDict[Cid, None](_STRANGERS)  # messages of authors who are not heard
 
     def attend(self, interest: Interest) -> None:
         """Hear these authors from now on; what all others have said is forgotten here, and stays where it is kept."""
         self.interest = interest
+        self._passed.clear()
         self.gossip.attend(interest)
         self.tangle.keep_to(interest.admits)
         for author in [author for author in self._first if not interest.admits(author)]:
@@ -288,7 +290,7 @@ class Replicator:
         return self.tangle.is_new(cid) and self.gate.is_new(cid) and cid not in self._refused
 
     def _lacks_kept(self, cid: Cid) -> bool:
-        return self.tangle.lacks_kept(cid) and self._is_new(cid)
+        return self.tangle.lacks_kept(cid) and cid not in self._passed and self._is_new(cid)
 
     def _ask(self, asked: dict[Cid, Bringer]) -> None:
         """Ask for what is not here, booked on who has named it; and give up what does not come."""
@@ -408,6 +410,8 @@ class Replicator:
                 outcome = self.tangle.attach(opened, now, source.bringer, source.known)
             else:
                 outcome = self.tangle.testify(opened or message, now)
+                if not self.interest.admits(message.author):
+                    self._passed[message.cid] = None
         except StaleError as error:
             self._forget(message.cid, error, source)
             return

@@ -8,12 +8,13 @@ from builders import NOW, SWARM, Author, offer
 from nightly import how_many
 
 from learnae.basics.error_log import ErrorLog
-from learnae.ipld.cid import DAG_CBOR
+from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.peer.replication import Replicator
+from learnae.ports import Heard
 from learnae.protocol.announcements import PREFIX_BYTES, Announcement, Entry
 from learnae.protocol.identity import peer_name
 from learnae.protocol.limits import Limits
-from learnae.protocol.messages import Message
+from learnae.protocol.messages import Message, open_message
 from learnae.protocol.neighbourhood.attention import WHOLE, Attention
 from learnae.protocol.neighbourhood.interest import Interest, Zone, place_of
 from learnae.protocol.opener import MessageOpener
@@ -195,3 +196,31 @@ def test_a_name_that_is_no_key_is_left_to_others_to_judge() -> None:
     assert narrow.admits_name(peer_name(near.author))
     assert not narrow.admits_name(peer_name(far.author))
     assert place_of(narrow.swarm, near.author) in narrow.home
+
+
+def test_what_is_named_as_kept_and_is_no_evidence_is_looked_at_once_and_may_still_testify() -> None:
+    narrow, _, (liar, reporter, *_) = one_zone_and_outsiders()
+    network = Network(VirtualClock(NOW), random.Random(0), Weather())
+    host, opened = network.host(), list[bytes]()
+    tangle, store = Tangle(Limits(), random.Random(0), Author(0).author), MemoryBlockStore(host)
+
+    def opener(data: bytes, swarm: Cid, limits: Limits) -> Message:
+        opened.append(data)
+        return open_message(data, swarm, limits)
+
+    replicator = Replicator(SWARM, tangle, store, MemoryGossip(host, 4), network.clock, ErrorLog(), opener)
+    replicator.attend(narrow)
+    fork = liar.fork()
+    for message in fork:
+        store.put(DAG_CBOR, message.data)
+    for _ in range(5):
+        host.inbox.append(Heard("liar", Announcement(kept=tuple(each.cid for each in fork))))
+        replicator.hear()
+        network.run_until(network.clock.time + STEP)
+    assert len(opened) == 2
+
+    report = reporter.accuse(*fork)
+    store.put(DAG_CBOR, report.data)
+    host.inbox.append(Heard("other", Announcement(kept=(report.cid,))))
+    replicator.hear()
+    assert tangle.banned() == [liar.author]
