@@ -43,10 +43,15 @@ class Frontier:
         for attend in self._watchers:
             attend(interest)
 
-    def path_of(self, cid: Cid, peer: str = "") -> str:
-        """Return the place where a block is kept, as levels of a topic; empty if it is not known.
+    @property
+    def own_path(self) -> str:
+        """Return the own place as levels of a topic; empty while all are heard: then this peer speaks to all, too."""
+        return "" if self.interest.is_whole else path_of(self.interest.place)
 
-        It is that of its author, which may be known as ``peer``, or of a peer that keeps it for ever.
+    def path_of(self, cid: Cid, peer: str = "") -> str:
+        """Return the place where a block is to be asked for, as levels of a topic; empty while all are heard.
+
+        It is that of its author, which may be known as ``peer``, or of a peer that keeps it for ever, or else the own.
         """
         with self._lock:
             author, _ = self._places.get(cid, (b"", 0))
@@ -54,7 +59,7 @@ class Frontier:
         with suppress(LearnaeError):
             author = author or author_of_name(peer)
         swarm = self.interest.swarm
-        return path_of(place_of(swarm, author)) if author and swarm else ""
+        return path_of(place_of(swarm, author)) if author and not self.interest.is_whole else self.own_path
 
     def note_own(self, announcement: Announcement) -> None:
         """Note what this peer has attached."""

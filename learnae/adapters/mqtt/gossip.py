@@ -1,4 +1,6 @@
-"""ports.Gossip over MQTT: each peer's announcement is one retained topic, ``…/<peer>/heads/<place>``.
+"""ports.Gossip over MQTT: each peer's announcement is one retained topic, ``…/<peer>/heads``.
+
+In a large swarm it goes on with the peer's place.
 
 A broker gives a new peer the announcements of all that it hears at once. That of a peer that left long ago does no
 harm: it names messages that no peer holds any more, or that all peers have.
@@ -56,6 +58,7 @@ class MqttGossip(Gossip):
         self._pushed = BoundedDict[str, Entry](_PEERS)  # beyond that, announcements will name the newest
         self._evidence = BoundedDict[Cid, str](_PEERS)  # pushed, and by whom
         self._lock = threading.Lock()
+        self._topic = topics.own("heads")
         self._filters = ZoneFilters(connection, topics)
         self._filters.hear("heads", self._on_announcement)
         frontier.watch(self._filters.attend)
@@ -79,7 +82,13 @@ class MqttGossip(Gossip):
 
     @override
     def attend(self, interest: Interest) -> bool:
+        before = self._topic
         self._frontier.attend(interest)
+        with self._lock:
+            self._topic = self._topics.own_at("heads", self._frontier.own_path)
+            if self._topic != before and self._said_at > float("-inf"):
+                self._say()
+                self._connection.keep(before, b"")  # it is said in another place now
         return True
 
     @property
@@ -127,7 +136,7 @@ class MqttGossip(Gossip):
     def _say(self) -> None:
         self._said, self._said_at = self._own, time.monotonic()
         _log.debug("announcing: %d bytes", len(self._own))
-        self._connection.keep(self._topics.placed("heads"), self._own, CBOR)
+        self._connection.keep(self._topic, self._own, CBOR)
 
     def _on_announcement(self, received: Received) -> None:
         peer = self._topics.peer_of(received.topic)

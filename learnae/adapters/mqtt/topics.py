@@ -13,25 +13,19 @@ class Topics:
     """The topics of one peer, which writes below its own name only, so that an ACL can hold it to that.
 
     ``meeting`` is where the swarm meets: an open swarm's id, or a name that only members of a sealed one can tell.
-    ``path`` is the peer's own place as levels of a topic; empty if it speaks to all.
     """
 
     prefix: str
     meeting: str
     peer: str
-    path: str = ""
 
     def own(self, channel: str) -> str:
         """Return a topic that this peer writes."""
         return f"{self.prefix}/{self.meeting}/{self.peer}/{channel}"
 
     def own_at(self, channel: str, path: str) -> str:
-        """Return a topic that this peer writes about what is at the place ``path``: heard where that is."""
+        """Return a topic that this peer writes about what is at the place ``path``; for all, if that is empty."""
         return f"{self.own(channel)}/{path}" if path else self.own(channel)
-
-    def placed(self, channel: str) -> str:
-        """Return a topic that this peer writes, heard where this peer is."""
-        return self.own_at(channel, self.path)
 
     def zone(self, channel: str, zone: Zone) -> str:
         """Return the filter for what is said of a zone; of all of it, also for what has no place."""

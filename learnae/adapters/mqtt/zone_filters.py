@@ -1,4 +1,4 @@
-"""Subscriptions by zone: what peers say on topics that end with their place, the broker brings to who hears that."""
+"""Subscriptions by zone: what is said on topics that end with a place, the broker brings to who hears that place."""
 
 import threading
 from dataclasses import dataclass
@@ -14,11 +14,13 @@ class _Channel:
     name: str
     handler: Handler
     qos: int
-    is_global: bool
 
 
 class ZoneFilters:
-    """Hears channels of the peers in the zones of an interest, at first of all. Safe to use from several threads."""
+    """Hears channels of the peers in the zones of an interest, at first of all, and what is said without a place.
+
+    Safe to use from several threads.
+    """
 
     def __init__(self, connection: MqttConnection, topics: Topics) -> None:
         self._connection = connection
@@ -28,10 +30,10 @@ class ZoneFilters:
         self._channels: list[_Channel] = []
         self._filters: dict[str, None] = {}
 
-    def hear(self, channel: str, handler: Handler, qos: int = 1, *, is_global: bool = False) -> None:
-        """Let ``handler`` have what peers in the zones say; what is said without a place, too, if it ``is_global``."""
+    def hear(self, channel: str, handler: Handler, qos: int = 1) -> None:
+        """Let ``handler`` have what is said on a channel."""
         with self._lock:
-            self._channels.append(_Channel(channel, handler, qos, is_global))
+            self._channels.append(_Channel(channel, handler, qos))
             self._subscribe()
 
     def attend(self, interest: Interest) -> None:
@@ -52,6 +54,6 @@ class ZoneFilters:
 
     def _filters_of(self, channel: _Channel) -> list[str]:
         filters = [self._topics.zone(channel.name, zone) for zone in self._zones]
-        if channel.is_global and all(zone.levels for zone in self._zones):  # else it is within the zone
+        if all(zone.levels for zone in self._zones):  # else it is within the zone
             filters.append(self._topics.all(channel.name))
         return filters

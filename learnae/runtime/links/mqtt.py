@@ -18,7 +18,6 @@ from learnae.adapters.token_bucket import Spending
 from learnae.config.privacy_section import LABEL
 from learnae.config.sections import OFF, PLAIN, SEALED, MqttSection
 from learnae.errors import ConfigurationError
-from learnae.protocol.neighbourhood.interest import path_of, place_of
 from learnae.runtime.link_set import LinkSet
 from learnae.runtime.workspace import Workspace
 from learnae.swarm.features import RAW_KIND
@@ -72,8 +71,7 @@ def connect_mqtt(
     model says of windows is ``shown`` as the owner has it. What goes out as answers is spent from the ``purse``.
     """
     manifest = workspace.swarm.manifest
-    place = place_of(manifest.swarm.to_bytes(), workspace.identity.author)
-    topics = Topics(section.prefix, workspace.meeting, workspace.name, path_of(place))
+    topics = Topics(section.prefix, workspace.meeting, workspace.name)
     mode = monitor_mode(section, manifest.is_sealed)
     will = None if mode == OFF else Will(topics.own("status"), OFFLINE)
     connection = MqttConnection(section, section.client_id or workspace.name, will)

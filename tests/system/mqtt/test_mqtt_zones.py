@@ -22,7 +22,7 @@ from learnae.protocol.announcements import PREFIX_BYTES, Announcement, Entry
 from learnae.protocol.identity import peer_name
 from learnae.protocol.limits import Limits
 from learnae.protocol.messages import Message
-from learnae.protocol.neighbourhood.interest import Interest, Zone, path_of, place_of
+from learnae.protocol.neighbourhood.interest import Interest, Zone, place_of
 
 pytestmark = [pytest.mark.engine("mosquitto"), pytest.mark.modules("paho")]
 
@@ -38,7 +38,7 @@ class Machine:
         self.interest = Interest.of(SWARM.to_bytes(), author.author)
         self.local = LocalBlockStore(directory / self.name[:8])
         self.store, self.link = BlockService(self.local), links.open(plain(broker))
-        topics, frontier = Topics("learnae/1", str(SWARM), self.name, path_of(self.interest.place)), Frontier()
+        topics, frontier = Topics("learnae/1", str(SWARM), self.name), Frontier()
         self.gossip = MqttGossip(self.link, topics, 0.0, ErrorLog(), frontier)
         self.exchange = MqttExchange(
             self.link, topics, SWARM, self.store, Limits(), heard=self.gossip.note, frontier=frontier, tuning=HURRIED

@@ -118,10 +118,10 @@ class MqttExchange(Exchange):
         self._on_block, self._on_frame = handler(intake.on_block), handler(intake.on_frame)
         filters = ZoneFilters(self.connection, self.topics)
         self.frontier.watch(filters.attend)
-        filters.hear("want", handler(self._answers.on_want), 0, is_global=True)
-        filters.hear("have", handler(self._answers.on_have), 0, is_global=True)
+        filters.hear("want", handler(self._answers.on_want), 0)
+        filters.hear("have", handler(self._answers.on_have), 0)
         message = self._inbox.handler(intake.on_message, lambda each: passes(each) and intake.is_welcome(each))
-        filters.hear("message", message, 0, is_global=True)  # announcements heal what is lost
+        filters.hear("message", message, 0)  # announcements heal what is lost
         if self.holds:
             filters.hear("frame", self._on_frame)
 
@@ -191,11 +191,10 @@ class MqttExchange(Exchange):
         What the broker cannot take is left out, so that all else goes on.
         """
         frame = [self.store.get(cid) for cid in message.blocks if self.store.has(cid)]
-        is_for_all = isinstance(message.body, Evidence)
-        topic = self.topics.own("message") if is_for_all else self.topics.placed("message")
-        pushed = [(topic, message.data)]
+        place, is_for_all = self.frontier.own_path, isinstance(message.body, Evidence)
+        pushed = [(self.topics.own_at("message", "" if is_for_all else place), message.data)]
         if sum(map(len, frame)) <= self.tuning.push_bytes:
-            pushed += [(self.topics.placed("frame"), block) for block in frame]
+            pushed += [(self.topics.own_at("frame", place), block) for block in frame]
         if not all(self.connection.takes(*each) for each in pushed):
             self.counts.add("not pushed: too large for the broker")
             pushed = [each for each in pushed[:1] if self.connection.takes(*each)]
@@ -245,7 +244,7 @@ class MqttExchange(Exchange):
         if wish.arriving.is_set() or time.monotonic() - self._answers.asked(cid, start) < self.tuning.ask / 2:
             return
         want = Want((cid,), start).to_bytes()
-        path = "" if is_last else self.frontier.path_of(cid, self._leases.author_of(cid)) or self.topics.path
+        path = "" if is_last else self.frontier.path_of(cid, self._leases.author_of(cid))
         if self.connection.publish(self.topics.own_at("want", path), want, qos=0, content_type=CBOR):
             self.counts.add("wanted")
             _log.debug("asked for block %s and what comes before it, from number %d on", cid, start)
