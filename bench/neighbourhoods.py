@@ -34,6 +34,7 @@ from learnae.swarm.presets import preset
 
 FOLLOW = 8
 _LISTEN = 250  # ms: as members do
+_PERIOD = 4 * SECOND  # between two ticks, where it is only counted what they cost: few of them are enough
 _WEIGHED = 6  # members whose tangles are weighed
 _GROWTH = 1.5
 _LOST = 0.01
@@ -65,11 +66,11 @@ def cost_of(peers: int, hears: int, ticks: int) -> Cost:
     """Measure a swarm that does as if it trained, and has been told how large it is."""
     manifest = preset("wrist", 1)
     levels = max(0, (peers * 8 // (hears * 3)).bit_length() - 1)  # zones of three eighths of what is heard
-    setting = Setting(seed=1, follow=FOLLOW, listen=_LISTEN, levels=levels, hears=hears)
+    setting = Setting(seed=1, period=_PERIOD, follow=FOLLOW, levels=levels, hears=hears)
     simulation = Simulation(manifest, split_over(load_people(manifest), peers, manifest), setting, Wanderer)
-    simulation.run(FOUNDING + 2 * SECOND)
+    simulation.run(FOUNDING + 2 * _PERIOD)
     before, begun, updates = _received(simulation), time.process_time(), _updates(simulation)
-    simulation.run(ticks * SECOND)
+    simulation.run(ticks * _PERIOD)
     count = _updates(simulation) - updates
     seconds = time.process_time() - begun
     weighed = simulation.members[:: max(1, peers // _WEIGHED)]
