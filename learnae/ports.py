@@ -167,6 +167,11 @@ class Gossip(Protocol):
         return False
 
     @property
+    def levels(self) -> int:
+        """Return how many levels the zones of others have, as far as they say so: a hint, 0 without any."""
+        return 0
+
+    @property
     def announcements(self) -> int | None:
         """Return how many announcements of other machines were heard so far; None if it links to none."""
         return None

@@ -730,6 +730,8 @@ def compose_peer(
     hears = options.hears or max(WHOLE, options.follow)
     attention = Attention(manifest.swarm.to_bytes(), author, random.Random(options.seed), options.levels, hears)
     hearing = None if hears_all else Hearing(attention, replication, following, forgetting, clock)
+    if hears_all:
+        replication.attend(attention.interest)
     peer = Peer(
         manifest, ports, options, errors, traffic, replication, following, own, catching_up,
         frames, merging, training, view, publisher, forgetting,

@@ -44,6 +44,11 @@ class Gossips(Gossip):
         filters = [gossip.attend(interest) for gossip in self._gossips.values()]  # each is to be told
         return all(filters)
 
+    @property
+    @override
+    def levels(self) -> int:
+        return max((gossip.levels for gossip in self._gossips.values()), default=0)
+
     @override
     def heard(self) -> Iterable[Heard]:
         announcements: list[Heard] = []

@@ -26,12 +26,13 @@ from learnae.protocol.announcements import MAX_BYTES, PREFIX_BYTES, Announcement
 from learnae.protocol.bodies import Evidence
 from learnae.protocol.identity import peer_name
 from learnae.protocol.messages import Message
-from learnae.protocol.neighbourhood.interest import Interest
+from learnae.protocol.neighbourhood.interest import EVERYBODY, LEVELS, Interest
 
 _log = logging.getLogger(__name__)
 
 _PEERS = 1024  # whose newest announcement waits to be heard, and as many whose newest pushed message does
 _NAME_CHARACTERS = 64
+_BEGIN_SECONDS = 2.5  # in which the broker sends what is retained
 _AT_ONCE = 32  # announcements that are read at one time; the rest waits
 
 
@@ -59,6 +60,11 @@ class MqttGossip(Gossip):
         self._evidence = BoundedDict[Cid, str](_PEERS)  # pushed, and by whom
         self._lock = threading.Lock()
         self._topic = topics.own("heads")
+        self._levels = BoundedDict[str, int](_AT_ONCE)  # of others' zones, by who says so
+        self._says_levels = False
+        self._first: Interest | None = None  # whole, and not attended to yet
+        self._linked_at: float | None = None  # time.monotonic
+        connection.subscribe(topics.all("zones"), self._on_levels)
         self._filters = ZoneFilters(connection, topics)
         self._filters.hear("heads", self._on_announcement)
         frontier.watch(self._filters.attend)
@@ -82,8 +88,12 @@ class MqttGossip(Gossip):
 
     @override
     def attend(self, interest: Interest) -> bool:
-        before = self._topic
+        if interest.is_whole and self._frontier.interest is EVERYBODY and self._linked_at is None:
+            self._first = interest  # what is said without a place is heard already; it may be a large swarm
+            return True
+        self._first, before = None, self._topic
         self._frontier.attend(interest)
+        self._say_levels(interest)
         with self._lock:
             self._topic = self._topics.own_at("heads", self._frontier.own_path)
             if self._topic != before and self._said_at > float("-inf"):
@@ -93,12 +103,20 @@ class MqttGossip(Gossip):
 
     @property
     @override
+    def levels(self) -> int:
+        with self._lock:
+            said = sorted(self._levels.values())
+        return said[(len(said) - 1) // 2] if said else 0
+
+    @property
+    @override
     def is_linked(self) -> bool:
         return self._connection.is_connected
 
     @override
     def heard(self) -> Iterable[Heard]:
         """Return the newest announcement of some peers, known ones first, and the newest message each has pushed."""
+        self._begin()
         with self._lock:
             first = sorted(self._heard, key=lambda peer: not self._frontier.knows(peer))[:_AT_ONCE]
             waiting, pushed = [(peer, self._heard.pop(peer)) for peer in first], list(self._pushed.items())
@@ -126,6 +144,31 @@ class MqttGossip(Gossip):
             self._is_closed = True
             if self._timer is not None:
                 self._timer.cancel()
+
+    def _begin(self) -> None:
+        """Hear all places, too, once it had to be known that the swarm is a large one."""
+        if self._first is None or not self._connection.is_connected:
+            return
+        self._linked_at = time.monotonic() if self._linked_at is None else self._linked_at
+        if time.monotonic() - self._linked_at >= _BEGIN_SECONDS:
+            self.attend(self._first)
+
+    def _say_levels(self, interest: Interest) -> None:
+        """Tell newcomers how large zones are: of a large swarm, only those do in whose places bits are 0 so far."""
+        levels = interest.home.levels
+        if levels and not interest.home.start:
+            self._connection.keep(self._topics.own("zones"), b"%d" % levels)
+            self._says_levels = True
+        elif self._says_levels:
+            self._connection.keep(self._topics.own("zones"), b"")
+
+    def _on_levels(self, received: Received) -> None:
+        peer, said = self._topics.peer_of(received.topic), received.payload[:3]
+        with self._lock:
+            if said.isdigit() and 0 < int(said) <= LEVELS and peer != self._topics.peer:
+                self._levels.renew(peer, int(said))
+            else:
+                self._levels.pop(peer, None)
 
     def _on_time(self) -> None:
         with self._lock:

@@ -17,7 +17,7 @@ class _Channel:
 
 
 class ZoneFilters:
-    """Hears channels of the peers in the zones of an interest, at first of all, and what is said without a place.
+    """Hears what is said without a place, and in the zones of an interest once there is one.
 
     Safe to use from several threads.
     """
@@ -26,7 +26,7 @@ class ZoneFilters:
         self._connection = connection
         self._topics = topics
         self._lock = threading.Lock()
-        self._zones: tuple[Zone, ...] = (Zone(),)
+        self._zones: tuple[Zone, ...] = ()
         self._channels: list[_Channel] = []
         self._filters: dict[str, None] = {}
 

@@ -30,6 +30,9 @@ class Hearing:
         uptime = self._clock.uptime()
         if not self._attention.is_due(uptime):
             return
+        if self._attention.interest.is_whole and (levels := self._replication.gossip.levels):
+            self._attention.begin(levels)
+            self._attend()
         now, silent = self._clock.now(), self._silent_trainers()
         settled, live = self._following.settled(now), self._following.others(now)
         known = [author for author in silent if self._replication.knows(author)]

@@ -18,18 +18,19 @@ CROWD = 2 * MOST  # that is halved in any case
 VISIT_MS = 30 * 60_000  # of the own uptime, for which a peer stays in one zone that is not its own
 _LOOK_MS = 1_000  # between two looks
 WAIT_MS = 30_000  # in which what is announced in a new zone has come, before it is doubled; twice as long each time …
+_BEGUN_WAIT_MS = 5_000  # the same where the size was a hint, which may be wrong
 _MOST_WAIT_MS = 16 * WAIT_MS  # … that it had to be halved again
 
 
 class _Sight:
     """One zone as it is sized: the places around a ``centre`` that have its first ``levels`` bits."""
 
-    def __init__(self, centre: int, levels: int, hears: int) -> None:
+    def __init__(self, centre: int, levels: int, hears: int, wait: int = WAIT_MS) -> None:
         self.centre, self.levels = centre, levels
         self._crowd, self._most = hears, hears // 2
         self._least = hears * LEAST // WHOLE
         self._changed: int | None = None  # uptime: when it got its size, None before the first look
-        self._wait = WAIT_MS
+        self._wait = wait
         self._was_doubled = False
 
     @property
@@ -84,8 +85,16 @@ class Attention:
         self._visited: _Sight | None = None
         self._moved: int | None = None  # uptime: of the first look after the visited zone was drawn
         self._near = 0  # live authors of the home zone, at the last look
+        self._is_begun = False
         if levels:
-            self._divide(levels)
+            self.begin(levels)
+
+    def begin(self, levels: int) -> None:
+        """Begin with zones of so many ``levels``, as a hint says, unless zones were chosen before."""
+        if self._is_begun:
+            return
+        self._is_begun = True
+        self._divide(min(levels, LEVELS), _BEGUN_WAIT_MS)
 
     def is_due(self, uptime: int) -> bool:
         """Return True if it is time for another look."""
@@ -100,6 +109,7 @@ class Attention:
         swarm, before = self.interest.swarm, self.interest
         places, present = ([place_of(swarm, author) for author in authors] for authors in (settled, live))
         if self._home is None and len(places) > self._hears:
+            self._is_begun = True
             self._divide(1)
         if self._home is not None:
             self._size(self._home, places, present, uptime)
@@ -110,9 +120,9 @@ class Attention:
         """Return how many live authors the swarm has, as far as can be told from those that are ``heard``."""
         return heard if self.interest.is_whole else max(heard, self._near << self.interest.home.levels)
 
-    def _divide(self, levels: int) -> None:
-        self._home = _Sight(self.interest.place, levels, self._hears)
-        self._visit(self._home)
+    def _divide(self, levels: int, wait: int = WAIT_MS) -> None:
+        self._home = _Sight(self.interest.place, levels, self._hears, wait)
+        self._visit(self._home, wait)
 
     def _size(self, home: _Sight, places: list[int], present: list[int], uptime: int) -> None:
         home.size(places, present, uptime)
@@ -130,13 +140,13 @@ class Attention:
         else:
             self._choose(home, visited)
 
-    def _visit(self, home: _Sight) -> None:
+    def _visit(self, home: _Sight, wait: int = WAIT_MS) -> None:
         """Visit another zone, as large as the one before: never one within home, or around it."""
         levels = max(1, self._visited.levels) if self._visited else home.levels
         drawn = self._rng.getrandbits(LEVELS)
         while Zone.of(drawn, levels).overlaps(home.zone):
             drawn = self._rng.getrandbits(LEVELS)
-        self._visited, self._moved = _Sight(drawn, levels, self._hears), None
+        self._visited, self._moved = _Sight(drawn, levels, self._hears, wait), None
         self._choose(home, self._visited)
 
     def _choose(self, home: _Sight, visited: _Sight) -> None:

@@ -34,6 +34,7 @@ class Machine:
     """A peer's gossip and exchange over one link, in one half of the swarm."""
 
     def __init__(self, directory: Path, links: Links, broker: Mosquitto, author: Author) -> None:
+        self.links, self.broker = links, broker
         self.author, self.name = author, peer_name(author.author)
         self.interest = Interest.of(SWARM.to_bytes(), author.author)
         self.local = LocalBlockStore(directory / self.name[:8])
@@ -47,6 +48,14 @@ class Machine:
         self.gossip.attend(Interest(self.interest.swarm, self.interest.place, (home,)))
         wait_for_subscriptions(self.link)
         self.heard: dict[str, Announcement] = {}
+
+    def begin_anew(self) -> None:
+        """As a process does that has only just started."""
+        self.gossip.close()
+        self.link = self.links.open(plain(self.broker))
+        topics = Topics("learnae/1", str(SWARM), self.name)
+        self.gossip, self.heard = MqttGossip(self.link, topics, 0.0, ErrorLog(), Frontier()), {}
+        wait_for_subscriptions(self.link)
 
     def push(self, message: Message) -> None:
         self.local.put(DAG_CBOR, message.data)
@@ -117,3 +126,33 @@ def test_zones_are_apart_and_what_all_must_know_reaches_all(machines: Callable[[
     speaker.push(following)
     wait_for(lambda: far.has_heard(following), "what is pushed there from now on")
     assert not farther.has_heard(following)
+
+
+def test_a_newcomer_to_a_large_swarm_is_told_so_before_all_speak_to_it(
+    machines: Callable[[int, int], list[Machine]],
+) -> None:
+    low, high = machines(0, 5), machines(1, 2)
+    for each in (*low, *high):
+        head = each.author.say()
+        each.gossip.announce(Announcement((Entry(head.author[:PREFIX_BYTES], head.seq, head.cid, None),)))
+    *known, newcomer = low
+    for each in (*known[1:], *high):
+        wait_for(lambda each=each: known[0].name in each.listen() or each in high, "an announcement")
+
+    newcomer.begin_anew()
+    wait_for(lambda: newcomer.gossip.levels == 1, "how large zones are")
+    assert not newcomer.gossip.heard()
+    home = Zone.of(newcomer.interest.place, 1)
+    newcomer.gossip.attend(Interest(newcomer.interest.swarm, newcomer.interest.place, (home,)))
+    wait_for(lambda: known[0].name in newcomer.listen(), "what is announced in its zone")
+    assert {each.name for each in high}.isdisjoint(newcomer.heard)
+
+
+def test_who_is_told_of_no_zones_hears_all(machines: Callable[[int, int], list[Machine]]) -> None:
+    (speaker,) = machines(1, 1)
+    head = speaker.author.say()
+    speaker.gossip.announce(Announcement((Entry(head.author[:PREFIX_BYTES], head.seq, head.cid, None),)))
+    (newcomer,) = machines(0, 1)
+    newcomer.begin_anew()
+    newcomer.gossip.attend(newcomer.interest)
+    wait_for(lambda: speaker.name in newcomer.listen(), "an announcement that was made for a place")

@@ -136,6 +136,17 @@ def test_who_begins_with_too_small_zones_finds_the_others() -> None:
     assert len(listener.heard(swarm)) >= 2 * LEAST
 
 
+def test_a_hint_is_taken_once_and_no_false_one_is_believed_for_long() -> None:
+    swarm = authors(30)
+    listener = Listener(swarm[0])
+    listener.attention.begin(LEVELS)
+    assert listener.interest.home.levels == LEVELS
+    listener.stay(swarm, 4 * LEVELS * 20_000)
+    assert len(listener.heard(swarm)) == len(swarm) - 1
+    listener.attention.begin(LEVELS)
+    assert len(listener.heard(swarm)) == len(swarm) - 1
+
+
 def test_another_zone_is_visited_after_a_while() -> None:
     swarm, listener = authors(1000), Listener(authors(1, seed=5)[0])
     listener.stay(swarm, 10_000)
