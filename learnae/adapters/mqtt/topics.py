@@ -28,8 +28,8 @@ class Topics:
         return f"{self.own(channel)}/{path}" if path else self.own(channel)
 
     def zone(self, channel: str, zone: Zone) -> str:
-        """Return the filter for what is said of a zone; of all of it, also for what has no place."""
-        return "/".join((self.all(channel), *([zone.path] if zone.levels else []), "#"))
+        """Return the filter for what is said at the places of a zone."""
+        return f"{self.all(channel)}/{zone.path or '+'}/#"
 
     def path_in(self, topic: str) -> str:
         """Return the place that ``topic`` ends with; empty if it ends with none."""

@@ -53,7 +53,4 @@ class ZoneFilters:
         self._filters = dict.fromkeys(wanted)
 
     def _filters_of(self, channel: _Channel) -> list[str]:
-        filters = [self._topics.zone(channel.name, zone) for zone in self._zones]
-        if all(zone.levels for zone in self._zones):  # else it is within the zone
-            filters.append(self._topics.all(channel.name))
-        return filters
+        return [self._topics.all(channel.name), *(self._topics.zone(channel.name, zone) for zone in self._zones)]
