@@ -30,8 +30,8 @@ class Hearing:
         uptime = self._clock.uptime()
         if not self._attention.is_due(uptime):
             return
-        if self._attention.interest.is_whole and (levels := self._replication.gossip.levels):
-            self._attention.begin(levels)
+        levels = self._replication.gossip.levels
+        if levels and self._attention.begin(levels):
             self._attend()
         now, silent = self._clock.now(), self._silent_trainers()
         settled, live = self._following.settled(now), self._following.others(now)

@@ -18,7 +18,7 @@ CROWD = 2 * MOST  # that is halved in any case
 VISIT_MS = 30 * 60_000  # of the own uptime, for which a peer stays in one zone that is not its own
 _LOOK_MS = 1_000  # between two looks
 WAIT_MS = 30_000  # in which what is announced in a new zone has come, before it is doubled; twice as long each time …
-_BEGUN_WAIT_MS = 5_000  # the same where the size was a hint, which may be wrong
+_HINT_WAIT_MS = 10_000  # the same where the size was a hint, which may be wrong
 _MOST_WAIT_MS = 16 * WAIT_MS  # … that it had to be halved again
 
 
@@ -85,16 +85,17 @@ class Attention:
         self._visited: _Sight | None = None
         self._moved: int | None = None  # uptime: of the first look after the visited zone was drawn
         self._near = 0  # live authors of the home zone, at the last look
-        self._is_begun = False
+        self._is_begun = bool(levels)
         if levels:
-            self.begin(levels)
+            self._divide(levels)
 
-    def begin(self, levels: int) -> None:
-        """Begin with zones of so many ``levels``, as a hint says, unless zones were chosen before."""
+    def begin(self, levels: int) -> bool:
+        """Begin with zones of so many ``levels``, as a hint says; return False if zones were chosen before."""
         if self._is_begun:
-            return
+            return False
         self._is_begun = True
-        self._divide(min(levels, LEVELS), _BEGUN_WAIT_MS)
+        self._divide(min(levels, LEVELS), _HINT_WAIT_MS)
+        return True
 
     def is_due(self, uptime: int) -> bool:
         """Return True if it is time for another look."""
