@@ -68,7 +68,7 @@ def cost_of(peers: int, hears: int, ticks: int) -> Cost:
     levels = max(0, (peers * 8 // (hears * 3)).bit_length() - 1)  # zones of three eighths of what is heard
     setting = Setting(seed=1, period=_PERIOD, follow=FOLLOW, levels=levels, hears=hears)
     simulation = Simulation(manifest, split_over(load_people(manifest), peers, manifest), setting, Wanderer)
-    simulation.run(FOUNDING + 2 * _PERIOD)
+    simulation.run(FOUNDING + 5 * _PERIOD)
     before, begun, updates = _received(simulation), time.process_time(), _updates(simulation)
     simulation.run(ticks * _PERIOD)
     count = _updates(simulation) - updates
