@@ -160,6 +160,7 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
         suspicion=suspicion_of(manifest, dataset),
         floors=release_floor(config.privacy, dataset),
         personal=personal_of(manifest, dataset, workspace.store, config.train.personal),
+        hears=config.peer.hears,
     )
     governed = GovernedLearner(private.learner, governor, manifest.training.steps)
     linked = build_peer(workspace, governed, options, links)

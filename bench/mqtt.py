@@ -76,9 +76,17 @@ def judge(race: Race, members: list[Member], received: int, sent: int) -> None:
 
 
 class Member:
-    """An agent with a home of its own, and a copy of the swarm's manifest; ``every`` 0 is as agents have it."""
+    """An agent with a home of its own, and a copy of the swarm's manifest; ``every`` and ``hears`` 0 as by default."""
 
-    def __init__(self, home: Path, person: int, manifest: Manifest, section: MqttSection, every: float = 1.0) -> None:
+    def __init__(
+        self,
+        home: Path,
+        person: int,
+        manifest: Manifest,
+        section: MqttSection,
+        every: float = 1.0,
+        hears: int = 0,
+    ) -> None:
         self._home = home
         home.mkdir()
         self.directory = create_swarm(manifest, home / "swarm").directory
@@ -86,6 +94,7 @@ class Member:
         self._config = home / "agent.toml"
         self._config.write_text(
             f'[swarm]\nid = "{self.directory}"\n[peer]\nname = "agent-{person}"\nstate = "{home / "peer"}"\n'
+            f"hears = {hears}\n"
             f'[source]\nfile = "{home / "person.npz"}"\nspeed = 0\n[train]\nengine = "numpy"\n'
             f"[publish]\nevery = {every}\n[privacy]\nmerge_first = false\n"
             f'[mqtt]\nbroker = "{section.broker}"\nmonitor = "off"\n'
@@ -104,6 +113,12 @@ class Member:
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
         self._process.wait(60)
+
+    @property
+    def pid(self) -> int:
+        """Return the number of the running process."""
+        assert self._process is not None
+        return self._process.pid
 
     def blocks(self) -> dict[str, int]:
         """Return names and sizes of all blocks that the agent holds."""

@@ -22,6 +22,7 @@ from learnae.weights.merge import NO_MOMENTS, Moments
 
 if TYPE_CHECKING:
     from learnae.membership.rendezvous import Answer, Question
+    from learnae.protocol.neighbourhood.interest import Interest
 
 
 @dataclass(eq=False, slots=True)
@@ -156,6 +157,19 @@ class Gossip(Protocol):
 
     def heard(self) -> Iterable[Heard]:
         """Return the newest announcement of each other peer since the last call, each bounded."""
+
+    def attend(self, interest: Interest) -> bool:  # noqa: ARG002 - for those that filter
+        """Hear only peers in ``interest`` from now on, which also tells where this peer itself is to be heard.
+
+        Return False where all are heard as before: what carries announcements cannot tell them apart, or people have
+        chosen whom it brings. The caller passes over what is said of all others.
+        """
+        return False
+
+    @property
+    def levels(self) -> int:
+        """Return how many levels the zones of others have, as far as they say so: a hint, 0 without any."""
+        return 0
 
     @property
     def announcements(self) -> int | None:

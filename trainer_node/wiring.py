@@ -150,6 +150,7 @@ def _build(
         contributions=LocalStateStore(workspace.directory / CONTRIBUTIONS_FILE),
         held_out=dataset.holdout,
         addend=addend_of(swarm.manifest, dataset, releasing),
+        hears=config.peer.hears,
     )
     linked = build_peer(workspace, learner, options, links)
     schedule = TrainerSchedule(linked.peer, learner, config.train.share, reread)

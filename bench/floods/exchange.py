@@ -108,7 +108,7 @@ class Agent(Member):
         """Start it, and count what it says at the broker, and what others say."""
         self._sent = self._wants = self._heard = 0
         self._peer = ""
-        for channel in ("want", "have", "block/+", "message", "heads"):
+        for channel in ("want/#", "have/#", "block/+", "message/#", "heads/#"):
             connection.subscribe(f"learnae/1/{meeting}/+/{channel}", self._on_said)
         self.start()
         wait_until(self.status, 60, "the agent", 0.2)

@@ -83,8 +83,8 @@ class Stranger:
 
     def listen(self) -> None:
         """Hear which messages there are."""
-        self.connection.subscribe(self.topics.all("heads"), self._on_heads)
-        self.connection.subscribe(self.topics.all("message"), self._on_message)
+        self.connection.subscribe(self.topics.all("heads/#"), self._on_heads)
+        self.connection.subscribe(self.topics.all("message/#"), self._on_message)
 
     def answer(self) -> None:
         """Answer each question with what was planted."""
@@ -95,7 +95,7 @@ class Stranger:
                     self.publish("have", dagcbor.encode([cid]), qos=0)
                     self.publish(f"block/{cid}", pack([self.garbage[cid]]))
 
-        self.connection.subscribe(self.topics.all("want"), on_want)
+        self.connection.subscribe(self.topics.all("want/#"), on_want)
 
     def claim(self) -> None:
         """Say of each block that it is here and about to be sent."""
@@ -104,7 +104,7 @@ class Stranger:
             for cid in Want.from_bytes(received.payload).cids:
                 self.publish("have", dagcbor.encode([cid]), qos=0)
 
-        self.connection.subscribe(self.topics.all("want"), on_want)
+        self.connection.subscribe(self.topics.all("want/#"), on_want)
 
     def known(self) -> list[Cid]:
         """Return names of blocks that there are, each time others."""

@@ -16,6 +16,7 @@ from learnae.text import without_secrets
 LIVE = "live"  # the history that a checkpoint does not replace
 AUTO = "auto"  # of lan.serve: at all addresses of this machine
 TIMEOUT = Range(0.5, 600, "seconds")
+LEAST_HEARD = 8  # below, zones would be of one peer or two
 HOLDOUT = Range(0, 1, "a share", below=True)
 
 
@@ -31,6 +32,11 @@ class PeerSection:
     state: Place = setting("", "another directory for them", stands_for="`peers/NAME` of the home")
     follow: int = setting(
         0, "how many others are followed", Range(0, None, "a number of peers", zero="64 on a trainer, 8 on an agent")
+    )
+    hears: int = setting(
+        0,
+        "live peers up to which all are heard; of a larger swarm about so many",
+        Range(LEAST_HEARD, None, "a number of peers", zero="64, or as many as are followed"),
     )
     history: str = setting(
         LIVE, "`all`: an archive, which keeps everything that was ever said in the swarm", choices=(LIVE, "all")

@@ -89,6 +89,7 @@ class Following:
         self._next_redraw: int | None = None
         self._successors: dict[bytes, News] = {}  # by followed author: the keyframe that takes its place
         self._broken = BoundedDict[Cid, None](self.max_broken)
+        self.size_of: Callable[[int], int] = lambda heard: heard  # the swarm's, by how many live others are heard
 
     def note(self, message: Message) -> None:
         """Remember an attached update as its author's newest."""
@@ -176,6 +177,15 @@ class Following:
         free = places - len(young[:places])
         new = [author for author in others if self._is_young(author, now)]
         return old + (new if len(new) <= free else self.rng.sample(new, free))
+
+    def settled(self, now: int) -> list[bytes]:
+        """Return the live authors, without the peer itself, whose keys are no longer new where keys cost nothing."""
+        others = self.others(now)
+        return [author for author in others if not self._is_young(author, now)] if self.is_open else others
+
+    def size(self, now: int) -> int:
+        """Return how many live peers the swarm has beside this one, as far as can be told."""
+        return self.size_of(len(self.others(now)))
 
     def _is_young(self, author: bytes, now: int) -> bool:
         return now - self._since.get(author, now) < self.half_life

@@ -31,6 +31,7 @@ class Forgetting:
         self._gate = gate or Gate()
         self._swept = clock.uptime()
         self._looked: int | None = None
+        self.unused_for = _SWEEP_MS  # that a block of others must be before it goes, as another process may need it
 
     def forget(self, own: Cid | None) -> None:
         """Forget what a checkpoint has replaced; not ``own``, the own last message."""
@@ -56,7 +57,7 @@ class Forgetting:
     def _sweep(self, own: Cid | None) -> None:
         needed = self._tangle.needed().union([own] if own else [])
         unneeded = [cid for cid in self._store.cids() if cid not in needed and not self._stays(cid)]
-        self._store.delete(unneeded, unused_for=_SWEEP_MS)
+        self._store.delete(unneeded, unused_for=self.unused_for)
 
     def _stays(self, cid: Cid) -> bool:
         return cid in self._protected or cid in self._gate

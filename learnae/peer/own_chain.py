@@ -39,7 +39,7 @@ class OwnChain:
     def compose(self, body: Mapping[str, Any], blocks: tuple[Cid, ...] = (), *, checkpoint: bool) -> Message:
         """Sign the next message. It must be saved before it is shown."""
         now, seq = self._clock.now(), self._next_seq(checkpoint)
-        hints = self._tangle.hints_for(self.author, now)
+        hints = self._tangle.hints_for(self.author, now, self._replication.interest.is_near)
         parents = (self.last.cid, *hints) if self.last else hints
         forked = seq if checkpoint and self.has_forked else self._tangle.forked(self.author)
         said = self._replication.seals.body(self.author, seq, body)

@@ -28,6 +28,7 @@ from learnae.peer.learning.settling import Settled, Settling
 from learnae.peer.learning.training import ENDLESS, PRIVATE_STEPS, Training
 from learnae.peer.learning.trajectory import Trajectory
 from learnae.peer.members.accusing import Accuser
+from learnae.peer.members.hearing import Hearing
 from learnae.peer.members.records_here import open_gate
 from learnae.peer.own_chain import OwnChain
 from learnae.peer.publisher import Publisher
@@ -44,6 +45,7 @@ from learnae.privacy.spent import PrivacySpent
 from learnae.protocol.bodies import Profile, Summary, Update
 from learnae.protocol.identity import Identity, peer_name
 from learnae.protocol.messages import open_message
+from learnae.protocol.neighbourhood.attention import WHOLE, Attention
 from learnae.protocol.tangle import Tangle
 from learnae.samples.dp_statistics import layout_of
 from learnae.swarm.initial_weights import starting_weights
@@ -99,7 +101,8 @@ class Options:
     say which updates are held back; ``update_clip`` bounds each as a whole, where learners cannot clip rows.
     ``suspicion`` says what is wrong with weights that are to be trained on (Guard). ``personal`` is the model that
     serves this machine alone; None for the common one. While it not ``may_merge``, the weights are being trained on
-    elsewhere.
+    elsewhere. Up to so many live authors as it ``hears`` all are heard, 0 for 64, or as many as are followed; beyond,
+    zones, of so many ``levels`` at first, where the swarm is known to be a large one.
     """
 
     name: str
@@ -127,6 +130,8 @@ class Options:
     loss: OwnLoss | None = None
     may_merge: Callable[[], bool] = lambda: True
     contributions: StateStore | None = None
+    levels: int = 0
+    hears: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +171,7 @@ class Peer:
     steward: "Steward | None"  # None in an open swarm
     sums: "MaskedSums | None" = None  # where summaries are masked
     rating: Rating | None = None  # where others' contributions can be told
+    hearing: Hearing | None = None  # None where all are heard, however many
 
     def __post_init__(self) -> None:
         self.author = self.own.author
@@ -296,6 +302,8 @@ class Peer:
         if self.archive:
             self.archive.collect(outcome.attached, self.ports.clock.uptime())
         self.following.advance(self.ports.clock.now())
+        if self.hearing:
+            self.hearing.look()
         return len(outcome.attached) + self.replication.records - records
 
     def _serve(self) -> int:
@@ -626,7 +634,8 @@ class Peer:
         ``privacy`` what of differential privacy is spent (bodies.PrivacySpent), None without any; ``unmeasured`` why
         there is neither accuracy nor loss, and until when; ``held_back`` why no update is published (ReleaseFloor);
         ``membership`` is open, or whether this peer may speak, and what it waits for;
-        ``sums``, where summaries are masked, where it stands with these; ``muted`` whose weights are not merged now,
+        ``sums``, where summaries are masked, where it stands with these; ``zones``, in a large
+        swarm, what is heard of it; ``muted`` whose weights are not merged now,
         and why; ``unmerged`` when and how this peer has gone back from what a banned one taught; ``personal`` is of the
         model for this machine alone (Personal), and shown here alone.
         """
@@ -647,7 +656,7 @@ class Peer:
             "accuracy": metrics.accuracy if metrics else None,
             **({"mae": metrics.mae, "r2": metrics.r2} if metrics and metrics.mae is not None else {}),
             "holdout_rows": metrics.rows if metrics else 0,
-            "peers": len(self.following.live(now)),
+            "peers": self.following.size(now) + (self.author in self.following.live(now)),
             "following": len(self.following.replicas),
             "messages": len(self.tangle),
             "bytes_out": self.traffic.bytes_out,
@@ -661,6 +670,7 @@ class Peer:
             "banned": self.own.has_forked,
             "membership": self.steward.standing if self.steward else OPEN,
             **({"sums": self.sums.status()} if self.sums else {}),
+            **({"zones": zones} if self.hearing and (zones := self.hearing.status()) else {}),
             **({"muted": muted} if (muted := self.merging.muted()) or self.merging.jury else {}),
             **({"unmerged": self.unmerged} if self.unmerged else {}),
             **({"personal": self.options.personal.status()} if self.options.personal else {}),
@@ -784,11 +794,17 @@ def compose_peer(
     )  # fmt: skip
     catching_up = CatchUp(clock, ports.gossip, replication.begin, lambda: measure(replication, following))
     forgetting = Forgetting(tangle, ports.store, clock, [manifest.swarm, *manifest.start], is_archive, gate)
+    hears_all = is_archive or sums is not None  # those who sum must all hear each other
+    hears = options.hears or max(WHOLE, options.follow)
+    attention = Attention(manifest.swarm.to_bytes(), author, random.Random(options.seed), options.levels, hears)
+    hearing = None if hears_all else Hearing(attention, replication, following, forgetting, clock)
+    if hears_all:
+        replication.attend(attention.interest)
     peer = Peer(
         manifest, ports, options, errors, traffic, replication, following, own, catching_up,
         frames, merging, training, view, publisher, forgetting,
         Cadence(options.publish), Settling(0 if is_private else options.patience), Founding(clock, ports.gossip),
-        archive, Accuser(tangle, following, clock), steward, sums, _rating(manifest, author, options),
+        archive, Accuser(tangle, following, clock), steward, sums, _rating(manifest, author, options), hearing,
     )  # fmt: skip
     peer.start(is_back, is_first)
     return peer

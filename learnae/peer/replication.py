@@ -29,6 +29,7 @@ from learnae.protocol.bodies import Sealed
 from learnae.protocol.hearsay import GIVEN_UP_MS, Bringer, Claim, Hearsay, author_of_bringer, name_of
 from learnae.protocol.limits import Limits
 from learnae.protocol.messages import Envelope, Message, open_message
+from learnae.protocol.neighbourhood.interest import EVERYBODY, Interest
 from learnae.protocol.tangle import Outcome, Tangle
 
 T = TypeVar("T")
@@ -48,9 +49,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class Replicator:
-    """Keeps a tangle, and the ledger of ``gate``, equal to what the swarm knows.
+    """Keeps a tangle, and the ledger of ``gate``, equal to what the swarm knows of the authors in its ``interest``.
 
-    Makes no messages itself; an archive's deletes none.
+    Records, evidence and what proves it are taken in whoever they are of. Makes no messages itself; an archive's
+    deletes none.
     """
 
     swarm: Cid
@@ -87,6 +89,17 @@ class Replicator:
         self.own_signed = -1  # the highest seq of own messages that were verified here, attached or not
         self.own_unread: Message | None = None  # the newest of them whose body does not open
         self._unread = BoundedDict[Cid, bytes](limit)  # messages, and the epochs that they wait for
+        self.interest: Interest = EVERYBODY
+        self._passed = BoundedDict[Cid, None](_STRANGERS)  # messages of authors who are not heard
+
+    def attend(self, interest: Interest) -> None:
+        """Hear these authors from now on; what all others have said is forgotten here, and stays where it is kept."""
+        self.interest = interest
+        self._passed.clear()
+        self.gossip.attend(interest)
+        self.tangle.keep_to(interest.admits)
+        for author in [author for author in self._first if not interest.admits(author)]:
+            del self._first[author]
 
     def hear(self) -> Outcome:
         """Take in what others announced and fetch it, as far as it is here now."""
@@ -119,7 +132,7 @@ class Replicator:
     def _look_around(self, hearsay: Hearsay, opened: set[Cid], asked: dict[Cid, Bringer], total: Outcome) -> None:
         """Look for what others have named, in turn."""
         uptime, missed = self.tangle.uptime, 0
-        for bringer, known, cid, claim in hearsay.due(uptime, self._knows, self._has_room):
+        for bringer, known, cid, claim in hearsay.due(uptime, self.knows, self._has_room):
             if len(opened) >= self.messages_per_call or len(asked) + missed >= self.looks:
                 break
             if cid in self.tangle and claim.needed != uptime:  # as most are, soon after they were named
@@ -168,9 +181,9 @@ class Replicator:
 
     def _knows_bringer(self, bringer: Bringer) -> bool:
         author = author_of_bringer(bringer)
-        return author is not None and self._knows(author)
+        return author is not None and self.knows(author)
 
-    def _knows(self, author: bytes) -> bool:
+    def knows(self, author: bytes) -> bool:
         """Return True for a member, where not all are, and for an author who has been here for a while."""
         return self.tangle.knows(author) or (not self.gate.is_open and self.gate.admits(author))
 
@@ -250,6 +263,8 @@ class Replicator:
                     self._kept.keep(heard.announcer, cid, self.tangle.uptime)
 
     def _note_entry(self, announcer: str, entry: Entry) -> None:
+        if not self.interest.admits(entry.author):
+            return
         if not self.gate.admits_prefix(entry.author):
             self._unknown[announcer, entry.author] = entry
             return
@@ -281,7 +296,7 @@ class Replicator:
         return self.tangle.is_new(cid) and self.gate.is_new(cid) and cid not in self._refused
 
     def _lacks_kept(self, cid: Cid) -> bool:
-        return self.tangle.lacks_kept(cid) and self._is_new(cid)
+        return self.tangle.lacks_kept(cid) and cid not in self._passed and self._is_new(cid)
 
     def _ask(self, asked: dict[Cid, Bringer]) -> None:
         """Ask for what is not here, booked on who has named it; and give up what does not come."""
@@ -302,7 +317,7 @@ class Replicator:
         entry = claim.entry
         if is_kept or entry is None:
             return is_kept and self._lacks_kept(cid)
-        is_current = claim.until >= claim.since + GIVEN_UP_MS
+        is_current = claim.until >= claim.since + GIVEN_UP_MS and self.interest.admits(entry.author)
         return is_current and self.gate.admits_prefix(entry.author) and cid in self.tangle.wanted_of(entry)
 
     def _delete(self, names: list[Cid]) -> None:
@@ -397,10 +412,12 @@ class Replicator:
             self.own_signed = max(self.own_signed, message.seq)
         try:
             opened, now = self._opened(message), self.clock.now()
-            if opened:
+            if opened and self.interest.admits(message.author):
                 outcome = self.tangle.attach(opened, now, source.bringer, source.known)
             else:
-                outcome = self.tangle.testify(message, now)
+                outcome = self.tangle.testify(opened or message, now)
+                if not self.interest.admits(message.author):
+                    self._passed[message.cid] = None
         except StaleError as error:
             self._forget(message.cid, error, source)
             return

@@ -293,13 +293,14 @@ class Tangle:
         return outcome
 
     def testify(self, message: Message, now: int) -> Outcome:
-        """Let a verified message that is not attached, as it cannot be read, prove an equivocation that is on trial.
+        """Let a verified message count as evidence, or for what is on trial, and no more.
 
-        Raises ReplayError or FutureError.
+        It cannot be read, or its author is none of those who are heard. Raises ReplayError or FutureError.
         """
         self._check_new(message, now)
         outcome = Outcome()
-        self._hear_evidence(message, outcome)
+        if self._hear_evidence(message, outcome):
+            outcome.attached.append(message)
         return outcome
 
     def _check_new(self, message: Message, now: int) -> None:
@@ -490,14 +491,17 @@ class Tangle:
         head = self._nodes[chain.newest]
         return Entry(author[:PREFIX_BYTES], head.seq, head.cid, chain.checkpoint)
 
-    def hints_for(self, author: bytes, now: int) -> tuple[Cid, ...]:
-        """Return up to two fresh messages of others, newest of their authors, for the author's next one to name."""
+    def hints_for(self, author: bytes, now: int, is_near: Callable[[bytes], bool] = lambda _: True) -> tuple[Cid, ...]:
+        """Return up to two fresh messages of others, newest of their authors, for the author's next one to name.
+
+        Only of those that are near: who hears the author hears them, too.
+        """
         cut = now - self.limits.horizon // 2
         ahead = (
             now + self.limits.skew // _DRAG
         )  # the own message, and those of others after it, must be nearer than skew
-        heads = (chain.newest for chain in self._chains.values() if chain.newest and chain.author != author)
-        others = [head for head in heads if cut <= self._nodes[head].time <= ahead]
+        near = (chain for other, chain in self._chains.items() if other != author and is_near(other))
+        others = [each.newest for each in near if each.newest and cut <= self._nodes[each.newest].time <= ahead]
         room = self.limits.parents - 1
         return tuple(others if len(others) <= room else self._rng.sample(others, room))
 
@@ -556,14 +560,28 @@ class Tangle:
         for author in [author for author in {*self._chains, *waiting} if not may_speak(author)]:
             self._expel(author)
 
-    def _expel(self, author: bytes) -> None:
-        self._gone.update(dict.fromkeys(self._evidence.forget(author)))
+    def keep_to(self, is_heard: Callable[[bytes], bool]) -> None:
+        """Forget what others have said who are not heard; what is kept for ever stays, and so do bans.
+
+        Their blocks may be in use by another peer of this machine: none is named as one that may go.
+        """
+        gone, displaced = dict(self._gone), dict(self._displaced)
+        waiting = {message.author for message in self._pending.messages()}
+        for author in [each for each in {*self._chains, *waiting} if each != self.me and not is_heard(each)]:
+            self._silence(author)
+        self._gone, self._displaced = gone, displaced
+
+    def _silence(self, author: bytes) -> None:
         for message in self._pending.drop_below(author, MAX_SEQ + 1):
             self._discard(message)
         chain = self._chains.get(author)
         if chain is not None:
             self._clear(chain)
             self._forget_if_empty(chain)
+
+    def _expel(self, author: bytes) -> None:
+        self._gone.update(dict.fromkeys(self._evidence.forget(author)))
+        self._silence(author)
 
     def needed(self) -> set[Cid]:
         """Return the names of all blocks that live, waiting and kept messages need, and those that prove forks."""

@@ -55,6 +55,7 @@ class Setting:
     (Options). All have the same ``floors``; with ``summaries`` they tell of their rows, and judge by what others tell.
     Ticks that are due within ``together`` ms are taken at the end of these, so that learners train together; at 0 each
     is taken for itself.
+    They hear zones of so many ``levels`` at first, and all up to so many as each ``hears`` (Options).
     """
 
     seed: int = 0
@@ -68,6 +69,8 @@ class Setting:
     floors: Floors = Floors()
     summaries: bool = False
     together: int = 0
+    levels: int = 0
+    hears: int = 0
 
 
 def identity_of(seed: int, index: int) -> Identity:
@@ -147,6 +150,8 @@ class Member:
             suspicion=suspicion_of(manifest, self._data),
             floors=ReleaseFloor(setting.floors, self._data.train),
             held_out=self._data.holdout,
+            levels=setting.levels,
+            hears=setting.hears,
         )
         layout = layout_of(manifest) if setting.summaries else None
         if layout is not None:

@@ -41,8 +41,9 @@ def beyond(merged: Vector, move: Vector, velocity: Vector, beta: float) -> tuple
 class Momentum:
     """The velocity of one peer's merges; with a ``beta`` of 0 merges are plain.
 
-    While a swarm is young, all go one way: up to EARLY counts then in the first merges. The velocity is 0 at first, and when no phase of training was merged for a ``half_life`` (ms). How far a merge goes counts up
-    to twice the length of the own last phase. Statistics (``moments``) have no velocity.
+    While a swarm is young, all go one way: up to EARLY counts then in the first merges. The velocity is 0 at first, and
+    when no phase of training was merged for a ``half_life`` (ms). How far a merge goes counts up to twice the length of
+    the own last phase. Statistics (``moments``) have no velocity.
 
     >>> momentum, weights = Momentum(beta=0.25, half_life=1000), np.zeros(1, np.float32)
     >>> for now in range(4):
@@ -83,7 +84,8 @@ class Momentum:
         """Return the weights (n,) that the next phase begins with, given what the last has made of them (``own``).
 
         ``merged`` is what the plain merge with so many ``others`` gives at ``now`` (ms); ``fresh`` says that they are
-        not those of the last merge, ``young`` that they have not learnt for long. Beyond FREE ``loss_of`` must not rise much; what it does not know has no more.
+        not those of the last merge, ``young`` that they have not learnt for long. Beyond FREE ``loss_of`` must not rise
+        much; what it does not know has no more.
         """
         if not self.beta:
             return merged

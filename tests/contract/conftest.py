@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from block_rows import spoil
+from builders import identity
 from kubo import Kubo
 from lan_rig import LanMember, new_swarm, told
 from mosquitto import Mosquitto
@@ -25,6 +26,7 @@ from learnae.adapters.composite.block_service import BlockService
 from learnae.adapters.composite.exchange_link import CONNECTED
 from learnae.adapters.composite.gossip import Gossips as CompositeGossip
 from learnae.adapters.ipfs.gateway import GatewayExchange
+from learnae.adapters.local import gossip as local_gossip
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.adapters.local.gossip import LocalGossip
 from learnae.adapters.local.state_store import LocalStateStore
@@ -33,8 +35,9 @@ from learnae.basics.error_log import ErrorLog
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
 from learnae.ports import BlockStore, Exchange, Gossip, Heard, StateStore
 from learnae.protocol.announcements import Announcement
-from learnae.protocol.identity import peer_name
+from learnae.protocol.identity import author_of_name, peer_name
 from learnae.protocol.limits import Limits
+from learnae.protocol.neighbourhood.interest import Interest
 from learnae.simulation.in_memory import MemoryBlockStore, MemoryExchange, MemoryGossip, MemoryStateStore
 from learnae.simulation.network import Network, VirtualClock, Weather
 
@@ -454,3 +457,54 @@ def gossips(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Gossips]
 def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], StateStore]:
     """Gives the same state to a new process."""
     return request.param(tmp_path)
+
+
+KEYS = [peer_name(identity(number).author) for number in range(8)]
+
+
+def zoned_local_gossips(directory: Path) -> Iterator[Gossips]:
+    yield Gossips([LocalGossip(directory, name) for name in KEYS], KEYS, nothing_to_wait_for)
+
+
+def zoned_composite_gossips(directory: Path) -> Iterator[Gossips]:
+    ways = [[LocalGossip(directory / way, name) for name in KEYS] for way in ("one", "other")]
+    both: list[Gossip] = [CompositeGossip({"one": a, "other": b}) for a, b in zip(*ways, strict=True)]
+    yield Gossips(both, KEYS, nothing_to_wait_for)
+
+
+def zoned_memory_gossips(_: Path) -> Iterator[Gossips]:
+    network = calm_network()
+    hosts = [network.host() for _ in KEYS]
+    gossips = [MemoryGossip(host, fanout=len(KEYS)) for host in hosts]
+    for gossip, name in zip(gossips, KEYS, strict=True):
+        gossip.attend(Interest.of(SWARM.to_bytes(), author_of_name(name)))
+    yield Gossips(gossips, KEYS, lambda: pass_time(network))
+
+
+def zoned_mqtt_gossips(_: Path, links: Callable[[], MqttConnection]) -> Iterator[Gossips]:
+    from learnae.adapters.mqtt.frontier import Frontier
+    from learnae.adapters.mqtt.gossip import MqttGossip
+
+    opened, gossips = [links() for _ in KEYS], []
+    meeting = f"zones of {id(opened)}"
+    for link, name in zip(opened, KEYS, strict=True):
+        gossips.append(MqttGossip(link, Topics("t", meeting, name), 0.0, ErrorLog(), Frontier()))
+    deliver = Together(opened)
+    deliver()
+    yield Gossips(gossips, KEYS, deliver)
+
+
+WAYS = [
+    pytest.param(zoned_local_gossips, id="local"),
+    pytest.param(zoned_composite_gossips, id="composite"),
+    pytest.param(zoned_memory_gossips, id="memory"),
+    pytest.param(zoned_mqtt_gossips, id="mqtt", marks=NEEDS_BROKER),
+]
+
+
+@pytest.fixture(params=WAYS)
+def zoned_gossips(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gossips]:
+    monkeypatch.setattr(local_gossip, "_FEW", 4)
+    links = [request.getfixturevalue("links")] if request.param is zoned_mqtt_gossips else []
+    with closing(request.param(tmp_path, *links)) as made:
+        yield next(made)

@@ -7,6 +7,7 @@ from learnae.basics.overriding import override
 from learnae.errors import LearnaeError
 from learnae.ports import Gossip, Heard
 from learnae.protocol.announcements import Announcement
+from learnae.protocol.neighbourhood.interest import Interest
 
 LOCAL = "local"  # the gossip between the peers of one machine
 
@@ -37,6 +38,16 @@ class Gossips(Gossip):
                 gossip.announce(announcement)
             except LearnaeError as error:  # the others go on; it is announced again at the next tick
                 self._errors.count(error)
+
+    @override
+    def attend(self, interest: Interest) -> bool:
+        filters = [gossip.attend(interest) for gossip in self._gossips.values()]  # each is to be told
+        return all(filters)
+
+    @property
+    @override
+    def levels(self) -> int:
+        return max((gossip.levels for gossip in self._gossips.values()), default=0)
 
     @override
     def heard(self) -> Iterable[Heard]:

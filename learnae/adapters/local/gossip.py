@@ -20,6 +20,7 @@ from learnae.errors import EncodingError, LimitError, PeerError, StateError
 from learnae.ports import Gossip, Heard
 from learnae.protocol.announcements import MAX_BYTES, Announcement
 from learnae.protocol.identity import author_of_name
+from learnae.protocol.neighbourhood.interest import EVERYBODY, Interest
 from learnae.system.atomic_files import read_regular, tidy, write_atomic
 from learnae.system.private_files import check_unwritable, make_directory
 
@@ -27,6 +28,7 @@ _log = logging.getLogger(__name__)
 
 _FILES = 1024  # more than members a swarm can have
 _SCANNED = 4096  # names that are looked at
+_FEW = 64  # files that are all read: one of them may be of the only peer that hears other machines
 
 
 class LocalGossip(Gossip):
@@ -55,6 +57,13 @@ class LocalGossip(Gossip):
         self._seen: dict[str, tuple[int, int]] = {}
         self._errors = errors or ErrorLog()
         self._admits = admits
+        self._interest = EVERYBODY
+        self._is_crowded = False
+
+    @override
+    def attend(self, interest: Interest) -> bool:
+        self._interest = interest
+        return True
 
     @override
     def announce(self, announcement: Announcement) -> None:
@@ -91,11 +100,14 @@ class LocalGossip(Gossip):
             entries.sort(key=lambda entry: entry.name not in self._seen)
             problem = f"{self._directory} holds more than {_FILES:,} files"
             self._errors.count(LimitError(problem, "the others are not read: remove those of peers that are gone"))
+        self._is_crowded = len(entries) > _FEW
         return entries[:_FILES]
 
     def _is_admitted(self, name: str) -> bool:
         try:
-            return self._admits(author_of_name(name))
+            author = author_of_name(name)
+            is_near = not self._is_crowded or name == self._own or self._interest.admits(author)
+            return is_near and self._admits(author)
         except EncodingError:  # of what is no peer, such as the one with the records of members
             return True
 

@@ -1,6 +1,8 @@
-"""The topics of docs/mqtt.md: ``PREFIX/MEETING/PEER/CHANNEL``."""
+"""The topics of docs/mqtt.md: ``PREFIX/MEETING/PEER/CHANNEL``, and after it the place of what it is about, as bits."""
 
 from dataclasses import dataclass
+
+from learnae.protocol.neighbourhood.interest import LEVELS, Zone
 
 ONLINE, OFFLINE = b"online", b"offline"
 CBOR, JSON, BYTES = "application/cbor", "application/json", "application/octet-stream"
@@ -20,6 +22,19 @@ class Topics:
     def own(self, channel: str) -> str:
         """Return a topic that this peer writes."""
         return f"{self.prefix}/{self.meeting}/{self.peer}/{channel}"
+
+    def own_at(self, channel: str, path: str) -> str:
+        """Return a topic that this peer writes about what is at the place ``path``; for all, if that is empty."""
+        return f"{self.own(channel)}/{path}" if path else self.own(channel)
+
+    def zone(self, channel: str, zone: Zone) -> str:
+        """Return the filter for what is said at the places of a zone."""
+        return f"{self.all(channel)}/{zone.path or '+'}/#"
+
+    def path_in(self, topic: str) -> str:
+        """Return the place that ``topic`` ends with; empty if it ends with none."""
+        path = topic[len(self.prefix) + 1 :].split("/")[3:]
+        return "/".join(path) if len(path) == LEVELS and set(path) <= {"0", "1"} else ""
 
     def of(self, peer: str, channel: str) -> str:
         """Return a topic that another peer writes."""

@@ -252,7 +252,7 @@ class Merging:
         self._judge(own.vector if own else self._learner.weights(), now)
         votes: list[Vote] = list(self._heard.values())
         self.held = with_authors(self.held, self._heard)
-        live = len(self._following.others(now)) - (len(self._following.replicas) - len(votes))
+        live = self._following.size(now) - (len(self._following.replicas) - len(votes))
         if own is not None:
             votes.append(own)
             live += 1

@@ -16,13 +16,14 @@ from learnae.peer.masking import heard
 from learnae.protocol import announcements, bodies, chain, identity, messages, sum_bodies
 from learnae.protocol.bodies import Metrics
 from learnae.protocol.limits import Limits
+from learnae.protocol.neighbourhood import attention, interest
 from learnae.weights import frames
 from learnae.weights.codecs import codec_named
 
 PAGE = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text()
 BOUNDS = {name: float(value) for name, value in re.findall(r"^\| `([a-z_]+\.\w+)` \| (\d+) \|", PAGE, re.M)}
 MODULES = (announcements, bodies, chain, cid, dagcbor, frames, identity, messages)
-MODULES += (heard, key_epochs, ledger, policy, records, sealing, sum_bodies)
+MODULES += (attention, heard, interest, key_epochs, ledger, policy, records, sealing, sum_bodies)
 PARTS = {module.__name__.rpartition(".")[2]: module for module in MODULES}
 
 

@@ -24,11 +24,13 @@ from learnae.adapters.mqtt.connection import MqttConnection
 from learnae.adapters.mqtt.frontier import Frontier
 from learnae.adapters.mqtt.topics import CBOR, Topics
 from learnae.adapters.mqtt.turnstile import Turnstile
+from learnae.adapters.mqtt.zone_filters import ZoneFilters
 from learnae.adapters.token_bucket import TokenBucket
 from learnae.basics.overriding import override
 from learnae.errors import BlockMissingError, LearnaeError, TransportError
 from learnae.ipld.cid import DAG_CBOR, MAX_BLOCK_BYTES, Cid
 from learnae.ports import Exchange
+from learnae.protocol.bodies import Evidence
 from learnae.protocol.identity import peer_name
 from learnae.protocol.limits import Limits
 from learnae.protocol.messages import Envelope, Message, open_message
@@ -114,12 +116,14 @@ class MqttExchange(Exchange):
         passes = Turnstile(self.topics, self.frontier.knows, self.counts).passes
         handler = partial(self._inbox.handler, is_welcome=passes)
         self._on_block, self._on_frame = handler(intake.on_block), handler(intake.on_frame)
-        self.connection.subscribe(self.topics.all("want"), handler(self._answers.on_want), qos=0)
-        self.connection.subscribe(self.topics.all("have"), handler(self._answers.on_have), qos=0)
+        filters = ZoneFilters(self.connection, self.topics)
+        self.frontier.watch(filters.attend)
+        filters.hear("want", handler(self._answers.on_want), 0)
+        filters.hear("have", handler(self._answers.on_have), 0)
         message = self._inbox.handler(intake.on_message, lambda each: passes(each) and intake.is_welcome(each))
-        self.connection.subscribe(self.topics.all("message"), message, qos=0)  # announcements heal what is lost
+        filters.hear("message", message, 0)  # announcements heal what is lost
         if self.holds:
-            self.connection.subscribe(self.topics.all("frame"), self._on_frame)
+            filters.hear("frame", self._on_frame)
 
     def state(self) -> str:
         """Return what the status says of the exchange: how many blocks it has carried."""
@@ -187,19 +191,20 @@ class MqttExchange(Exchange):
         What the broker cannot take is left out, so that all else goes on.
         """
         frame = [self.store.get(cid) for cid in message.blocks if self.store.has(cid)]
-        pushed = [("message", message.data)]
+        place, is_for_all = self.frontier.own_path, isinstance(message.body, Evidence)
+        pushed = [(self.topics.own_at("message", "" if is_for_all else place), message.data)]
         if sum(map(len, frame)) <= self.tuning.push_bytes:
-            pushed += [("frame", block) for block in frame]
-        if not all(self.connection.takes(self.topics.own(channel), data) for channel, data in pushed):
+            pushed += [(self.topics.own_at("frame", place), block) for block in frame]
+        if not all(self.connection.takes(*each) for each in pushed):
             self.counts.add("not pushed: too large for the broker")
-            pushed = [each for each in pushed[:1] if self.connection.takes(self.topics.own("message"), message.data)]
+            pushed = [each for each in pushed[:1] if self.connection.takes(*each)]
             if not pushed:
                 return
-        *others, (channel, last) = pushed
+        *others, (topic, last) = pushed
         for each, data in others:
-            if not self.connection.publish(self.topics.own(each), data):  # no room: wait for some
-                self.connection.deliver(self.topics.own(each), data, self.tuning.offer)
-        self.connection.deliver(self.topics.own(channel), last, self.tuning.offer)  # acknowledged after the others
+            if not self.connection.publish(each, data):  # no room: wait for some
+                self.connection.deliver(each, data, self.tuning.offer)
+        self.connection.deliver(topic, last, self.tuning.offer)  # acknowledged after the others
         self.counts.add("pushed", len(pushed))
         _log.debug("pushed message %s: %d blocks, %d bytes", message.cid, len(pushed), sum(len(d) for _, d in pushed))
 
@@ -209,10 +214,10 @@ class MqttExchange(Exchange):
         tuning = self.tuning
         along = tuning.along if self.frontier.comes_along(cid) else 0.0
         arrived = wish.arrived.wait(random.uniform(*tuning.grace) + along)
-        for _ in range(tuning.asks):
+        for left in reversed(range(tuning.asks)):
             if arrived:
                 break
-            self._ask(cid, wish)
+            self._ask(cid, wish, not left)
             arrived = wish.arrived.wait(tuning.ask * random.uniform(0.7, 1.3)) or self._wait_for_claims(
                 cid, wish, tuning.due
             )
@@ -230,13 +235,17 @@ class MqttExchange(Exchange):
             arrived = wish.arrived.wait(min(self.tuning.ask, seconds) / 4)
         return arrived
 
-    def _ask(self, cid: Cid, wish: Wish) -> None:
-        """Ask for a block, unless it is coming or another peer has asked for it just now."""
+    def _ask(self, cid: Cid, wish: Wish, is_last: bool) -> None:
+        """Ask for a block, unless it is coming or another peer has asked for it just now.
+
+        Those are asked who hear its author; where that is not known, those near this peer; at last, all.
+        """
         start = self.frontier.start_of(cid)
         if wish.arriving.is_set() or time.monotonic() - self._answers.asked(cid, start) < self.tuning.ask / 2:
             return
         want = Want((cid,), start).to_bytes()
-        if self.connection.publish(self.topics.own("want"), want, qos=0, content_type=CBOR):
+        path = "" if is_last else self.frontier.path_of(cid, self._leases.author_of(cid))
+        if self.connection.publish(self.topics.own_at("want", path), want, qos=0, content_type=CBOR):
             self.counts.add("wanted")
             _log.debug("asked for block %s and what comes before it, from number %d on", cid, start)
 

@@ -21,6 +21,7 @@ from learnae.errors import EncodingError, LearnaeError, LimitError, StrangerErro
 from learnae.ipld.cid import RAW, Cid
 from learnae.ports import check_named
 from learnae.protocol.announcements import PREFIX_BYTES
+from learnae.protocol.bodies import Evidence
 from learnae.protocol.identity import peer_name
 from learnae.protocol.limits import Limits
 from learnae.protocol.messages import Envelope, Message
@@ -112,9 +113,14 @@ class Intake:
         peer = self.topics.peer_of(received.topic)
         if peer == self.topics.peer:
             return
+        is_heard, is_placed = self.frontier.interest.admits_name(peer), bool(self.topics.path_in(received.topic))
+        if is_placed and not is_heard:
+            return
         if peer_name(Envelope.read(received.payload).author) != peer:
             raise EncodingError(f"{peer[:8]} pushes a message of another author", "it is ignored")
         message = self.open_pushed(received.payload)
+        if not is_heard and not isinstance(message.body, Evidence):
+            return
         self.leases.note(peer, message.blocks)
         if message.previous is not None and not message.checkpoint:
             self.frontier.note_place(message.previous, message.author[:PREFIX_BYTES], message.seq - 1)

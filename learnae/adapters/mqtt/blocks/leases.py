@@ -44,6 +44,11 @@ class Leases:
         with self._lock:
             return self._authors.get(cid) == author
 
+    def author_of(self, cid: Cid) -> str:
+        """Return the author whose message was the last to name the block; empty for none."""
+        with self._lock:
+            return self._authors.get(cid, "")
+
     def has(self, author: str) -> bool:
         """Return True if the frames of ``author`` are heard."""
         with self._lock:
@@ -60,7 +65,7 @@ class Leases:
                 self._end(silent)
             if author not in self._ends and len(self._ends) < self.most:
                 self._ends[author] = now + self.seconds
-                self.connection.subscribe(self.topics.of(author, "frame"), handler)
+                self.connection.subscribe(self.topics.of(author, "frame/#"), handler)
 
     def expire(self, author: str) -> None:
         """End the lease of ``author`` if its time is over."""
@@ -70,4 +75,4 @@ class Leases:
 
     def _end(self, author: str) -> None:
         del self._ends[author]
-        self.connection.unsubscribe(self.topics.of(author, "frame"))
+        self.connection.unsubscribe(self.topics.of(author, "frame/#"))

@@ -48,9 +48,13 @@ def usual_spending() -> Spending:
 
 @dataclass(slots=True)
 class _Planned:
-    """An answer under way: to whom, how much of the past, and whether one of them had to ask again."""
+    """An answer under way: to whom, how much of the past, and whether one of them had to ask again.
+
+    ``path`` is the place where it was asked for: there it is said who answers.
+    """
 
     start: int
+    path: str = ""
     askers: dict[str, None] = field(default_factory=dict)
     is_asked_again: bool = False
 
@@ -112,7 +116,7 @@ class MqttResponder:
                 self.counts.add("not answered: too many names")
                 return
             is_again = self._note_asker(cid, peer, want.start)
-            if self._plan(cid, peer, want.start, is_again):
+            if self._plan(cid, peer, want.start, is_again, self.topics.path_in(received.topic)):
                 self.inbox.later(random.uniform(*_CLAIM), partial(self._claim, cid))
 
     def on_have(self, received: Received) -> None:
@@ -139,7 +143,7 @@ class MqttResponder:
             self.claims.fail(cid)
         return is_again
 
-    def _plan(self, cid: Cid, peer: str, start: int, is_again: bool) -> bool:
+    def _plan(self, cid: Cid, peer: str, start: int, is_again: bool, path: str) -> bool:
         """Return True if an answer is to be prepared; one that is under way gets the longer chain."""
         with self._lock:
             planned = self._planned.get(cid)
@@ -148,7 +152,7 @@ class MqttResponder:
                 has_room = len(self._planned) < _UNDER_WAY and self._load[peer] < _UNDER_WAY_FOR_ONE
                 if not (has_room and self.store.has(cid)):
                     return False
-                planned = self._planned[cid] = _Planned(start)
+                planned = self._planned[cid] = _Planned(start, path)
                 self._load[peer] += 1
             planned.start = min(start, planned.start)
             if len(planned.askers) < _UNDER_WAY:
@@ -170,7 +174,8 @@ class MqttResponder:
         if self.claims.rival(cid, self.claim_seconds, planned.is_asked_again) or not self._answer(cid, MAX_SEQ):
             self._drop(cid)
             return
-        self.connection.publish(self.topics.own("have"), dagcbor.encode([cid]), qos=0, content_type=CBOR)
+        have = self.topics.own_at("have", planned.path)
+        self.connection.publish(have, dagcbor.encode([cid]), qos=0, content_type=CBOR)
         self.inbox.later(_SEND_SECONDS, partial(self._send, cid))
 
     def _send(self, cid: Cid) -> None:

@@ -81,7 +81,7 @@ class _Trial:
         published = self._publish("MQTT publish", self.topic)
         yield published
         yield self._read(refused, is_published=published.state == OK)
-        others = f"{self.section.prefix}/{self.swarm}/+/heads"
+        others = f"{self.section.prefix}/{self.swarm}/+/heads/#"
         why = self._refused(others, lambda _: None)
         yield Finding("MQTT peers", BROKEN if why else OK, *(_parts(why) if why else (f"heard on {others}", "")))
         if published.state == OK:

@@ -188,7 +188,7 @@ def _columns(text: str) -> list[str]:
 def _codec(config: Mapping[str, Any]) -> FramePolicy:
     """Return exact codecs where the first layer normalises: its statistics are as large as the features.
 
-    q8 would round 256 neighbours to 1/127 of the largest of them (adr 59); q4 makes variances within the model negative.
+    q8 would round 256 neighbours to 1/127 of the largest of them (adr 59); q4 would make variances negative.
     """
     if normalises_rows(config):
         return FramePolicy("f32", "f32")

@@ -80,4 +80,4 @@ def test_a_lease_and_its_subscription_end_before_another_begins(setting):
     setting.leases.expire("bob")
     waiting.join(60)
     assert setting.leases.has("bob")
-    assert list(setting.desk.handlers) == [f"t/{SWARM}/bob/frame"]
+    assert list(setting.desk.handlers) == [f"t/{SWARM}/bob/frame/#"]
