@@ -8,7 +8,6 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 
@@ -19,7 +18,6 @@ from bench.rigs.processes import broker, cpu_seconds, memory_bytes, rig, wait_un
 from bench.swarms import (
     FOUNDING,
     SECOND,
-    SharedDecoder,
     Wanderer,
     accuracies,
     deep_size,
@@ -28,7 +26,6 @@ from bench.swarms import (
     split_over,
 )
 from learnae.config.sections import MqttSection
-from learnae.peer import following
 from learnae.simulation.simulator import Setting, Simulation, numpy_learner
 from learnae.swarm.presets import preset
 
@@ -116,8 +113,7 @@ def accuracy_of(peers: int, hears: int, ticks: int) -> float:
     people = load_people(manifest)
     setting = Setting(seed=1, follow=FOLLOW, listen=_LISTEN, levels=0 if hears == _ALL else 2, hears=hears)
     simulation = Simulation(manifest, split_over(people, peers, manifest), setting, numpy_learner)
-    with mock.patch.object(following, "decode_frame", SharedDecoder()):
-        simulation.run(FOUNDING + ticks * SECOND)
+    simulation.run(FOUNDING + ticks * SECOND)
     return float(np.mean(accuracies(simulation, people)))
 
 

@@ -7,7 +7,6 @@ import random
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
-from unittest import mock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +14,10 @@ from numpy.typing import NDArray
 from bench.hepmass.collisions import MASSES
 from bench.hepmass.files import COLUMNS, Table
 from bench.hepmass.scores import Scores, score
-from bench.swarms import SECOND, SharedDecoder
+from bench.swarms import SECOND
 from learnae.basics.overriding import override
 from learnae.models.dataset import Dataset
 from learnae.models.reference.numpy_learner import NumpyLearner
-from learnae.peer import following
 from learnae.ports import Learner
 from learnae.privacy.clipping import NormClip
 from learnae.simulation.simulator import Setting, Simulation, numpy_learner
@@ -192,15 +190,14 @@ def reach(plan: Plan, source: Source, looks: int = 1) -> Reached:
     simulation = Simulation(manifest, datasets, setting, partial(learner_of, plan.steps if plan.falls else 0))
     peers = [member.peer for member in simulation.members]
     course: list[tuple[float, float]] = []
-    with mock.patch.object(following, "decode_frame", SharedDecoder()):
-        while not all(peer.steps for peer in peers):
-            simulation.run(SECOND)
-        if plan.down:
-            Links(simulation, plan)
-        while (done := float(np.mean([peer.steps for peer in peers]))) < plan.steps:
-            if done >= (len(course) + 1) * plan.steps / looks:
-                course.append((done / plan.steps, score(manifest, peers[0].estimate(), test).auc))
-            simulation.run(SECOND)
+    while not all(peer.steps for peer in peers):
+        simulation.run(SECOND)
+    if plan.down:
+        Links(simulation, plan)
+    while (done := float(np.mean([peer.steps for peer in peers]))) < plan.steps:
+        if done >= (len(course) + 1) * plan.steps / looks:
+            course.append((done / plan.steps, score(manifest, peers[0].estimate(), test).auc))
+        simulation.run(SECOND)
     scores = tuple(score(manifest, peer.estimate(), test) for peer in peers)
     return Reached(scores, tuple(peer.steps for peer in peers), (*course, (1.0, scores[0].auc)))
 
