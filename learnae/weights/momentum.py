@@ -32,8 +32,11 @@ def beyond(merged: Vector, move: Vector, velocity: Vector, beta: float) -> tuple
     """
     length, before = float(np.linalg.norm(move)), float(np.linalg.norm(velocity))
     kept = beta if beta <= FREE or before <= length else beta * length / before
-    faster = np.float32(kept) * velocity + move
-    return merged + np.float32(beta) * faster, faster
+    faster = np.float32(kept) * velocity
+    faster += move
+    result = np.float32(beta) * faster
+    result += merged
+    return result, faster
 
 
 @dataclass(eq=False)

@@ -30,7 +30,7 @@ def decode(data: bytes | memoryview, count: int) -> NDArray[np.float32]:
     """Decode (count,) float32."""
     groups = group_count(count)
     scales = np.frombuffer(data, "<f4", groups).astype(np.float32)
-    steps = np.zeros(groups * GROUP, np.float32)
+    steps = np.zeros(groups * GROUP, np.int8)
     steps[:count] = np.frombuffer(data, np.int8, count, offset=4 * groups)
     with np.errstate(invalid="ignore"):  # hostile scales; the frame checks the result
         return scaled(steps, scales, count)
