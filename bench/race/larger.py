@@ -1,31 +1,81 @@
-"""What an update costs where the model is larger: a million and ten million weights, eight peers."""
+"""What an update costs where the model is larger: a million and ten million weights, eight peers.
+
+A *pass* is one look of an operation at all values, such as a difference or a largest value: what copying them into
+memory that is there takes is the measure. The notes of the checks say how many an operation needs.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import tempfile
+import time
+from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 
-from bench.harness import Race, seconds_of
+from bench.harness import AT_LEAST, AT_MOST, Race, interleaved, seconds_of
+from bench.rigs.processes import memory_bytes, read_status
+from demo.swarm import Swarm, answer_of
 from learnae.adapters.local.block_store import LocalBlockStore
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
+from learnae.models.optimisers import Optimiser, OptimiserPolicy
+from learnae.swarm.presets import convolution_config, dense_config
+from learnae.system.paths import STATUS_FILE
+from learnae.weights.codecs import Vector
 from learnae.weights.frames import FramePolicy, decode_frame, encode_frame
 from learnae.weights.merge import MergePolicy, Vote, merge
+from learnae.weights.momentum import beyond
 
-_PEERS, _REPEATS = 8, 3
+_PEERS, _REPEATS = 8, 5
 _SIZES, _SIZES_QUICK = (1_000_000, 10_000_000), (10_000,)
 _POLICY = FramePolicy()
+_LEAST_SPEED = 0.40  # of copying, for each pass
+_MOST_COPIES = 4.0  # of the weights in a trainer's memory, beside the replicas of all peers
+_ROWS, _BATCH, _STEPS = 512, 16, 2
+_UPDATES = 4  # of each: with the third merge momentum begins
+_MOST_SECONDS, _LOOK_SECONDS = 400.0, 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """A network by its Keras ``config``, that takes rows of this ``shape``."""
+
+    name: str
+    config: dict[str, Any]
+    shape: tuple[int, ...]
+
+
+def _models(is_quick: bool) -> list[_Model]:
+    """Return a wide net and a small convolution of each size, the least ones to begin with."""
+    sizes = ((16, 8),) if is_quick else ((16, 8), (970, 328), (3090, 1048))
+    found = []
+    for width, filters in sizes:
+        net = dense_config(27, (width, width), 1, "sigmoid")
+        found.append(_Model(f"27-{width}-{width}-1", net, (27,)))
+        blocks = (filters, 9, 2), (filters, 9, 2)
+        found.append(
+            _Model(f"two convolutions of {filters} filters", convolution_config((16, 6), blocks, 1, "sigmoid"), (16, 6))
+        )
+    return found
 
 
 def run(race: Race) -> None:
-    """Measure each part of an update's way: encoding, storing, reading, decoding, merging; and a copy, to compare."""
+    """Measure each part of an update's way, then the memory of real trainers."""
     for count in _SIZES_QUICK if race.quick else _SIZES:
         with race.step(f"{count:,} weights"), tempfile.TemporaryDirectory() as directory:
             _measure(race, count, Path(directory))
+    least: dict[tuple[int, ...], _Memory] = {}
+    for model in _models(race.quick):
+        with race.step(f"{_PEERS} trainers: {model.name}"), tempfile.TemporaryDirectory() as home:
+            found = _trainers(Path(home), model)
+        _report(race, model, found, least.setdefault(model.shape, found))
 
 
 def _measure(race: Race, count: int, directory: Path) -> None:
@@ -34,23 +84,120 @@ def _measure(race: Race, count: int, directory: Path) -> None:
     weights = replica + rng.normal(0, 0.001, count).astype(np.float32)
     frame, name = encode_frame(weights, replica, base, _POLICY), f"{count:,} weights"
     votes = [Vote(replica if number else weights, 100, number, settled=False) for number in range(_PEERS)]
+    optimiser, own, target = Optimiser(OptimiserPolicy("adam"), count), weights.copy(), replica.copy()
+    parts: dict[str, tuple[int, Callable[[], object]]] = {
+        # least and largest, difference; size, largest, divided, rounded, clipped, made small; and decoded
+        "encoding a frame": (14, lambda: encode_frame(weights, replica, base, _POLICY)),
+        # scaled, put in its place, added, least and largest
+        "decoding it": (5, lambda: decode_frame(frame.header, frame.blocks, replica, count)),
+        # a product of each, sums; difference, scaled, added
+        f"merging {_PEERS} replicas": (2 * _PEERS + 2, lambda: merge(weights, votes, MergePolicy(), 0)),
+        # two lengths, two products, two sums
+        "going on with the merge": (6, lambda: beyond(weights, replica, weights, 0.3)),
+        # both averages and the move: twelve operations
+        "a step of Adam": (12, lambda: optimiser.apply(own, replica)),
+    }
+    for what, (passes, action) in parts.items():
+        ran, copied = interleaved(
+            _REPEATS, lambda action=action: seconds_of(action), lambda: seconds_of(lambda: np.copyto(target, weights))
+        )  # type: ignore[misc]
+        times = min(ran) / min(copied)
+        race.figure(f"{name}: {what}", 1000 * min(ran), "ms")
+        race.figure(f"{name}: {what}, to a copy", times, "times")
+        note = f"{passes} passes; best of {_REPEATS}, in turn"
+        race.check(f"{name}: {what}, a pass as a share of copying", passes / times, _LEAST_SPEED, AT_LEAST, "", note)
+    _measure_store(race, name, frame.blocks, directory)
+    race.figure(f"{name}: a frame", sum(map(len, frame.blocks)) / 1e6, "MB")
+
+
+def _measure_store(race: Race, name: str, blocks: list[bytes], directory: Path) -> None:
+    """Hold storing and reading against what their bytes take to be named and to reach a disk."""
+    rng = np.random.default_rng(2)
+
+    def hash_all() -> None:
+        for block in blocks:
+            hashlib.sha256(block).digest()
+
+    def write_all() -> None:
+        with (directory / "plain").open("wb") as file:
+            file.writelines(blocks)
+            file.flush()
+            os.fsync(file.fileno())
+
     with closing(LocalBlockStore(directory)) as store:
 
-        def put() -> None:
-            for block in frame.blocks:
+        def put_all() -> None:
+            for block in blocks:
                 store.put(RAW, block + rng.bytes(1))  # another block each time
 
-        names = [store.put(RAW, block) for block in frame.blocks]
-        parts = {
-            "encoding a frame": lambda: encode_frame(weights, replica, base, _POLICY),
-            "storing its blocks": put,
-            "reading its blocks, checked": lambda: [store.get(cid) for cid in names],
-            "decoding it": lambda: decode_frame(frame.header, frame.blocks, replica, count),
-            f"merging {_PEERS} replicas": lambda: merge(weights, votes, MergePolicy(), 0),
-            "copying the weights, to compare": weights.copy,
-            "sha2-256 of the frame, to compare": lambda: [hashlib.sha256(block).digest() for block in frame.blocks],
-        }
-        for what, action in parts.items():
-            race.figure(f"{name}: {what}", 1000 * median(seconds_of(action) for _ in range(_REPEATS)), "ms")
-    race.figure(f"{name}: a frame", sum(map(len, frame.blocks)) / 1e6, "MB")
-    race.figure(f"{name}: replicas of {_PEERS} peers", 4 * count * _PEERS / 1e6, "MB")
+        names = [store.put(RAW, block) for block in blocks]
+        stored, hashed, written, read = interleaved(
+            _REPEATS,
+            lambda: seconds_of(put_all),
+            lambda: seconds_of(hash_all),
+            lambda: seconds_of(write_all),
+            lambda: seconds_of(lambda: [store.get(cid) for cid in names]),
+        )
+    for what, seconds in (("storing its blocks", stored), ("reading them, checked", read)):
+        race.figure(f"{name}: {what}", 1000 * median(seconds), "ms")
+    least = median(hashed) + median(written)
+    note = "both by a median of five; a database writes twice, and a power cut leaves it whole"
+    race.figure(f"{name}: storing, to hashing and one write with fsync", median(stored) / least, "times")
+    race.check(f"{name}: reading, to hashing alone", median(hashed) / median(read), _LEAST_SPEED, AT_LEAST, "", note)
+
+
+@dataclass(eq=False)
+class _Memory:
+    """Bytes of the trainers that took most: what is in memory alone, that and files', and the most there ever was."""
+
+    count: int = 0
+    anonymous: float = 0.0
+    resident: float = 0.0
+    peak: float = 0.0
+    looks: list[tuple[float, float]] = field(default_factory=list)
+
+
+def _trainers(home: Path, model: _Model) -> _Memory:
+    """Let eight trainers learn until each has published some updates; return what memory they took meanwhile."""
+    (home / "model.json").write_text(json.dumps(model.config))
+    made = answer_of(
+        home, "swarm", "create", "--model", str(home / "model.json"), "--loss", "binary_crossentropy",
+        "--optimiser", "adam", "--batch", str(_BATCH), "--json",
+    )  # fmt: skip
+    swarm = Swarm(home, Path(made["directory"]), settings={"trainer": {"TRAIN__ENGINE": "numpy", "TRAIN__STEPS": str(_STEPS)}})
+    rng, found = np.random.default_rng(3), _Memory()
+    for number in range(_PEERS):
+        x = rng.normal(size=(_ROWS, *model.shape)).astype(np.float32)
+        data, config = home / f"rows-{number}.npz", home / f"peer-{number}.toml"
+        np.savez(data, x=x, y=(x.reshape(_ROWS, -1)[:, 0] > 0).astype(np.int64))
+        answer_of(
+            home, "join", str(swarm.directory), "--role", "trainer", "--name", config.stem, "--data", str(data),
+            "--config", str(config), "--json",
+        )  # fmt: skip
+    begun, waiting = time.monotonic(), set[str]()
+    try:
+        for number in range(_PEERS):
+            swarm.start(name := f"peer-{number}", "trainer", home / f"{name}.toml")
+            waiting.add(name)
+        while waiting:
+            swarm.check()
+            for name, process in swarm.processes.items():
+                status = read_status(home / "peers" / name / STATUS_FILE)
+                if status.get("seq", 0) > _UPDATES and status.get("replicas", _PEERS) >= 1:
+                    waiting.discard(name)
+                    found.looks.append(
+                        (memory_bytes("smaps_rollup", "Anonymous", process.pid), memory_bytes("smaps_rollup", "Rss", process.pid))
+                    )
+                found.count = status.get("parameters", found.count)
+            if time.monotonic() - begun > _MOST_SECONDS:
+                raise TimeoutError(f"{len(waiting)} trainers are not done after {_MOST_SECONDS:.0f} s")
+            time.sleep(_LOOK_SECONDS)
+        found.peak = max(memory_bytes("status", "VmHWM", process.pid) for process in swarm.processes.values())
+    finally:
+        swarm.stop()
+    found.anonymous, found.resident = (max(looks) for looks in zip(*found.looks, strict=True))
+    return found
+
+
+def _report(race: Race, model: _Model, found: _Memory, least: _Memory) -> None:
+    """Tell the memory of a trainer in copies of its weights, beyond what one of the least model takes."""

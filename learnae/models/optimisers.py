@@ -1,6 +1,6 @@
 """Optimisers over one flat vector, with Keras' formulas; their state is explicit."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +51,8 @@ class Optimiser:
         """Take one step on ``weights`` (n,) along ``gradient`` (n,), in place."""
         self.state["steps"] += 1
         kept = [self.state[name] for name in _KEPT[self.policy.name]]
-        step = {"sgd": self._sgd, "momentum": self._momentum, "adam": self._adam}[self.policy.name]
+        steps: dict[str, Callable[..., None]] = {"sgd": self._sgd, "momentum": self._momentum, "adam": self._adam}
+        step = steps[self.policy.name]
         if len(weights) <= _TILE:
             step(weights, gradient, *kept)
             return

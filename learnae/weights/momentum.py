@@ -59,6 +59,7 @@ class Momentum:
     beta: float
     half_life: int
     moments: Moments = NO_MOMENTS
+    keep: Callable[[Vector], Vector] = lambda vector: vector
     _base: Vector | None = None  # (n,): what the last merge gave, and the own last phase began with
     _velocity: Vector | None = None
     _merges: int = 0
@@ -70,7 +71,7 @@ class Momentum:
 
     def stop(self, base: Vector) -> None:
         """Go on from ``base`` (n,), in place of what ``go_on`` gave last, without a velocity."""
-        self._base, self._velocity = base, None
+        self._base, self._velocity = self.keep(base), None
 
     def go_on(
         self, own: Vector, merged: Vector, others: int, now: int, loss_of: LossOf = lambda _: None, fresh: bool = False
@@ -83,7 +84,7 @@ class Momentum:
         if not self.beta:
             return merged
         if self._base is not None and np.array_equal(own, self._base):  # no phase since: who pauses goes no way
-            self._base = merged
+            self._base = self.keep(merged)
             return merged
         is_late = not 0 <= now - self._time <= self.half_life
         self._merges, self._time = self._merges + 1, now
@@ -95,8 +96,8 @@ class Momentum:
         beta = min(self.beta, FREE) if loss is None else self.beta
         move = self._counted(merged - base, float(np.linalg.norm(own - base)))
         velocity = np.zeros_like(move) if self._velocity is None else self._velocity
-        result, self._velocity = beyond(merged, move, velocity, beta)
-        self._base = result
+        result, faster = beyond(merged, move, velocity, beta)
+        self._base, self._velocity = self.keep(result), self.keep(faster)
         if loss is not None and not _is_near(loss_of(result), loss):
             self.stop(merged)
             return merged

@@ -356,9 +356,9 @@ def test_the_state_is_saved_before_anybody_can_see_the_message() -> None:
     saved: list[int] = []
     save = machine.state.save
 
-    def record(data: bytes) -> None:
+    def record(*pieces: bytes | memoryview) -> None:
         saved.append(len(machine.said()))
-        save(data)
+        save(*pieces)
 
     machine.state.save = record
     machine.tick(3)
