@@ -14,7 +14,7 @@ from learnae.protocol.limits import MINUTE
 from learnae.protocol.messages import Message
 from learnae.weights.codecs import LADDER, WHOLE, Vector
 from learnae.weights.frames import Frame, FramePolicy, block_sizes, encode_frame
-from learnae.weights.merge import Vote
+from learnae.weights.merge import Vote, distance
 
 MESSAGE_BYTES = 700  # of an update without its frame: about, in a sealed swarm of eight
 _OFTEN = 3  # times what a keyframe takes beyond a delta
@@ -51,7 +51,7 @@ class FrameEncoder:
         if self.own_vote is None:
             return math.inf
         replica = self.own_vote.vector
-        return float(np.linalg.norm(weights - replica) / max(np.linalg.norm(replica), np.finfo(np.float32).tiny))
+        return float(distance(replica, weights) / max(np.linalg.norm(replica), np.finfo(np.float32).tiny))
 
     def encode(self, weights: Vector, samples: int, now: int, whole: bool = False) -> Frame:
         """Return the next frame of ``weights`` (n,), trained on ``samples``: a keyframe if one is due at ``now`` ms.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from learnae.weights.codecs import Vector
-from learnae.weights.merge import NO_MOMENTS, Moments
+from learnae.weights.merge import NO_MOMENTS, Moments, distance
 
 FREE = 0.3  # what needs no bound: with more of it many peers together run away from what they have learnt
 MOST = 0.9
@@ -20,20 +20,22 @@ _MORE_LOSS, _LEAST_LOSS = 1.02, 0.01  # what may be lost beyond the plain merge:
 LossOf = Callable[[Vector], float | None]  # of weights (n,) on own rows; None where these may not be asked
 
 
-def beyond(merged: Vector, move: Vector, velocity: Vector, beta: float) -> tuple[Vector, Vector]:
+def beyond(merged: Vector, move: Vector, velocity: Vector | None, beta: float) -> tuple[Vector, Vector]:
     """Return ``merged + beta * v`` and ``v = beta * velocity + move``, new vectors (n,): Nesterov's momentum.
 
     ``merged`` is what the plain merge gives, ``move`` how far that is from where the own last phase began. Beyond FREE
-    the old velocity counts as if it were no longer than the move. (Of merges: Douillard et al. 2023.)
+    the old velocity, None for none, counts as if it were no longer than the move. (Of merges: Douillard et al. 2023.)
 
     >>> one = np.ones(2, np.float32)
     >>> beyond(merged=3 * one, move=one, velocity=one, beta=0.25)
     (array([3.3125, 3.3125], dtype=float32), array([1.25, 1.25], dtype=float32))
     """
-    length, before = float(np.linalg.norm(move)), float(np.linalg.norm(velocity))
-    kept = beta if beta <= FREE or before <= length else beta * length / before
-    faster = np.float32(kept) * velocity
-    faster += move
+    faster = move
+    if velocity is not None:
+        length, before = float(np.linalg.norm(move)), float(np.linalg.norm(velocity))
+        kept = beta if beta <= FREE or before <= length else beta * length / before
+        faster = np.float32(kept) * velocity
+        faster += move
     result = np.float32(beta) * faster
     result += merged
     return result, faster
@@ -94,9 +96,8 @@ class Momentum:
             return merged
         loss = loss_of(merged) if self.beta > FREE else None
         beta = min(self.beta, FREE) if loss is None else self.beta
-        move = self._counted(merged - base, float(np.linalg.norm(own - base)))
-        velocity = np.zeros_like(move) if self._velocity is None else self._velocity
-        result, faster = beyond(merged, move, velocity, beta)
+        move = self._counted(merged - base, distance(own, base))
+        result, faster = beyond(merged, move, self._velocity, beta)
         self._base, self._velocity = self.keep(result), self.keep(faster)
         if loss is not None and not _is_near(loss_of(result), loss):
             self.stop(merged)

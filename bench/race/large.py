@@ -13,7 +13,8 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -24,11 +25,12 @@ from bench.harness import AT_LEAST, AT_MOST, Race, interleaved, seconds_of
 from bench.rigs.processes import memory_bytes, read_status
 from demo.swarm import Swarm, answer_of
 from learnae.adapters.local.block_store import LocalBlockStore
+from learnae.adapters.local.vector_files import LARGE
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
 from learnae.models.optimisers import Optimiser, OptimiserPolicy
+from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import convolution_config, dense_config
 from learnae.system.paths import STATUS_FILE
-from learnae.weights.codecs import Vector
 from learnae.weights.frames import FramePolicy, decode_frame, encode_frame
 from learnae.weights.merge import MergePolicy, Vote, merge
 from learnae.weights.momentum import beyond
@@ -39,7 +41,7 @@ _POLICY = FramePolicy()
 _LEAST_SPEED = 0.40  # of copying, for each pass
 _MOST_COPIES = 4.0  # of the weights in a trainer's memory, beside the replicas of all peers
 _ROWS, _BATCH, _STEPS = 512, 16, 2
-_UPDATES = 4  # of each: with the third merge momentum begins
+_FIRST_LOOK, _UPDATES = 3, 6  # of each: with the third merge momentum begins
 _MOST_SECONDS, _LOOK_SECONDS = 400.0, 0.1
 
 
@@ -51,10 +53,15 @@ class _Model:
     config: dict[str, Any]
     shape: tuple[int, ...]
 
+    @property
+    def count(self) -> int:
+        """Return how many weights it has."""
+        return Manifest("larger", self.config, "binary_crossentropy").model.count
+
 
 def _models(is_quick: bool) -> list[_Model]:
-    """Return a wide net and a small convolution of each size, the least ones to begin with."""
-    sizes = ((16, 8),) if is_quick else ((16, 8), (970, 328), (3090, 1048))
+    """Return a wide net and a small convolution of each size; the least ones tell what a trainer takes without."""
+    sizes = ((16, 8), (32, 16)) if is_quick else ((16, 8), (970, 328), (3090, 1048))
     found = []
     for width, filters in sizes:
         net = dense_config(27, (width, width), 1, "sigmoid")
@@ -75,7 +82,9 @@ def run(race: Race) -> None:
     for model in _models(race.quick):
         with race.step(f"{_PEERS} trainers: {model.name}"), tempfile.TemporaryDirectory() as home:
             found = _trainers(Path(home), model)
-        _report(race, model, found, least.setdefault(model.shape, found))
+        if model.shape in least:
+            _report(race, model, found, least[model.shape])
+        least.setdefault(model.shape, found)
 
 
 def _measure(race: Race, count: int, directory: Path) -> None:
@@ -99,8 +108,8 @@ def _measure(race: Race, count: int, directory: Path) -> None:
     }
     for what, (passes, action) in parts.items():
         ran, copied = interleaved(
-            _REPEATS, lambda action=action: seconds_of(action), lambda: seconds_of(lambda: np.copyto(target, weights))
-        )  # type: ignore[misc]
+            _REPEATS, partial(seconds_of, action), lambda: seconds_of(lambda: np.copyto(target, weights))
+        )
         times = min(ran) / min(copied)
         race.figure(f"{name}: {what}", 1000 * min(ran), "ms")
         race.figure(f"{name}: {what}, to a copy", times, "times")
@@ -146,26 +155,59 @@ def _measure_store(race: Race, name: str, blocks: list[bytes], directory: Path) 
     race.check(f"{name}: reading, to hashing alone", median(hashed) / median(read), _LEAST_SPEED, AT_LEAST, "", note)
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, slots=True)
 class _Memory:
-    """Bytes of the trainers that took most: what is in memory alone, that and files', and the most there ever was."""
+    """What the trainer that takes most has in memory, in bytes: the median of all looks once it has merged some times.
 
-    count: int = 0
-    anonymous: float = 0.0
-    resident: float = 0.0
-    peak: float = 0.0
-    looks: list[tuple[float, float]] = field(default_factory=list)
+    ``anonymous`` is what the system cannot take back, ``resident`` holds pages of files, too; ``peak`` is the most of
+    that there ever was.
+    """
+
+    anonymous: float
+    resident: float
+    peak: float
 
 
 def _trainers(home: Path, model: _Model) -> _Memory:
     """Let eight trainers learn until each has published some updates; return what memory they took meanwhile."""
+    swarm = _joined(home, model)
+    looks: dict[str, list[tuple[float, float]]] = {f"peer-{number}": [] for number in range(_PEERS)}
+    begun, waiting = time.monotonic(), set(looks)
+    try:
+        for name in looks:
+            swarm.start(name, "trainer", home / f"{name}.toml")
+        while waiting:
+            swarm.check()
+            for name, process in swarm.processes.items():
+                updates = read_status(home / "peers" / name / STATUS_FILE).get("seq", 0)
+                if updates >= _FIRST_LOOK:
+                    looks[name].append(_look(process.pid))
+                if updates >= _UPDATES:
+                    waiting.discard(name)
+            if time.monotonic() - begun > _MOST_SECONDS:
+                raise TimeoutError(f"{len(waiting)} trainers are not done after {_MOST_SECONDS:.0f} s")
+            time.sleep(_LOOK_SECONDS)
+        peak = max(memory_bytes("status", "VmHWM", process.pid) for process in swarm.processes.values())
+    finally:
+        swarm.stop()
+    medians = [[median(figures) for figures in zip(*found, strict=True)] for found in looks.values()]
+    anonymous, resident = (max(figures) for figures in zip(*medians, strict=True))
+    return _Memory(anonymous, resident, peak)
+
+
+def _look(pid: int) -> tuple[float, float]:
+    return memory_bytes("smaps_rollup", "Anonymous", pid), memory_bytes("smaps_rollup", "Rss", pid)
+
+
+def _joined(home: Path, model: _Model) -> Swarm:
+    """Make a swarm that eight trainers have joined, each with some rows."""
     (home / "model.json").write_text(json.dumps(model.config))
     made = answer_of(
         home, "swarm", "create", "--model", str(home / "model.json"), "--loss", "binary_crossentropy",
         "--optimiser", "adam", "--batch", str(_BATCH), "--json",
     )  # fmt: skip
-    swarm = Swarm(home, Path(made["directory"]), settings={"trainer": {"TRAIN__ENGINE": "numpy", "TRAIN__STEPS": str(_STEPS)}})
-    rng, found = np.random.default_rng(3), _Memory()
+    settings = {"TRAIN__ENGINE": "numpy", "TRAIN__STEPS": str(_STEPS)}
+    swarm, rng = Swarm(home, Path(made["directory"]), settings={"trainer": settings}), np.random.default_rng(3)
     for number in range(_PEERS):
         x = rng.normal(size=(_ROWS, *model.shape)).astype(np.float32)
         data, config = home / f"rows-{number}.npz", home / f"peer-{number}.toml"
@@ -174,30 +216,21 @@ def _trainers(home: Path, model: _Model) -> _Memory:
             home, "join", str(swarm.directory), "--role", "trainer", "--name", config.stem, "--data", str(data),
             "--config", str(config), "--json",
         )  # fmt: skip
-    begun, waiting = time.monotonic(), set[str]()
-    try:
-        for number in range(_PEERS):
-            swarm.start(name := f"peer-{number}", "trainer", home / f"{name}.toml")
-            waiting.add(name)
-        while waiting:
-            swarm.check()
-            for name, process in swarm.processes.items():
-                status = read_status(home / "peers" / name / STATUS_FILE)
-                if status.get("seq", 0) > _UPDATES and status.get("replicas", _PEERS) >= 1:
-                    waiting.discard(name)
-                    found.looks.append(
-                        (memory_bytes("smaps_rollup", "Anonymous", process.pid), memory_bytes("smaps_rollup", "Rss", process.pid))
-                    )
-                found.count = status.get("parameters", found.count)
-            if time.monotonic() - begun > _MOST_SECONDS:
-                raise TimeoutError(f"{len(waiting)} trainers are not done after {_MOST_SECONDS:.0f} s")
-            time.sleep(_LOOK_SECONDS)
-        found.peak = max(memory_bytes("status", "VmHWM", process.pid) for process in swarm.processes.values())
-    finally:
-        swarm.stop()
-    found.anonymous, found.resident = (max(looks) for looks in zip(*found.looks, strict=True))
-    return found
+    return swarm
 
 
 def _report(race: Race, model: _Model, found: _Memory, least: _Memory) -> None:
     """Tell the memory of a trainer in copies of its weights, beyond what one of the least model takes."""
+    weights, name = 4 * model.count, f"{model.name}, {model.count:,} weights: a trainer"
+    alone, resident, peak = (
+        (getattr(found, what) - getattr(least, what)) / weights for what in ("anonymous", "resident", "peak")
+    )
+    race.figure(f"{name}, all", found.resident / 1e6, "MB")
+    race.figure(f"{name}, the most for a moment", peak, "copies of the weights")
+    note = f"median, beyond a trainer of the least model; replicas of {_PEERS} are in mapped files"
+    if model.count >= LARGE:
+        race.check(f"{name}, memory of its own", alone, _MOST_COPIES, AT_MOST, "copies of the weights", note)
+    else:
+        race.figure(f"{name}, memory of its own", alone, "copies of the weights")
+    note = "median; pages of mapped files, which the system may take back, count, too"
+    race.check(f"{name}, resident", resident, _MOST_COPIES + _PEERS, AT_MOST, "copies of the weights", note)
