@@ -202,7 +202,7 @@ def test_what_a_full_disk_kept_from_being_published_is_said_whole_later(monkeypa
     before = machine.said()
     save = machine.state.save
 
-    def full(data: bytes) -> None:
+    def full(*_: bytes | memoryview) -> None:
         raise NotWrittenError("no space left")
 
     monkeypatch.setattr(machine.state, "save", full)
