@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import work
-from p2pfl.learning.dataset.p2pfl_dataset import P2PFLDataset
-from p2pfl.learning.frameworks import Framework
-from p2pfl.learning.frameworks.learner import Learner
-from p2pfl.learning.frameworks.p2pfl_model import P2PFLModel
-from p2pfl.node import Node
 from p2pfl.settings import Settings
+
+Settings.general.DISABLE_RAY = True  # before all else: its logger starts a cluster when it is imported
+
+from p2pfl.learning.dataset.p2pfl_dataset import P2PFLDataset  # noqa: E402
+from p2pfl.learning.frameworks import Framework  # noqa: E402
+from p2pfl.learning.frameworks.learner import Learner  # noqa: E402
+from p2pfl.learning.frameworks.p2pfl_model import P2PFLModel  # noqa: E402
+from p2pfl.node import Node  # noqa: E402
 
 _PORT = 7000
 
@@ -64,7 +67,6 @@ class Training(Learner):
 
 def main(number: int) -> None:
     """Take part in all rounds; the first peer starts them."""
-    Settings.general.DISABLE_RAY = True
     worker = work.Worker(number)
     rows = P2PFLDataset.from_pandas(_frame(worker))
     node = Node(Model(worker.net), rows, f"127.0.0.1:{_PORT + number}", learner=Training(worker))
