@@ -1,9 +1,13 @@
 """ports.Keep: large vectors in files without a name, of which memory holds what is looked at while there is room."""
 
+import ctypes
 import mmap
 import os
 import tempfile
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -26,9 +30,20 @@ def keep(directory: Path, vector: Vector) -> Vector:
         with tempfile.TemporaryFile(dir=directory, prefix=TEMPORARY, buffering=0) as file:
             while left:  # by write: a mapping that is written to ends the process where the disk is full
                 left = left[os.write(file.fileno(), left) :]
-            return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.float32)
+            kept = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.float32)
     except OSError:
         return vector
+    _trimmer()(0)
+    return kept
+
+
+@cache
+def _trimmer() -> Callable[[int], object]:
+    """Return what gives freed memory back to the system: GNU's allocator holds on to vectors of up to 32 MiB."""
+    try:
+        return cast(Callable[[int], object], ctypes.CDLL(None).malloc_trim)
+    except (OSError, AttributeError):  # another one
+        return lambda _: None
 
 
 def is_mapped(vector: Vector) -> bool:

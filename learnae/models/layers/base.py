@@ -79,15 +79,16 @@ def squares_of(value: Array) -> Array:
     return np.asarray(np.einsum("ni,ni->n", flat, flat))
 
 
-def sum_of_blocks(of: Callable[..., Array], *rows: Array) -> Array:
+def sum_of_blocks(of: Callable[..., Array], *rows: Array, out: Array | None = None) -> Array:
     """Return ``of(*rows)``, a sum over rows (n, ...), as the sum of what it is for blocks of them: few roundings each.
+
+    It is written to ``out``, if that is given.
 
     >>> sum_of_blocks(lambda rows: rows.sum(axis=0), np.ones((1000, 2), np.float32)).tolist()
     [1000.0, 1000.0]
     """
-    if len(rows[0]) <= _BLOCK:
-        return of(*rows)
-    total = of(*(each[:_BLOCK] for each in rows))
+    first = [each[:_BLOCK] for each in rows]
+    total = of(*first) if out is None else of(*first, out=out)
     for start in range(_BLOCK, len(rows[0]), _BLOCK):
         total += of(*(each[start : start + _BLOCK] for each in rows))
     return total

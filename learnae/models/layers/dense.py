@@ -50,8 +50,8 @@ class KernelLayer(Layer):
         arrays[0][:] = rng.uniform(-bound, bound, self.kernel).astype(arrays[0].dtype)
 
 
-def _products(entered: Array, flow: Array) -> Array:
-    return np.asarray(entered.T @ flow)
+def _products(entered: Array, flow: Array, out: Array | None = None) -> Array:
+    return np.asarray(np.matmul(entered.T, flow, out=out))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class Dense(KernelLayer):
 
     @override
     def gradients(self, slots: Arrays, memory: Array, flow: Array) -> None:
-        slots[0][:] = sum_of_blocks(_products, memory, flow)
+        sum_of_blocks(_products, memory, flow, out=slots[0])
         if self.bias:
             slots[1][:] = sum_of_blocks(np.add.reduce, flow)
 
