@@ -40,8 +40,8 @@ _SIZES, _SIZES_QUICK = (1_000_000, 10_000_000), (10_000,)
 _POLICY = FramePolicy()
 _LEAST_SPEED = 0.40  # of copying, for each pass
 _MOST_COPIES = 4.0  # of the weights in a trainer's memory, beside the replicas of all peers
-_ROWS, _BATCH, _STEPS = 512, 16, 2
-_FIRST_LOOK, _UPDATES = 3, 6  # of each: with the third merge momentum begins
+_ROWS, _BATCH = 512, 16
+_FIRST_LOOK, _UPDATES = 3, 5  # of each: with the third merge momentum begins
 _MOST_SECONDS, _LOOK_SECONDS = 400.0, 0.1
 
 
@@ -176,7 +176,7 @@ class _Memory:
 
 
 def _trainers(home: Path, model: _Model, peers: int) -> _Memory:
-    """Let so many trainers learn until each has published some updates; return what memory they took meanwhile."""
+    """Let so many trainers learn, an update a pass; return what memory they took once they had merged some times."""
     swarm = _joined(home, model, peers)
     looks: dict[str, list[tuple[float, float]]] = {f"peer-{number}": [] for number in range(peers)}
     begun, waiting = time.monotonic(), set(looks)
@@ -213,7 +213,7 @@ def _joined(home: Path, model: _Model, peers: int) -> Swarm:
         home, "swarm", "create", "--model", str(home / "model.json"), "--loss", "binary_crossentropy",
         "--optimiser", "adam", "--batch", str(_BATCH), "--json",
     )  # fmt: skip
-    settings = {"TRAIN__ENGINE": "numpy", "TRAIN__STEPS": str(_STEPS)}
+    settings = {"TRAIN__ENGINE": "numpy", "TRAIN__EPOCHS": "1"}
     swarm, rng = Swarm(home, Path(made["directory"]), settings={"trainer": settings}), np.random.default_rng(3)
     for number in range(peers):
         x = rng.normal(size=(_ROWS, *model.shape)).astype(np.float32)

@@ -33,7 +33,7 @@ class NumpyLearner(BatchLearner):
 
     @override
     def load(self, weights: Vector) -> None:
-        self._weights = np.array(weights, np.float32)
+        np.copyto(self._weights, weights)
 
     @override
     def step(self, rows: NDArray[Any], targets: NDArray[Any]) -> float:
