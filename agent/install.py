@@ -73,7 +73,7 @@ class Wanted:
         except OSError as error:
             raise StateError(f"cannot make {self.path}: {error.strerror}", "run it as root, or give --root") from error
         if self.data is not None:
-            write_atomic(self.path, self.data, self.mode)
+            write_atomic(self.path, self.data, mode=self.mode)
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ def write_label(directory: Path, label: str, seconds: float | None) -> None:
     if not directory.is_dir():
         raise ConfigurationError(f"there is no agent at {directory}", "start it first")
     # its directory is closed already, and root may write it for a service of another user
-    write_atomic(directory / FILE, json.dumps({"label": label, "seconds": seconds}).encode(), 0o644)
+    write_atomic(directory / FILE, json.dumps({"label": label, "seconds": seconds}).encode(), mode=0o644)
 
 
 class GivenLabel:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import zlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from statistics import median
 
 import numpy as np
@@ -17,6 +17,7 @@ from bench.attacks.table import wrist_trial
 from bench.attacks.twin import Outcome
 from bench.attacks.twin import run as run_trial
 from bench.harness import AT_LEAST, AT_MOST, Race, in_processes, seconds_of
+from bench.swarms import SECOND, Wanderer, load_people, split_over
 from learnae.ipld import dagcbor
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
 from learnae.membership.sealing import seal
@@ -24,6 +25,8 @@ from learnae.protocol.announcements import Announcement, Entry
 from learnae.protocol.bodies import DELTA, NAME_BYTES, FrameHeader, Metrics, Update
 from learnae.protocol.identity import Identity
 from learnae.protocol.messages import compose
+from learnae.simulation.simulator import Member, Setting, Simulation
+from learnae.swarm.presets import preset
 from learnae.weights.codecs import NAMES, Codec, Vector, codec_named
 from learnae.weights.frames import VALUES_PER_BLOCK, FramePolicy
 
@@ -37,6 +40,7 @@ _SEEDS = 3
 _BEHIND = 1.0  # points that the mean of eight may be behind q8 in the end: what seeds differ by
 _MOST_STILL = 0.01
 _MEGA = 1e6
+_OTHERS = 3  # beside who comes back
 
 
 def run(race: Race) -> None:
@@ -47,6 +51,7 @@ def run(race: Race) -> None:
             for name in _DELTAS:
                 measure(race, name, count)
     messages(race)
+    returners(race)
     swarms(race)
 
 
@@ -70,6 +75,73 @@ def messages(race: Race) -> None:
             race.figure(f"… {name}: {field}", size_of(field, fields[field]), "B")
     entry = Entry(bytes(8), 4711, own, parents[0])
     race.figure("announcement of eight authors", len(Announcement((entry,) * 8).to_bytes()), "B")
+
+
+def returners(race: Race) -> None:
+    """Hold what a peer fetches that was away for long against a keyframe and its deltas of each other."""
+    names, seconds = (_DELTAS[:1], 40) if race.quick else (_DELTAS, 300)
+    found = in_processes(
+        race, f"swarms of four, one of them away for {seconds} s", returner, [(n, seconds) for n in names]
+    )
+    for name in names:
+        back = found[name, seconds]
+        race.figure(f"{name}: updates missed in {seconds} s", back.missed)
+        race.figure(f"{name}: keyframe and deltas of each other", back.chain / _OTHERS, "B")
+        told = f"{name}: frames fetched by who comes back, to keyframe and deltas"
+        race.check(told, back.fetched / back.chain, 1.0, AT_MOST, "times", f"{_OTHERS} others, nothing new meanwhile")
+
+
+@dataclass(frozen=True, slots=True)
+class Back:
+    """A peer that was away ``missed`` updates: bytes of frames that it ``fetched``, and of the others' chains."""
+
+    missed: int
+    fetched: int
+    chain: int
+
+
+def returner(name: str, seconds: int) -> Back:
+    """Let one of four peers be away, and come back while the others publish nothing; raises RuntimeError if in vain."""
+    manifest = replace(preset("wrist", 1), codec=FramePolicy("q8", name, _EVERY))
+    datasets = split_over(load_people(manifest), _OTHERS + 1, manifest)
+    simulation = Simulation(manifest, datasets, Setting(seed=1), Wanderer)
+    *others, away = simulation.members
+    simulation.run(30 * SECOND)
+    simulation.crash(_OTHERS)
+    before = sum(each.peer.own.last.seq for each in others if each.peer.own.last)
+    simulation.run(seconds * SECOND)
+    simulation.settle(10 * SECOND)  # what was published last is announced
+    missed = sum(each.peer.own.last.seq for each in others if each.peer.own.last) - before
+    simulation.restart(_OTHERS)
+    had = {cid for cid in away.host.blocks if cid.codec == RAW}
+    newest = {each.peer.author: each.peer.tangle.newest_of(each.peer.author) for each in others}
+    chain = sum(sum(len(each.host.blocks[cid]) for cid in blocks_since_keyframe(each)) for each in others)
+    fetched = 0
+    receive = away.host.receive
+
+    def counted(cid: Cid, data: bytes) -> None:
+        nonlocal fetched
+        fetched += len(data) if cid.codec == RAW and cid not in had else 0
+        receive(cid, data)
+
+    away.host.receive = counted  # type: ignore[method-assign]
+    simulation.settle(30 * SECOND)
+    if any(away.peer.following.replicas[author].cid != cid for author, cid in newest.items()):
+        raise RuntimeError(f"{name}: who came back does not have what others have said")
+    return Back(missed, fetched, chain)
+
+
+def blocks_since_keyframe(member: Member) -> list[Cid]:
+    """Return the blocks of a member's newest frame and of those that it stands on."""
+    tangle, found = member.peer.tangle, list[Cid]()
+    step = tangle.newest_of(member.peer.author)
+    while step is not None:
+        node = tangle.node(step)
+        if node is None or node.frame is None:
+            raise RuntimeError("a member's newest message stands on no keyframe")
+        found += node.blocks
+        step = node.frame.base
+    return found
 
 
 def size_of(name: str, value: object) -> int:

@@ -276,6 +276,14 @@ class SampleSource(Protocol):
         """Return the readings since the last call, perhaps none; None when there will never be more."""
 
 
+Keep = Callable[[Vector], Vector]  # returns the same values (n,), kept where they are no burden to memory
+
+
+def in_memory(vector: Vector) -> Vector:
+    """Return ``vector`` (n,) as it is."""
+    return vector
+
+
 class StateStore(Protocol):
     """Keeps a peer's own state: one value, replaced whole.
 
@@ -290,8 +298,8 @@ class StateStore(Protocol):
     def load(self) -> bytes | None:
         """Return the last saved state; None if there is none. Raises StateError."""
 
-    def save(self, data: bytes) -> None:
-        """Replace the state, durably and atomically."""
+    def save(self, *pieces: bytes | memoryview) -> None:
+        """Replace the state by these ``pieces``, one after another, durably and atomically."""
 
 
 @dataclass(frozen=True, slots=True)

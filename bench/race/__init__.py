@@ -6,12 +6,13 @@ from collections.abc import Callable
 from functools import partial
 
 from bench.harness import Race
-from bench.race import larger, splits
+from bench.race import beside, large, splits
 
 PARTS: dict[str, Callable[[Race], None]] = {
     "iid": partial(splits.run, split="iid"),
     "skewed": partial(splits.run, split="skewed"),
-    "larger": larger.run,
+    "large": large.run,
+    "beside": beside.run,
 }
 
 

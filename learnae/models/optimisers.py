@@ -1,7 +1,7 @@
 """Optimisers over one flat vector, with Keras' formulas; their state is explicit."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ from learnae.errors import StateError
 Array = NDArray[Any]
 NAMES = ("sgd", "momentum", "adam")
 State = dict[str, Array]
+_KEPT = {"sgd": (), "momentum": ("velocity",), "adam": ("mean", "square")}
+_TILE = 1 << 15  # values: what a step computes with stays in a cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +38,9 @@ class Optimiser:
 
     def __init__(self, policy: OptimiserPolicy, count: int, dtype: type = np.float32) -> None:
         self.policy = policy
-        names = {"sgd": (), "momentum": ("velocity",), "adam": ("mean", "square")}[policy.name]
-        self.state: State = {name: np.zeros(count, dtype) for name in names}
+        self.state: State = {name: np.zeros(count, dtype) for name in _KEPT[policy.name]}
         self.state["steps"] = np.zeros(1, np.int64)
-        self._change: Array = np.empty(count if policy.name == "adam" else 0, dtype)
+        self._change: Array = np.empty(min(count, _TILE) if policy.name == "adam" else 0, dtype)
         self._paces = [dtype(each) for each in (1 - policy.beta_1, 1 - policy.beta_2, policy.epsilon)]
 
     def restore(self, state: Mapping[str, Array]) -> None:
@@ -52,22 +53,27 @@ class Optimiser:
     def apply(self, weights: Array, gradient: Array) -> None:
         """Take one step on ``weights`` (n,) along ``gradient`` (n,), in place."""
         self.state["steps"] += 1
-        if self.policy.name == "sgd":
-            weights -= weights.dtype.type(self.policy.learning_rate) * gradient
-        elif self.policy.name == "momentum":
-            self._momentum(weights, gradient)
-        else:
-            self._adam(weights, gradient)
+        kept = [self.state[name] for name in _KEPT[self.policy.name]]
+        steps: dict[str, Callable[..., None]] = {"sgd": self._sgd, "momentum": self._momentum, "adam": self._adam}
+        step = steps[self.policy.name]
+        if len(weights) <= _TILE:
+            step(weights, gradient, *kept)
+            return
+        for start in range(0, len(weights), _TILE):
+            step(*(array[start : start + _TILE] for array in (weights, gradient, *kept)))
 
-    def _momentum(self, weights: Array, gradient: Array) -> None:
-        velocity, scalar = self.state["velocity"], weights.dtype.type
+    def _sgd(self, weights: Array, gradient: Array) -> None:
+        weights -= weights.dtype.type(self.policy.learning_rate) * gradient
+
+    def _momentum(self, weights: Array, gradient: Array, velocity: Array) -> None:
+        scalar = weights.dtype.type
         velocity *= scalar(self.policy.momentum)
         velocity -= scalar(self.policy.learning_rate) * gradient
         weights += velocity
 
-    def _adam(self, weights: Array, gradient: Array) -> None:
+    def _adam(self, weights: Array, gradient: Array, mean: Array, square: Array) -> None:
         policy, step = self.policy, int(self.state["steps"][0])
-        mean, square, change = self.state["mean"], self.state["square"], self._change
+        change = self._change[: len(weights)]
         rate = policy.learning_rate * math.sqrt(1 - policy.beta_2**step) / (1 - policy.beta_1**step)
         np.subtract(gradient, mean, out=change)  # in place from here on: half the time of a new array each
         np.multiply(change, self._paces[0], out=change)

@@ -14,7 +14,7 @@ from learnae.basics.error_log import ErrorLog
 from learnae.errors import BlockMissingError, BrokenFrameError, FrameError, PeerError, SealError, UnknownEpochError
 from learnae.ipld.cid import Cid
 from learnae.membership.sealing import Seals
-from learnae.ports import BlockStore
+from learnae.ports import BlockStore, Keep, in_memory
 from learnae.protocol.bodies import KEY, FrameHeader, Update
 from learnae.protocol.identity import peer_name
 from learnae.protocol.messages import Message
@@ -77,6 +77,7 @@ class Following:
     fits: Callable[[bytes], bool] = lambda _: True
     is_open: bool = True
     decode: Decoder = decode_frame
+    keep: Keep = in_memory
 
     def __post_init__(self) -> None:
         self.replicas: dict[bytes, Replica] = {}
@@ -301,7 +302,7 @@ class Following:
         vector = None if replica is None or node.frame.kind == KEY else replica.vector
         decoded = self.decode(node.frame, blocks, vector, self.count)
         began = node.time if vector is None or replica is None else replica.began
-        return Replica(decoded, newest.samples, node.time, newest.settled, cid, began)
+        return Replica(self.keep(decoded), newest.samples, node.time, newest.settled, cid, began)
 
     def _note_offence(self, node: Node, error: PeerError) -> None:
         if node.author not in (self.me, *self.offences):

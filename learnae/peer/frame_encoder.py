@@ -8,12 +8,13 @@ import numpy as np
 
 from learnae.ipld.cid import Cid
 from learnae.peer.state import PeerState
+from learnae.ports import Keep, in_memory
 from learnae.protocol.bodies import KEY
 from learnae.protocol.limits import MINUTE
 from learnae.protocol.messages import Message
 from learnae.weights.codecs import LADDER, WHOLE, Vector
 from learnae.weights.frames import Frame, FramePolicy, block_sizes, encode_frame
-from learnae.weights.merge import Vote
+from learnae.weights.merge import Vote, distance
 
 MESSAGE_BYTES = 700  # of an update without its frame: about, in a sealed swarm of eight
 _OFTEN = 3  # times what a keyframe takes beyond a delta
@@ -37,6 +38,7 @@ class FrameEncoder:
     own_vote: Vote | None = None
     may_be_coarser: bool = False
     room: float = math.inf
+    keep: Keep = in_memory
     _update: Cid | None = None
     _key_bytes: int = 0
     _since_bytes: int = 0
@@ -49,7 +51,7 @@ class FrameEncoder:
         if self.own_vote is None:
             return math.inf
         replica = self.own_vote.vector
-        return float(np.linalg.norm(weights - replica) / max(np.linalg.norm(replica), np.finfo(np.float32).tiny))
+        return float(distance(replica, weights) / max(np.linalg.norm(replica), np.finfo(np.float32).tiny))
 
     def encode(self, weights: Vector, samples: int, now: int, whole: bool = False) -> Frame:
         """Return the next frame of ``weights`` (n,), trained on ``samples``: a keyframe if one is due at ``now`` ms.
@@ -64,7 +66,7 @@ class FrameEncoder:
         if frame.header.kind == KEY:
             self._key_bytes, self._key_time = sum(map(len, frame.blocks)), now
             self._since_bytes, self._since_updates = 0, 0
-        self.own_vote = Vote(frame.replica, samples, now, settled=False)
+        self.own_vote = Vote(self.keep(frame.replica), samples, now, settled=False)
         return frame
 
     def published(self, update: Message, frame: Frame, settled: bool) -> None:
@@ -125,7 +127,9 @@ class FrameEncoder:
         self._update = state.update
         self._key_bytes, self._key_time = state.key_bytes, state.key_time
         self._since_bytes, self._since_updates = state.since_bytes, state.since_updates
-        self.own_vote = None if state.replica is None else Vote(state.replica, state.samples, state.time, settled=False)
+        self.own_vote = (
+            None if state.replica is None else Vote(self.keep(state.replica), state.samples, state.time, settled=False)
+        )
 
     def _is_key_due(self, now: int, codec: str, count: int) -> bool:
         """Return True if a newcomer would fetch much beside the last one, or that one is old."""

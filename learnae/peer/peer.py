@@ -37,7 +37,7 @@ from learnae.peer.replication import Opener, Replicator
 from learnae.peer.summaries.lessons import Lessons
 from learnae.peer.summaries.releasing import Releasing
 from learnae.peer.swarm_view import SwarmView
-from learnae.ports import BlockStore, Clock, Gossip, Learner, Monitor, StateStore, Traffic, Trained
+from learnae.ports import BlockStore, Clock, Gossip, Keep, Learner, Monitor, StateStore, Traffic, Trained, in_memory
 from learnae.privacy.clipping import UpdateClip
 from learnae.privacy.floors import Floors, ReleaseFloor
 from learnae.privacy.policy import MASKED
@@ -78,6 +78,7 @@ class Ports:
     state: StateStore
     monitor: Monitor
     clock: Clock
+    keep: Keep = in_memory  # for what is only looked at when there are updates
 
 
 @dataclass(frozen=True, slots=True)
@@ -768,19 +769,19 @@ def compose_peer(
     archive = Archive(manifest.swarm, ports.store, manifest.limits, errors, opener) if is_archive else None
     following = Following(
         tangle, ports.store, errors, rng, author, manifest.model.count, options.follow, manifest.merge.half_life,
-        seals=seals, is_open=gate.is_open, decode=decode,
+        seals=seals, is_open=gate.is_open, decode=decode, keep=ports.keep,
     )  # fmt: skip
     own = OwnChain(identity, replication, clock, errors)
-    frames = FrameEncoder(manifest.codec, may_be_coarser=not len(ports.learner.moments.means))
+    frames = FrameEncoder(manifest.codec, may_be_coarser=not len(ports.learner.moments.means), keep=ports.keep)
     once, is_private = manifest.training, options.privacy() is not None
     if is_private:  # whether it publishes must not follow from a number of rows, and noise protects few of them
         options = replace(options, floors=ReleaseFloor(Floors(merge_first=options.floors.waits_for_others)))
     floors = options.floors
     suspicion = (lambda *_: "") if is_private else options.suspicion  # it would tell of rows; noise hides each
     jury = jury_of(manifest, options.lessons, options.held_out, is_private, options.loss)
-    merging = Merging(manifest, ports.learner, following, frames, floors.begin, suspicion, jury, is_private)
+    merging = Merging(manifest, ports.learner, following, frames, floors.begin, suspicion, jury, is_private, ports.keep)
     wants_more = lambda: floors.wants_more  # noqa: E731
-    trajectory = Trajectory(ports.learner, once.steps, once.batch, wants_more)
+    trajectory = Trajectory(ports.learner, once.steps, once.batch, wants_more, ports.keep)
     training = Training(
         ports.learner, _steps(manifest, options), trajectory, is_private, wants_more, options.update_clip,
         0 if is_private else options.first_steps,

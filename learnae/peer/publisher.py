@@ -128,7 +128,7 @@ class Publisher:
             **self.merging.to_state(),
             **self.training.to_state(),
         )
-        self.state.save(state.to_bytes())
+        self.state.save(*state.to_pieces())
 
     def restore(self) -> bool:
         """Go on from the saved state; return False if there is none. Raises StateError."""

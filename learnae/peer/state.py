@@ -58,6 +58,10 @@ class PeerState:
 
     def to_bytes(self) -> bytes:
         """Return the sha2-256 of the rest, then an uncompressed .npz: a dag-cbor header and the arrays."""
+        return b"".join(self.to_pieces())
+
+    def to_pieces(self) -> list[bytes | memoryview]:
+        """Return what ``to_bytes`` does, in pieces: most are the arrays' own memory."""
         header = {
             "v": VERSION,
             "swarm": self.swarm,
@@ -108,11 +112,15 @@ class PeerState:
         return cls(
             swarm=fields.link("swarm"),
             update=fields.optional_link("update"),
-            weights=arrays["weights"].astype(np.float32),
-            replica=arrays["replica"].astype(np.float32) if "replica" in arrays else None,
-            estimate=arrays["estimate"].astype(np.float32),
+            weights=_vector(arrays["weights"]),
+            replica=_vector(arrays["replica"]) if "replica" in arrays else None,
+            estimate=_vector(arrays["estimate"]),
             held=unpack_authors(fields.value("held")),
             learner={name[len(_MEMBER) :]: array for name, array in arrays.items() if name.startswith(_MEMBER)},
             **messages,
             **counts,
         )
+
+
+def _vector(array: NDArray[Any]) -> Vector:
+    return array.astype(np.float32, copy=False)

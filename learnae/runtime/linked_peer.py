@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from learnae.adapters.composite.gossip import LOCAL, Gossips
@@ -15,6 +16,7 @@ from learnae.adapters.local.figures_file import FiguresFile
 from learnae.adapters.local.gossip import LocalGossip
 from learnae.adapters.local.state_store import LocalStateStore
 from learnae.adapters.local.status_file import StatusFile
+from learnae.adapters.local.vector_files import keep
 from learnae.errors import ConfigurationError, NotWrittenError, StateError
 from learnae.ipld.cid import DAG_CBOR
 from learnae.peer.peer import Options, Peer, Ports, compose_peer
@@ -90,7 +92,7 @@ def build_peer(workspace: Workspace, learner: Learner, options: Options, links: 
     monitor = Monitors([*here, *remote])
     store = MeteredStore(workspace.store, traffic, manifest.start)
     state = LocalStateStore(workspace.directory / STATE_FILE)
-    ports = Ports(store, gossip, learner, state, monitor, SystemClock())
+    ports = Ports(store, gossip, learner, state, monitor, SystemClock(), partial(keep, workspace.directory))
     is_back = last_status(workspace.directory).get("peer") == workspace.name  # with this key
     try:
         peer = compose_peer(

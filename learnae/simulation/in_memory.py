@@ -28,8 +28,8 @@ class MemoryStateStore(StateStore):
         return self._data
 
     @override
-    def save(self, data: bytes) -> None:
-        self._data = data
+    def save(self, *pieces: bytes | memoryview) -> None:
+        self._data = b"".join(pieces)
 
 
 class SilentMonitor(Monitor):

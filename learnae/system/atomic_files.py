@@ -28,7 +28,7 @@ class Disk:
         """Return a descriptor of a new file."""
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
 
-    def write(self, descriptor: int, data: bytes) -> None:
+    def write(self, descriptor: int, data: bytes | memoryview) -> None:
         """Write all of ``data``."""
         left = memoryview(data)
         while left:
@@ -72,10 +72,10 @@ def writing_to(disk: Disk) -> Iterator[None]:
         _disk.reset(before)
 
 
-def write_atomic(path: Path, data: bytes, mode: int = 0o644, durable: bool = True) -> None:
+def write_atomic(path: Path, *data: bytes | memoryview, mode: int = 0o644, durable: bool = True) -> None:
     """Replace ``path`` by ``data`` through a temporary file and a rename; raises NotWrittenError.
 
-    ``durable`` also waits for the disk; leave it out only for what can be written again.
+    Pieces are written one after another. ``durable`` also waits for the disk: not needed for what can be made again.
     """
     with writing(path):
         temporary = _write_temporary(path, data, mode, durable)
@@ -103,7 +103,7 @@ def create_once(path: Path, data: bytes, mode: int = 0o644) -> bool:
     disk = _disk.get()
     with writing(path):
         make_directory(path.parent)
-        temporary = _write_temporary(path, data, mode, durable=True)
+        temporary = _write_temporary(path, [data], mode, durable=True)
         try:
             disk.link(temporary, path)
         except FileExistsError:
@@ -182,7 +182,7 @@ def read_regular(path: str | Path, limit: int, follow: bool = True) -> bytes:
         return file.read(limit + 1)
 
 
-def _write_temporary(path: Path, data: bytes, mode: int, durable: bool) -> Path:
+def _write_temporary(path: Path, data: Iterable[bytes | memoryview], mode: int, durable: bool) -> Path:
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}")
     disk = _disk.get()
     descriptor = disk.create(temporary, mode)
@@ -190,7 +190,8 @@ def _write_temporary(path: Path, data: bytes, mode: int, durable: bool) -> Path:
         try:
             if not mode & 0o077:
                 os.fchmod(descriptor, mode)  # the umask may have left less
-            disk.write(descriptor, data)
+            for piece in data:
+                disk.write(descriptor, piece)
             if durable:
                 disk.sync(descriptor)
         finally:

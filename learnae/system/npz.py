@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learnae.basics.hashes import sha256
+from learnae.basics.overriding import override
 
 # everything that numpy and zipfile have been seen to raise on damaged bytes
 DAMAGE = (
@@ -38,17 +39,41 @@ def read_archive(file: IO[bytes]) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def sealed_archive(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    """Return the sha2-256 of the rest, then an uncompressed .npz of ``arrays``."""
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
-    data = buffer.getvalue()
-    return sha256(data) + data
+def sealed_archive(arrays: Mapping[str, NDArray[Any]]) -> list[bytes | memoryview]:
+    """Return the sha2-256 of the rest, then an uncompressed .npz of ``arrays``, in pieces.
+
+    Most pieces are the arrays' own memory, not copies of it: write them before an array changes.
+    """
+    written = _Pieces()
+    with zipfile.ZipFile(written, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                whole = np.ascontiguousarray(array).reshape(array.shape)
+                np.lib.format.write_array_header_1_0(entry, np.lib.format.header_data_from_array_1_0(whole))
+                entry.write(whole.reshape(-1).view(np.uint8).data)
+    return [sha256(*written.pieces), *written.pieces]
+
+
+class _Pieces(io.RawIOBase):
+    """A file that cannot be read, and has what was written to it."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes | memoryview] = []
+
+    @override
+    def writable(self) -> bool:
+        return True
+
+    @override
+    def write(self, data: Any) -> int:
+        self.pieces.append(data)
+        return len(data)
 
 
 def open_sealed(data: bytes) -> dict[str, NDArray[Any]]:
     """Return the arrays of what ``sealed_archive`` made; raises DamagedArchiveError for anything else."""
-    digest, archive = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
-    if sha256(archive) != digest:
+    if sha256(memoryview(data)[_DIGEST_BYTES:]) != data[:_DIGEST_BYTES]:
         raise DamagedArchiveError("it is not what was written")
-    return read_archive(io.BytesIO(archive))
+    buffer = io.BytesIO(data)
+    buffer.seek(_DIGEST_BYTES)
+    return read_archive(buffer)

@@ -14,7 +14,7 @@ comes back in the next delta: error feedback (CHOCO-SGD, Koloskova et al. 2019, 
 array([0.6, 1.1], dtype=float32)
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,17 +54,19 @@ def encode_frame(weights: Vector, replica: Vector | None, base: Cid | None, poli
 
     Raises FrameError if the weights are not finite.
     """
-    _check_values(weights, FrameError, "own weights", _DIVERGED)
+    if not all(_are_weights(weights[part]) for part in _parts(len(weights))):
+        raise _fault(weights, FrameError, "own weights", _DIVERGED)
     if replica is None or base is None:
         header = FrameHeader(KEY, policy.keyframe, len(weights), None)
-        difference = weights
     else:
         header = FrameHeader(DELTA, policy.delta, len(weights), base)
-        difference = weights - replica
-    codec = codec_named(header.codec)
-    blocks = [
-        codec.encode(difference[start : start + VALUES_PER_BLOCK]) for start in range(0, len(weights), VALUES_PER_BLOCK)
-    ]
+    codec, blocks, room = codec_named(header.codec), [], np.empty(min(len(weights), VALUES_PER_BLOCK), np.float32)
+    for part in _parts(len(weights)):
+        values = weights[part]
+        if header.kind != KEY:
+            assert replica is not None
+            values = np.subtract(values, replica[part], out=room[: len(values)])
+        blocks.append(codec.encode(values))
     return Frame(header, blocks, decode_frame(header, blocks, replica, len(weights)))
 
 
@@ -75,21 +77,35 @@ def decode_frame(header: FrameHeader, blocks: Sequence[Data], replica: Vector | 
     ``check_frame`` says, for values that are not finite, and for those of a keyframe that are no weights.
     """
     check_frame(header, [len(block) for block in blocks], count)
-    codec = codec_named(header.codec)
-    result = np.empty(count, np.float32)
-    for index, block in enumerate(blocks):
-        part = result[index * VALUES_PER_BLOCK : (index + 1) * VALUES_PER_BLOCK]
-        part[:] = codec.decode(block, len(part))
-    if not np.isfinite(result).all():
-        raise BrokenFrameError("a frame: not all values are finite")
-    if header.kind == KEY:
-        _check_values(result, BrokenFrameError, "a frame")
-        return result
-    if replica is None:
-        raise FrameError("a delta without the replica that it stands on")
-    result += replica
-    _check_values(result, FrameError, "a frame")
+    codec, known, result = (
+        codec_named(header.codec),
+        replica if header.kind != KEY else None,
+        np.empty(count, np.float32),
+    )
+    may_stand = header.kind == KEY or known is not None
+    for block, part in zip(
+        blocks, _parts(count), strict=True
+    ):  # one after another: what was written last is in a cache
+        values = result[part]
+        values[:] = codec.decode(block, len(values))
+        if known is not None:
+            with np.errstate(invalid="ignore", over="ignore"):
+                values += known[part]
+        if not (may_stand and _are_weights(values)):
+            raise _why_refused(header, blocks, known, count)
     return result
+
+
+def _why_refused(header: FrameHeader, blocks: Sequence[Data], known: Vector | None, count: int) -> FrameError:
+    """Return the error of a frame that cannot be decoded: what no peer can is looked for first, in all of it."""
+    codec, result = codec_named(header.codec), np.empty(count, np.float32)
+    for block, part in zip(blocks, _parts(count), strict=True):
+        result[part] = codec.decode(block, len(result[part]))
+    if header.kind == KEY or not np.isfinite(result).all():
+        return _fault(result, BrokenFrameError, "a frame")
+    if known is None:
+        return FrameError("a delta without the replica that it stands on")
+    return _fault(result + known, FrameError, "a frame")
 
 
 def check_shape(header: FrameHeader, blocks: int, count: int) -> None:
@@ -122,8 +138,17 @@ def block_count(count: int) -> int:
     return -(-count // VALUES_PER_BLOCK)
 
 
-def _check_values(values: Vector, blame: type[FrameError], thing: str, remedy: str = "") -> None:
+def _parts(count: int) -> Iterator[slice]:
+    """Give the values of each block."""
+    return (slice(start, start + VALUES_PER_BLOCK) for start in range(0, count, VALUES_PER_BLOCK))
+
+
+def _are_weights(values: Vector) -> bool:
+    with np.errstate(invalid="ignore"):  # neither least nor largest is a number where one value is none
+        return not len(values) or bool(values.min() >= -MAX_MAGNITUDE and values.max() <= MAX_MAGNITUDE)
+
+
+def _fault(values: Vector, blame: type[FrameError], thing: str, remedy: str = "") -> FrameError:
     if not np.isfinite(values).all():
-        raise blame(f"{thing}: not all values are finite", remedy)
-    if len(values) and max(-float(values.min()), float(values.max())) > MAX_MAGNITUDE:
-        raise blame(f"{thing}: a value is beyond {MAX_MAGNITUDE:g}", remedy)
+        return blame(f"{thing}: not all values are finite", remedy)
+    return blame(f"{thing}: a value is beyond {MAX_MAGNITUDE:g}", remedy)

@@ -1,5 +1,6 @@
 """The merge: moving one's own weights towards the replicas of others; and what all agree on. Pure."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -142,6 +143,15 @@ def weighted_sum(vectors: Sequence[Vector], weights: Sequence[float]) -> Vector:
             np.multiply(vector[start : start + _TILE], factor, out=part)
             np.add(total, part, out=total)
     return result
+
+
+def distance(one: Vector, other: Vector) -> float:
+    """Return the norm of ``other - one`` (n,), tile by tile: the difference is never there as a whole."""
+    squares = 0.0
+    for start in range(0, len(one), _TILE):
+        part = other[start : start + _TILE] - one[start : start + _TILE]
+        squares += float(np.dot(part, part))
+    return math.sqrt(squares)
 
 
 def trimmed_mean(vectors: Sequence[Vector], weights: Sequence[float]) -> Vector:

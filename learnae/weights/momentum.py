@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from learnae.weights.codecs import Vector
-from learnae.weights.merge import NO_MOMENTS, Moments
+from learnae.weights.merge import NO_MOMENTS, Moments, distance
 
 FREE = 0.3  # what needs no bound: with more of it many peers together run away from what they have learnt
 EARLY = MOST = 0.9
@@ -21,20 +21,25 @@ _MORE_LOSS, _LEAST_LOSS = 1.02, 0.01  # what may be lost beyond the plain merge:
 LossOf = Callable[[Vector], float | None]  # of weights (n,) on own rows; None where these may not be asked
 
 
-def beyond(merged: Vector, move: Vector, velocity: Vector, beta: float) -> tuple[Vector, Vector]:
+def beyond(merged: Vector, move: Vector, velocity: Vector | None, beta: float) -> tuple[Vector, Vector]:
     """Return ``merged + beta * v`` and ``v = beta * velocity + move``, new vectors (n,): Nesterov's momentum.
 
     ``merged`` is what the plain merge gives, ``move`` how far that is from where the own last phase began. Beyond FREE
-    the old velocity counts as if it were no longer than the move. (Of merges: Douillard et al. 2023.)
+    the old velocity, None for none, counts as if it were no longer than the move. (Of merges: Douillard et al. 2023.)
 
     >>> one = np.ones(2, np.float32)
     >>> beyond(merged=3 * one, move=one, velocity=one, beta=0.25)
     (array([3.3125, 3.3125], dtype=float32), array([1.25, 1.25], dtype=float32))
     """
-    length, before = float(np.linalg.norm(move)), float(np.linalg.norm(velocity))
-    kept = beta if beta <= FREE or before <= length else beta * length / before
-    faster = np.float32(kept) * velocity + move
-    return merged + np.float32(beta) * faster, faster
+    faster = move
+    if velocity is not None:
+        length, before = float(np.linalg.norm(move)), float(np.linalg.norm(velocity))
+        kept = beta if beta <= FREE or before <= length else beta * length / before
+        faster = np.float32(kept) * velocity
+        faster += move
+    result = np.float32(beta) * faster
+    result += merged
+    return result, faster
 
 
 @dataclass(eq=False)
@@ -58,6 +63,7 @@ class Momentum:
     beta: float
     half_life: int
     moments: Moments = NO_MOMENTS
+    keep: Callable[[Vector], Vector] = lambda vector: vector
     _base: Vector | None = None  # (n,): what the last merge gave, and the own last phase began with
     _velocity: Vector | None = None
     _merges: int = 0
@@ -69,7 +75,7 @@ class Momentum:
 
     def stop(self, base: Vector) -> None:
         """Go on from ``base`` (n,), in place of what ``go_on`` gave last, without a velocity."""
-        self._base, self._velocity = base, None
+        self._base, self._velocity = self.keep(base), None
 
     def go_on(
         self,
@@ -90,7 +96,7 @@ class Momentum:
         if not self.beta:
             return merged
         if self._base is not None and np.array_equal(own, self._base):  # no phase since: who pauses goes no way
-            self._base = merged
+            self._base = self.keep(merged)
             return merged
         is_late = not 0 <= now - self._time <= self.half_life
         self._merges, self._time = self._merges + 1, now
@@ -99,19 +105,19 @@ class Momentum:
             self.stop(merged)
             return merged
         most = max(self.beta, EARLY) if young and self._merges <= _EARLY_MERGES else self.beta
-        move = self._counted(merged - base, float(np.linalg.norm(own - base)))
-        velocity = np.zeros_like(move) if self._velocity is None else self._velocity
+        move = self._counted(merged - base, distance(own, base))
         loss = loss_of(merged) if most > FREE else None
         if loss is not None:
-            result, faster = beyond(merged, move, velocity, most)
+            result, faster = beyond(merged, move, self._velocity, most)
             if _is_near(loss_of(result), loss):
-                self._base, self._velocity = result, faster
+                self._base, self._velocity = self.keep(result), self.keep(faster)
                 return result
             if self.beta > FREE:
                 self.stop(merged)
                 return merged
-        self._base, self._velocity = beyond(merged, move, velocity, min(self.beta, FREE))
-        return self._base
+        result, faster = beyond(merged, move, self._velocity, min(self.beta, FREE))
+        self._base, self._velocity = self.keep(result), self.keep(faster)
+        return result
 
     def _counted(self, move: Vector, own_length: float) -> Vector:
         """Return ``move`` (n,), changed in place: without statistics, and no longer than counts."""

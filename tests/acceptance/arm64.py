@@ -14,6 +14,7 @@ TESTS = (
     "unit/samples/test_windows.py",
     "unit/agent/sources/test_replay.py",
     "unit/protocol/test_identity.py",
+    "unit/weights/test_codecs.py",
     "unit/weights/test_frames.py",
     "unit/peer/test_state.py",
     "unit/agent/ingestion/test_buffer.py",

@@ -233,9 +233,7 @@ def read_frame(frame: dict[str, Any], replica: np.ndarray | None, count: int) ->
 
 
 def q8(block: bytes, count: int) -> np.ndarray:
-    groups = -(-count // GROUP)
-    scales = np.frombuffer(block, "<f4", groups)
-    return np.repeat(scales, GROUP)[:count] * np.frombuffer(block[4 * groups :], "i1").astype(np.float32)
+    return grouped(np.frombuffer(block[4 * -(-count // GROUP) :], "i1").tolist(), block, count)
 
 
 def scales_of(block: bytes, count: int) -> np.ndarray:

@@ -298,7 +298,7 @@ def refused_codes() -> dict[str, tuple[str, dict[str, Any]]]:
                 "a scale is neither 0 nor from 2^-100 on and finite",
                 with_scale(codec, value),
             )
-            for codec in ("q4", "ternary", "sign", "top10")
+            for codec in ("q8", "q4", "ternary", "sign", "top10")
             for name, value in scales.items()
         },
     }

@@ -31,5 +31,5 @@ class LocalStateStore(StateStore):
         return data
 
     @override
-    def save(self, data: bytes) -> None:
-        write_atomic(self._path, data, mode=0o600)
+    def save(self, *pieces: bytes | memoryview) -> None:
+        write_atomic(self._path, *pieces, mode=0o600)

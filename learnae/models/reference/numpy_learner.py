@@ -34,7 +34,7 @@ class NumpyLearner(BatchLearner):
 
     @override
     def load(self, weights: Vector) -> None:
-        self._weights[:] = weights
+        np.copyto(self._weights, weights)
 
     @override
     def step(self, rows: NDArray[Any], targets: NDArray[Any]) -> float:

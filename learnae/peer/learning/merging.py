@@ -14,7 +14,7 @@ from learnae.peer.learning.guard import Guard, Replicas, Suspicion
 from learnae.peer.learning.jury import Jury
 from learnae.peer.learning.versions import with_authors
 from learnae.peer.state import PeerState
-from learnae.ports import Learner
+from learnae.ports import Keep, Learner, in_memory
 from learnae.protocol.bodies import NAME_BYTES
 from learnae.protocol.limits import MINUTE
 from learnae.swarm.manifest import Manifest
@@ -45,10 +45,12 @@ class Merging:
         suspicion: Suspicion = lambda *_: "",
         jury: Jury | None = None,
         is_private: bool = False,
+        keep: Keep = in_memory,
     ) -> None:
+        self._keep = keep
         self._start: Vector = np.zeros(manifest.model.count, np.float32)
         self._guard = Guard(suspicion, following.errors, self._start)
-        self._momentum = Momentum(manifest.merge.momentum, manifest.merge.half_life, learner.moments)
+        self._momentum = Momentum(manifest.merge.momentum, manifest.merge.half_life, learner.moments, keep)
         self._loss_of: LossOf = (lambda _: None) if is_private else self._own_loss
         self._policy = replace(manifest.merge, rule=MEAN) if jury else manifest.merge  # what is judged is not trimmed
         self._estimate = ConsensusEstimate(
@@ -62,7 +64,6 @@ class Merging:
         self._frames = frames
         self._replaced = replaced
         self.jury = jury
-        self._fresh_learner = {name: array.copy() for name, array in learner.state().items()}
         self._merged: dict[bytes, Cid] = {}  # replicas that the weights already contain
         self._is_restored = False
         self._went_back: int | None = None  # Unix ms; while others may not have
@@ -74,7 +75,7 @@ class Merging:
 
     def begin(self, start: Vector) -> None:
         """Note the weights (count,) that the swarm starts from, and take them unless a saved state has others."""
-        self._start = self._guard.start = start
+        start = self._start = self._guard.start = self._keep(start)
         if self.jury:
             self.jury.note_start(start)
         if not self._is_restored:
@@ -98,7 +99,7 @@ class Merging:
         What others published before ``now`` (ms) may hold what this peer has gone back from. For a while only those
         are merged who have published a keyframe since.
         """
-        self._learner.restore(self._fresh_learner)
+        self._begin_optimiser()
         self._load(vector)
         self._estimate.vector, self.held = vector, held
         self._merged, self.unsaid, self._went_back = {}, (), now
@@ -111,7 +112,7 @@ class Merging:
 
     def restore(self, state: PeerState) -> None:
         """Go on from the saved estimate; the weights are restored, too (Training)."""
-        self._estimate.vector, self._is_restored, self.held = state.estimate, True, state.held
+        self._estimate.vector, self._is_restored, self.held = self._keep(state.estimate), True, state.held
 
     def merge(self, now: int) -> int:
         """Move the weights towards the replicas if any is new; return how many are."""
@@ -258,6 +259,7 @@ class Merging:
             live += 1
         if votes:
             self._estimate.renew(votes, live, now)
+            self._estimate.vector = self._keep(self._estimate.vector)
 
     def believe_own(self, samples: int, now: int) -> None:
         """Renew the estimate with the own weights as they are, trained on ``samples``, which no other has seen."""
@@ -267,9 +269,13 @@ class Merging:
 
     def start_over(self, now: int) -> None:
         """Go on from what the swarm believes at ``now`` (ms): own training has diverged."""
-        self._learner.restore(self._fresh_learner)
+        self._begin_optimiser()
         votes = self._votes(self._heard)
         self._load(self._consensus(votes, now) if votes else self._start)
+
+    def _begin_optimiser(self) -> None:
+        """Let the optimiser forget its steps: zeros are what each begins with."""
+        self._learner.restore({name: np.zeros_like(array) for name, array in self._learner.state().items()})
 
     def _consensus(self, votes: list[Vote], now: int) -> Vector:
         return consensus(votes, self._policy.half_life, now, self._learner.moments, self._policy.rule)

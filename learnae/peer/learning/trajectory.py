@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 
-from learnae.ports import Learner
+from learnae.ports import Keep, Learner, in_memory
 from learnae.weights.codecs import Vector
 
 _COST = 4  # rows trained on for each held-out row judged: a look costs less than a tenth of the training before it
@@ -19,8 +19,14 @@ class Trajectory:
     """
 
     def __init__(
-        self, learner: Learner, first: int, batch: int, wants_more: Callable[[], bool] = lambda: False
+        self,
+        learner: Learner,
+        first: int,
+        batch: int,
+        wants_more: Callable[[], bool] = lambda: False,
+        keep: Keep = in_memory,
     ) -> None:
+        self._keep = keep
         self._learner = learner
         self._first = first
         self._batch = batch
@@ -59,5 +65,5 @@ class Trajectory:
             return False
         self._least = math.ceil(_COST * metrics.rows / self._batch)
         if self._best is None or metrics.loss < self._loss:  # not where it is no number
-            self._best, self._loss = weights, metrics.loss
+            self._best, self._loss = self._keep(weights), metrics.loss
         return True

@@ -59,7 +59,7 @@ class Version:
             "header": np.frombuffer(dagcbor.encode(header), np.uint8),
             "vector": self.vector,
         }
-        return sealed_archive(arrays)
+        return b"".join(sealed_archive(arrays))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Version:

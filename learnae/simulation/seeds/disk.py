@@ -96,7 +96,7 @@ class SimulatedDisk(Disk):
         return descriptor
 
     @override
-    def write(self, descriptor: int, data: bytes) -> None:
+    def write(self, descriptor: int, data: bytes | memoryview) -> None:
         half = len(data) // 2
         for part in (data[:half], data[half:]):
             self.step()

@@ -1,7 +1,9 @@
-"""float32, little-endian: exact, 4 bytes a value."""
+"""float32, little-endian: exact, 4 bytes a value. What is smaller than 2^-100 is written as 0, as scales are."""
 
 import numpy as np
 from numpy.typing import NDArray
+
+from learnae.weights.codecs.groups import LEAST_SCALE
 
 
 def size(count: int) -> int:
@@ -11,7 +13,7 @@ def size(count: int) -> int:
 
 def encode(values: NDArray[np.float32]) -> bytes:
     """Encode (n,) float32."""
-    return values.astype("<f4").tobytes()
+    return np.where(np.abs(values) < LEAST_SCALE, np.float32(0), values).astype("<f4").tobytes()
 
 
 def decode(data: bytes | memoryview, count: int) -> NDArray[np.float32]:

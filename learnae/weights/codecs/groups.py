@@ -64,8 +64,8 @@ def read_scales(data: bytes | memoryview, count: int, offset: int = 0) -> NDArra
     return np.frombuffer(data, "<f4", count, offset).astype(np.float32)
 
 
-def scaled(steps: NDArray[np.float32], scales: NDArray[np.float32], count: int) -> NDArray[np.float32]:
-    """Multiply the steps of whole groups by the scale of each; return the first ``count`` values.
+def scaled(steps: NDArray[np.int8], scales: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """Multiply the steps of whole groups by the scale of each, in float32; return the first ``count`` values.
 
     What overflows is infinite, which frames refuse.
     """

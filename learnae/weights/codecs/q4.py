@@ -22,7 +22,6 @@ from learnae.weights.codecs.groups import (
 
 _LEVELS = 7
 _UNUSED = 8  # -8 as two's complement: one more level below zero than above would be no use
-_STEPS = np.array([[(low ^ 8) - 8, (high ^ 8) - 8] for high in range(16) for low in range(16)], np.float32)
 
 
 def size(count: int) -> int:
@@ -47,8 +46,11 @@ def decode(data: bytes | memoryview, count: int) -> NDArray[np.float32]:
     packed = np.zeros(group_count(count) * GROUP // 2, np.uint8)
     used = -(-count // 2)
     packed[:used] = np.frombuffer(data, np.uint8, used, offset=scale_bytes(count))
-    if (packed & 15 == _UNUSED).any() or (packed >> 4 == _UNUSED).any():
+    halves = np.empty((len(packed), 2), np.uint8)
+    np.bitwise_and(packed, 15, out=halves[:, 0])
+    np.right_shift(packed, 4, out=halves[:, 1])
+    if (halves == _UNUSED).any():
         raise BrokenFrameError("a q4 frame: a step is -8, not -7 to 7")
     if count % 2:
         check_rest(packed[used - 1 : used] >> 4)
-    return scaled(_STEPS[packed], scales, count)
+    return scaled((halves ^ 8).view(np.int8) - 8, scales, count)  # eight more, eight less: the sign of four bits

@@ -24,7 +24,6 @@ from learnae.weights.codecs.groups import (
 )
 
 _BITS = 8
-_STEPS = 1 - 2 * np.unpackbits(np.arange(256, dtype=np.uint8)).reshape(-1, _BITS).astype(np.float32)
 
 
 def size(count: int) -> int:
@@ -46,4 +45,4 @@ def decode(data: bytes | memoryview, count: int) -> NDArray[np.float32]:
     packed[:used] = np.frombuffer(data, np.uint8, used, offset=scale_bytes(count))
     if count % _BITS:
         check_rest(packed[used - 1 : used] & (0xFF >> count % _BITS))
-    return scaled(_STEPS[packed], scales, count)
+    return scaled(1 - 2 * np.unpackbits(packed).view(np.int8), scales, count)

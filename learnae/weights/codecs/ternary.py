@@ -30,7 +30,7 @@ _DEAD = np.float32(0.75)  # of the mean: what is smaller is sent as nothing
 _PLACES = np.array([1, 3, 9, 27, 81], np.uint8)
 _PER_BYTE = len(_PLACES)
 _CODES = 3**_PER_BYTE
-_STEPS = (np.arange(_CODES)[:, None] // _PLACES % 3 - 1).astype(np.float32)
+_STEPS = (np.arange(_CODES)[:, None] // _PLACES % 3 - 1).astype(np.int8)
 
 
 def size(count: int) -> int:
@@ -60,7 +60,7 @@ def decode(data: bytes | memoryview, count: int) -> NDArray[np.float32]:
     packed = np.frombuffer(data, np.uint8, -(-count // _PER_BYTE), offset=scale_bytes(count))
     if (packed >= _CODES).any():
         raise BrokenFrameError(f"a ternary frame: a byte is beyond {_CODES - 1}")
-    steps = np.zeros(max(group_count(count) * GROUP, len(packed) * _PER_BYTE), np.float32)
+    steps = np.zeros(max(group_count(count) * GROUP, len(packed) * _PER_BYTE), np.int8)
     steps[: len(packed) * _PER_BYTE] = _STEPS[packed].reshape(-1)
     check_rest(steps[count : len(packed) * _PER_BYTE] + 1)
     return scaled(steps[: group_count(count) * GROUP], scales, count)

@@ -163,7 +163,7 @@ def test_json_is_json(text: str) -> None:
 def names_read(path: Path) -> set[str]:
     """The environment variables that a file reads or sets."""
     text = path.read_text(errors="replace")
-    found = set(re.findall(r"\bLEARNAE_[A-Z]+(?:_[A-Z]+)*\b(?!_)", text))
+    found = set(re.findall(r"\bLEARNAE_[A-Z]+(?:_[A-Z0-9]+)*\b(?!_)", text))
     if path.suffix == ".py" or text.startswith("#!/usr/bin/env python"):
         names = (
             r"(?:environ(?:ment)?(?: if \w+ is None else \w+)?\)?(?:\.get|\.setdefault|\.pop)?|getenv|path_from)[\[(]"

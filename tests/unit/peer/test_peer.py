@@ -202,7 +202,7 @@ def test_what_a_full_disk_kept_from_being_published_is_said_whole_later(monkeypa
     before = machine.said()
     save = machine.state.save
 
-    def full(data: bytes) -> None:
+    def full(*_: bytes | memoryview) -> None:
         raise NotWrittenError("no space left")
 
     monkeypatch.setattr(machine.state, "save", full)
@@ -356,9 +356,9 @@ def test_the_state_is_saved_before_anybody_can_see_the_message() -> None:
     saved: list[int] = []
     save = machine.state.save
 
-    def record(data: bytes) -> None:
+    def record(*pieces: bytes | memoryview) -> None:
         saved.append(len(machine.said()))
-        save(data)
+        save(*pieces)
 
     machine.state.save = record
     machine.tick(3)

@@ -163,7 +163,7 @@ def test_where_no_version_is_old_enough_it_says_so_and_goes_on_without(tmp_path:
 
 
 def test_a_full_disk_lets_it_go_back_later(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_: bytes) -> None:
+    def full(*_: bytes | memoryview) -> None:
         raise NotWrittenError("no space left")
 
     save = desk.machine.state.save

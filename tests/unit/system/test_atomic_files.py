@@ -16,7 +16,7 @@ def names(directory: Path) -> list[str]:
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     path = tmp_path / "state"
     for data, mode in ((b"one", 0o600), (b"", 0o644), (b"three" * 1000, 0o600)):
-        write_atomic(path, data, mode)
+        write_atomic(path, data, mode=mode)
         assert path.read_bytes() == data
         assert stat.S_IMODE(path.stat().st_mode) == mode
     assert names(tmp_path) == ["state"]

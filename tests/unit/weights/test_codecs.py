@@ -60,7 +60,7 @@ def test_one_frame_tells_at_least_what_its_codec_promises(name: str, values: Vec
     assert square(values - decoded) <= square(values) - least_told(name, values) + slack
 
 
-@given(st.sampled_from(COARSE), vectors)
+@given(st.sampled_from([name for name in codecs.NAMES if name != "f16"]), vectors)
 def test_nothing_is_decoded_that_a_cpu_could_take_for_zero(name: str, values: Vector) -> None:
     codec = codec_named(name)
     decoded = np.abs(codec.decode(codec.encode(values), len(values)))
@@ -95,35 +95,40 @@ def test_a_thousand_deltas_leave_the_authors_replica_bit_for_bit_and_near_its_we
 
 
 DIGESTS = {
-    "q8": "4fb5ea783139b55e",
-    "q4": "e51311fdc17b1b4c",
-    "ternary": "5e964cd87044684f",
-    "sign": "1ecd316aff6ab333",
-    "top10": "1dcb7b0631965c71",
+    "f32": "fee11aa9f28310df",
+    "f16": "aeef51aab61e0b14",
+    "q8": "ea0144731e8f413b",
+    "q4": "d36867d5b7f48f87",
+    "ternary": "494d7126aab16fa3",
+    "sign": "40eb80ede94010cc",
+    "top10": "6af918bc10eced2e",
 }
 
 
 @pytest.mark.parametrize("name", DIGESTS)
-def test_bytes_and_replica_are_the_same_on_all_machines(name: str) -> None:
-    count, replica, digest = 5003, None, hashlib.sha256()
-    for step in range(4):
+def test_a_keyframe_and_a_thousand_deltas_are_the_same_bytes_on_all_machines(name: str) -> None:
+    count, replica, digest = 515, None, hashlib.sha256()
+    weights = np.zeros(count, np.float32)
+    for step in range(1001):
         drawn = np.random.PCG64(step).random_raw(count) >> np.uint64(40)  # integers: no machine's own logarithm
-        weights = (drawn.astype(np.float32) - np.float32(2**23)) / np.float32(2**23)
+        weights = weights + (drawn.astype(np.float32) - np.float32(2**23)) / np.float32(2**26)
         frame = encode_frame(weights, replica, some_cid(step) if step else None, FramePolicy("q8", name))
-        replica = frame.replica
+        replica = decode_frame(frame.header, frame.blocks, replica, count)
         for block in frame.blocks:
             digest.update(block)
         digest.update(replica.astype("<f4").tobytes())
     assert digest.hexdigest()[:16] == DIGESTS[name]
 
 
-@pytest.mark.parametrize("name", COARSE)
+@pytest.mark.parametrize("name", ["q8", *COARSE])
 def test_what_no_encoder_writes_is_broken(name: str) -> None:
     codec, count = codec_named(name), 303
     whole = codec.encode(random_weights(6, count))
     for scale in (-1.0, -0.0, 1e-31, np.inf, np.nan):
         with pytest.raises(BrokenFrameError, match="scale"):
             codec.decode(np.float32(scale).astype("<f4").tobytes() + whole[4:], count)
+    if name == "q8":
+        return
     filled = {"q4": 0xF0, "ternary": 242, "sign": 0x01, "top10": 0x01}[name]
     with pytest.raises(BrokenFrameError):
         codec.decode(whole[:-1] + bytes([whole[-1] | filled]), count)

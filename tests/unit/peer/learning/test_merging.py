@@ -12,6 +12,7 @@ from learnae.ipld.cid import RAW, Cid
 from learnae.peer.following import Following, Replica
 from learnae.peer.frame_encoder import FrameEncoder
 from learnae.peer.learning.merging import Merging
+from learnae.ports import Keep, in_memory
 from learnae.protocol.bodies import Metrics
 from learnae.simulation.in_memory import MemoryBlockStore
 from learnae.simulation.network import Network, VirtualClock, Weather
@@ -26,7 +27,7 @@ SECOND, HALF_LIFE = 1000, 10_000
 class Bench:
     """A peer that follows three others, all at ``place``: it goes on by 1 from one merge to the next."""
 
-    def __init__(self, beta: float = 0.25, is_private: bool = False) -> None:
+    def __init__(self, beta: float = 0.25, is_private: bool = False, keep: Keep = in_memory) -> None:
         self.manifest = tiny_manifest(merge=MergePolicy(half_life=HALF_LIFE, momentum=beta))
         self.learner, self.trap = tiny_learner(self.manifest), lambda _: ""
         store = MemoryBlockStore(Network(VirtualClock(NOW), random.Random(0), Weather()).host())
@@ -34,7 +35,7 @@ class Bench:
         self.following = Following(new_tangle(), store, ErrorLog(), random.Random(1), me, COUNT, 8, HALF_LIFE)
         self.merging = Merging(
             self.manifest, self.learner, self.following, FrameEncoder(FramePolicy()),
-            suspicion=lambda weights, before, start: self.trap(weights), is_private=is_private,
+            suspicion=lambda weights, before, start: self.trap(weights), is_private=is_private, keep=keep,
         )  # fmt: skip
         self.merging.begin(np.zeros(COUNT, np.float32))
         self.now, self.place, self.authors = NOW, 0.0, OTHERS[:3]
@@ -161,3 +162,19 @@ def test_much_of_it_asks_own_rows_and_where_these_are_private_there_is_less(is_p
     assert bool(asked) is not is_private
     if is_private:
         assert ahead == pytest.approx(0.3, rel=0.01)
+
+
+def test_vectors_that_are_kept_elsewhere_are_only_read_and_change_nothing() -> None:
+    kept: list[Vector] = []
+
+    def keep(vector: Vector) -> Vector:
+        copy = vector.copy()
+        copy.flags.writeable = False
+        kept.append(copy)
+        return copy
+
+    plain, elsewhere = Bench(beta=0.25), Bench(beta=0.25, keep=keep)
+    for _ in range(9):
+        assert plain.turn() == elsewhere.turn()
+    elsewhere.merging.believe(None, elsewhere.now)
+    assert any(elsewhere.merging.estimate is vector for vector in kept)

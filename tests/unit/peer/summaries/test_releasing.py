@@ -87,7 +87,7 @@ def test_what_is_drawn_is_on_the_disk_before_it_is_told() -> None:
     assert releasing(store=store).due(BEGAN + 5 * HORIZON, HORIZON, None) == first
 
     class Full(MemoryStateStore):
-        def save(self, data: bytes) -> None:
+        def save(self, *pieces: bytes | memoryview) -> None:
             raise NotWrittenError("no space left")
 
     made = releasing(store=store)

@@ -1,0 +1,52 @@
+"""ports.Keep: large vectors in files without a name, of which memory holds what is looked at while there is room."""
+
+import ctypes
+import mmap
+import os
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from learnae.system.atomic_files import TEMPORARY
+from learnae.weights.codecs import Vector
+
+LARGE = 1 << 20  # values: 4 MiB; smaller ones are no burden
+
+
+def keep(directory: Path, vector: Vector) -> Vector:
+    """Return the same values, read-only: those of a large ``vector`` (n,) are mapped from a file without a name.
+
+    The system takes their memory for other things when it is short of it, and reads them again. The file is gone when
+    nothing holds the vector any more, however the process ends. Where the disk takes nothing they stay in memory.
+    """
+    if len(vector) < LARGE or is_mapped(vector):
+        return vector
+    left = np.ascontiguousarray(vector, np.float32).data.cast("B")
+    try:
+        with tempfile.TemporaryFile(dir=directory, prefix=TEMPORARY, buffering=0) as file:
+            while left:  # by write: a mapping that is written to ends the process where the disk is full
+                left = left[os.write(file.fileno(), left) :]
+            kept = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.float32)
+    except OSError:
+        return vector
+    _trimmer()(0)
+    return kept
+
+
+@cache
+def _trimmer() -> Callable[[int], object]:
+    """Return what gives freed memory back to the system: GNU's allocator holds on to vectors of up to 32 MiB."""
+    try:
+        return cast(Callable[[int], object], ctypes.CDLL(None).malloc_trim)
+    except (OSError, AttributeError):  # another one
+        return lambda _: None
+
+
+def is_mapped(vector: Vector) -> bool:
+    """Return True for what ``keep`` has mapped from a file."""
+    base = vector.base
+    return isinstance(base.obj if isinstance(base, memoryview) else base, mmap.mmap)
