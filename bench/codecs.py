@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from statistics import median
 
@@ -119,10 +120,10 @@ def returner(name: str, seconds: int) -> Back:
     fetched = 0
     receive = away.host.receive
 
-    def counted(cid: Cid, data: bytes) -> None:
+    def counted(blocks: Mapping[Cid, bytes]) -> None:
         nonlocal fetched
-        fetched += len(data) if cid.codec == RAW and cid not in had else 0
-        receive(cid, data)
+        fetched += sum(len(data) for cid, data in blocks.items() if cid.codec == RAW and cid not in had)
+        receive(blocks)
 
     away.host.receive = counted  # type: ignore[method-assign]
     simulation.settle(30 * SECOND)
