@@ -46,7 +46,7 @@ class Village:
         for index, data in enumerate(datasets):
             data.add(*rows(index, 40))
         self.test = rows(99, 1000)
-        self.simulation = Simulation(self.manifest, datasets, Setting(seed=3))
+        self.simulation = Simulation(self.manifest, datasets, Setting(seed=4))
         self.simulation.crash(LIAR)
         self.bans = [Bans(directory / str(index)) for index in HONEST]
         self.keepers = [self._keeper(directory, index) for index in HONEST]
