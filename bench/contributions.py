@@ -161,7 +161,7 @@ def _hold_still(simulation: Simulation) -> None:
     for member in simulation.members:
         if member.peer.rating is not None:
             member.peer.rating._next = float("inf")
-            member.peer.rating.due = lambda now: None  # type: ignore[method-assign]
+            member.peer.rating.due = lambda now: None  # type: ignore[method-assign]  # noqa: ARG005
     simulation.run(5_000)
 
 
