@@ -128,6 +128,7 @@ def measure(seed: int, seconds: int, absent: int) -> Found:
             accuracies.append(float(np.mean([_accuracy(manifest, member) for member in judged])))
     if absent >= 0:
         return Found(float(np.mean(accuracies)))
+    _hold_still(simulation)
     viewer = simulation.members[_VIEWER].peer
     assert viewer.rating is not None
     book = viewer.rating.book
@@ -153,6 +154,15 @@ def measure(seed: int, seconds: int, absent: int) -> Found:
         float(np.mean([len(data) for data in said])),
         len(said) / _PEERS,
     )
+
+
+def _hold_still(simulation: Simulation) -> None:
+    """Let members measure and say nothing more, and let what is on its way come."""
+    for member in simulation.members:
+        if member.peer.rating is not None:
+            member.peer.rating._next = float("inf")
+            member.peer.rating.due = lambda now: None  # type: ignore[method-assign]  # noqa: ARG005
+    simulation.run(5_000)
 
 
 def swarm_of() -> Manifest:

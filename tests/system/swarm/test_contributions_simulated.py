@@ -108,7 +108,7 @@ def test_fifty_free_keys_change_nothing(publishes: bool) -> None:
 
 
 def announce(simulation: Simulation, key: Identity, said: Contributions, publishes: bool) -> None:
-    """Let a key of a machine that nobody knows speak: its name, perhaps an update whose weights are nowhere, a lie."""
+    """Let a new key speak: its name, or an update whose weights are nowhere, then a lie."""
     swarm, time, profile = simulation.manifest.swarm, simulation.clock.time, Profile("x", "agent", "0")
     update = Update(FrameHeader(KEY, "q8", MANIFEST.model.count, None), 1, 10**6, None, (), 0, 0, peer=profile)
     nowhere = (Cid.of(RAW, key.author),)

@@ -1,4 +1,4 @@
-"""The book of contributions: a minority moves no score beyond what the others say, and nobody praises itself."""
+"""The book of contributions: a minority moves no score beyond what the others say, and none praises itself."""
 
 import dataclasses
 
