@@ -81,7 +81,7 @@ def run(race: Race, part: str) -> None:
         from bench.hepmass.picture import draw  # noqa: PLC0415 - matplotlib, for which other parts have no use
 
         title = source.name.replace(" ", "-")
-        draw(source.name, reached, Path("build/bench") / f"hepmass-{title}-links.png")
+        draw(source.name, reached, Path("build/bench") / f"{title}-links.png")
 
 
 def _sized(race: Race, bar: Bar) -> Bar:

@@ -33,7 +33,7 @@ class DeviceRows:
         self._drawn = drawn
         self._most: int | None = None
         self._held: tuple[int, ...] | None = None  # what the part was made of
-        self._held_drawn = 0  # as many drawn rows had been written
+        self._held_drawn = 0, 0  # as many drawn rows there were, and had ever been written
         self._part = Part(0, None, None)
 
     def __len__(self) -> int:
@@ -68,9 +68,9 @@ class DeviceRows:
         if self._held != wanted:
             self.drop()
             self._part, self._held = Part(start, *self._put_both(self._source, slice(start, start + size))), wanted
-        if self._drawn is not None and self._held_drawn != self._drawn.written:
-            self._part = self._part._replace(drawn=self._put_both(self._drawn, slice(None)))
-            self._held_drawn = self._drawn.written
+        if (drawn := self._drawn) is not None and self._held_drawn != (len(drawn), drawn.written):
+            self._part = self._part._replace(drawn=self._put_both(drawn, slice(None)) if len(drawn) else None)
+            self._held_drawn = len(drawn), drawn.written
         return self._part
 
     def halve(self, least: int) -> bool:
@@ -83,7 +83,7 @@ class DeviceRows:
 
     def drop(self) -> None:
         """Free the device's memory."""
-        self._part, self._held, self._held_drawn = Part(0, None, None), None, 0
+        self._part, self._held, self._held_drawn = Part(0, None, None), None, (0, 0)
 
     def _put_both(self, source: Rows, chosen: slice) -> tuple[Any, Any]:
         rows, targets = self._put(source.rows[chosen]), source.targets[chosen]

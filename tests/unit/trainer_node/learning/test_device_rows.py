@@ -36,12 +36,12 @@ def test_mapped_rows_are_not_copied_on_a_cpu_also_beside_rows_drawn_from_summari
     own, drawn = (Rows((2,), (1,), np.float32, 1) for _ in range(2))
     own.adopt(mapped, mapped[:, :1])
     resident = DeviceRows(jax, own, drawn)
-    for count in (0, 1, 5):
-        if count:
+    for count in (None, 1, 5, 0):
+        if count is not None:
             drawn.adopt(np.full((count, 2), -count, np.float32), np.ones((count, 1), np.float32))
         part = resident.part(0)
 
         assert np.shares_memory(np.asarray(part.rows), mapped)
         assert len(part.rows) == len(part.targets) == 4096
-        assert (0 if part.drawn is None else len(part.drawn[0])) == count
-        assert part.drawn is None or np.unique(part.drawn[0]).tolist() == [-count]
+        assert (part.drawn is None) is (not count)
+        assert part.drawn is None or np.asarray(part.drawn[0]).tolist() == [[-count, -count]] * count
