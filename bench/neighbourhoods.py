@@ -6,7 +6,7 @@ from __future__ import annotations
 import tempfile
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +37,7 @@ _GROWTH = 1.5
 _LOST = 0.01
 _ALL = 1 << 30
 _PATIENCE = 300.0
+_HALF_LIFE = 5 * SECOND
 
 
 def run(race: Race) -> None:
@@ -169,6 +170,7 @@ def crowd_of(race: Race, count: int, hears: int, seconds: float) -> Crowd:
     with tempfile.TemporaryDirectory() as name, broker(Path(name) / "broker") as mosquitto, ExitStack() as running:
         section = MqttSection(broker=f"mqtt://127.0.0.1:{mosquitto.port}")
         manifest = preset("wrist", time.time_ns() // 1_000_000)
+        manifest = replace(manifest, merge=replace(manifest.merge, half_life=_HALF_LIFE))
         agents = [
             Agent(Path(name) / str(index), 1 + index % 8, manifest, section, every=4.0, hears=hears)
             for index in range(count)
@@ -178,7 +180,7 @@ def crowd_of(race: Race, count: int, hears: int, seconds: float) -> Crowd:
                 agent.start()
                 running.callback(agent.stop)
             wait_until(lambda: all(_seq(agent) >= 1 for agent in agents), _PATIENCE, "all to publish", 0.5)
-            time.sleep(seconds / 2)  # keys count when they are older than a half-life
+            time.sleep(seconds / 2)  # keys count when they are older than a half-life; zones are new then
             say("measuring")
             before = _at(section, agents)
             time.sleep(seconds)

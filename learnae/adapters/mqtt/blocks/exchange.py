@@ -118,6 +118,7 @@ class MqttExchange(Exchange):
         self._on_block, self._on_frame = handler(intake.on_block), handler(intake.on_frame)
         filters = ZoneFilters(self.connection, self.topics)
         self.frontier.watch(filters.attend)
+        self.frontier.watch(self._leases.attend)
         filters.hear("want", handler(self._answers.on_want), 0)
         filters.hear("have", handler(self._answers.on_have), 0)
         message = self._inbox.handler(intake.on_message, lambda each: passes(each) and intake.is_welcome(each))

@@ -10,6 +10,7 @@ from learnae.adapters.mqtt.subscriptions import Handler
 from learnae.adapters.mqtt.topics import Topics
 from learnae.basics.bounded_dict import BoundedDict
 from learnae.ipld.cid import Cid
+from learnae.protocol.neighbourhood.interest import Interest
 
 _REMEMBERED = 8192  # names of blocks
 
@@ -71,6 +72,12 @@ class Leases:
         """End the lease of ``author`` if its time is over."""
         with self._lock:
             if self._ends.get(author, float("inf")) < self.clock():
+                self._end(author)
+
+    def attend(self, interest: Interest) -> None:
+        """End the leases of authors who are not heard any more."""
+        with self._lock:
+            for author in [each for each in self._ends if not interest.admits_name(each)]:
                 self._end(author)
 
     def _end(self, author: str) -> None:

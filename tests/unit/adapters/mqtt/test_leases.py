@@ -8,6 +8,8 @@ from desk import Desk, guard
 
 from learnae.adapters.mqtt.blocks.leases import Leases
 from learnae.adapters.mqtt.topics import Topics
+from learnae.protocol.identity import author_of_name, peer_name
+from learnae.protocol.neighbourhood.interest import Interest, Zone, place_of
 
 
 class Setting:
@@ -81,3 +83,16 @@ def test_a_lease_and_its_subscription_end_before_another_begins(setting):
     waiting.join(60)
     assert setting.leases.has("bob")
     assert list(setting.desk.handlers) == [f"t/{SWARM}/bob/frame/#"]
+
+
+def test_leases_of_authors_who_are_not_heard_any_more_end(setting):
+    names, whole = [peer_name(bytes([number]) * 32) for number in (1, 2)], Interest.of(b"swarm", bytes(32))
+    for number, name in enumerate(names, 100):
+        setting.leases.note(name, [some_cid(number)])
+        setting.begin(number)
+
+    setting.leases.attend(whole)
+    assert all(map(setting.leases.has, names))
+    setting.leases.attend(Interest(b"swarm", 0, (Zone.of(place_of(b"swarm", author_of_name(names[0])), 16),)))
+    assert [setting.leases.has(name) for name in names] == [True, False]
+    assert len(setting.desk.handlers) == 1
