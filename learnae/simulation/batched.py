@@ -83,9 +83,9 @@ def _train(learners: Sequence[BatchedLearner], steps: int) -> None:
     model, loss, count, batch = first.model, first.loss, len(learners), first.batch
     rows, targets, bounds = _drawn(learners, steps)
     weights = np.stack([learner._weights for learner in learners])
-    optimiser = Optimiser(first.optimiser, model.count)
+    optimiser = Optimiser(first.optimiser, weights.size)
     optimiser.state = {
-        name: array.copy() if name == "steps" else np.stack([learner.state()[name] for learner in learners])
+        name: array.copy() if name == "steps" else np.concatenate([learner.state()[name] for learner in learners])
         for name, array in first.state().items()
     }
     gradient = np.zeros_like(weights)
@@ -117,11 +117,11 @@ def _train(learners: Sequence[BatchedLearner], steps: int) -> None:
             if len(slots[index]) > 1:
                 np.add.reduce(left, axis=1, keepdims=True, out=slots[index][1])
         gradient /= np.float32(batch)
-        optimiser.apply(weights, gradient)
+        optimiser.apply(weights.reshape(-1), gradient.reshape(-1))
     for index, learner in enumerate(learners):
         learner._weights[:] = weights[index]
         for name, array in learner.state().items():
-            array[:] = optimiser.state[name] if name == "steps" else optimiser.state[name][index]
+            array[:] = optimiser.state[name] if name == "steps" else optimiser.state[name].reshape(count, -1)[index]
         said, known = (each[:, index].reshape(steps * batch, *each.shape[3:]) for each in (outputs, targets))
         learner._ahead = steps, Trained(steps, len(learner.data.train), loss.value(said, known))
 

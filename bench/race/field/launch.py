@@ -9,6 +9,7 @@ import json
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -75,13 +76,26 @@ def flower(run: Processes, until: float) -> None:
         "superlink", "flower-superlink", "--insecure", "--host", "127.0.0.1", "--port", str(_PORT),
         "--disable-runtime-dependency-installation",
     )  # fmt: skip
-    time.sleep(5)
+    _wait_for(_PORT, until)
     for number in range(run.peers):
         run.start(
             f"node-{number}", "flower-supernode", "--insecure", "--superlink", f"127.0.0.1:{_PORT}",
             "--port", str(_NODE_PORT + number), "--node-config", f"partition-id={number}",
         )  # fmt: skip
     run.wait([run.start("run", "flwr", "run", "app", "race", "--stream")], until)
+
+
+def _wait_for(port: int, until: float) -> None:
+    """Return when something listens on ``port``; raises OSError where nothing does in time."""
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except OSError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.2)
+        else:
+            return
 
 
 def peers(run: Processes, until: float) -> None:
@@ -94,6 +108,7 @@ FRAMEWORKS: dict[str, Callable[[Processes, float], None]] = {"flower": flower, "
 
 def main(framework: str, python: str, home: str, count: str, rounds: str) -> None:
     """Run one framework's peers to the end."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what runs is stopped then, too
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     run, begun = Processes(Path(home), Path(python), int(count), int(rounds)), time.monotonic()
     try:

@@ -185,6 +185,7 @@ def test_a_trainer_says_its_summary_after_each_checkpoint_and_its_deltas_go_on()
     listener.receive(*found)
     for cid, data in board.host.blocks.items():
         listener.host.blocks[cid] = data
+    listener.clock.time = board.clock.time
     listener.tick(3)
     replica = listener.peer.following.replicas[board.identity.author].vector
     np.testing.assert_array_equal(replica, board.peer.frames.to_state()["replica"])
