@@ -231,8 +231,8 @@ def test_momentum_is_compared_with_none_from_the_same_seeds(report):
 def test_the_race_counts_what_real_trainers_reach_and_cost(report):
     assert_checks_between(
         report("race"),
-        ("iid, an update an epoch: worst peer", 0.4, 1),
-        ("skewed, an update an epoch: kB a peer and epoch", 1, 100),
+        ("iid, as it comes: worst peer", 0.4, 1),
+        ("skewed, as it comes: kB a peer and epoch", 1, 100),
         ("that of bare steps", 0.5, 1000),
         ("memory of a peer", 30, 300),
     )
