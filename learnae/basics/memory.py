@@ -6,9 +6,11 @@ much the machine has left (Documentation/admin-guide/cgroup-v2 and cgroup-v1/mem
 
 import re
 import resource
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePosixPath
+from typing import cast
 
 _PROC = Path("/proc")
 _MIB = 1 << 20
@@ -103,3 +105,19 @@ def _left_of_limit() -> list[float]:
     except (OSError, ValueError):
         return []
     return [max(0, limit - pages * resource.getpagesize()) / _MIB]
+
+
+def give_back() -> None:
+    """Give freed memory back to the system: GNU's allocator holds on to vectors of up to 32 MiB, and to what a start
+    has needed."""
+    _trimmer()(0)
+
+
+@cache
+def _trimmer() -> Callable[[int], object]:
+    import ctypes  # noqa: PLC0415 - numpy loads it anyhow
+
+    try:
+        return cast(Callable[[int], object], ctypes.CDLL(None).malloc_trim)
+    except (OSError, AttributeError):  # another allocator
+        return lambda _: None

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from learnae.adapters.local.status_file import summary
+from learnae.basics.memory import give_back
 from learnae.basics.overriding import override
 from learnae.errors import EquivocationError, NotWrittenError
 from learnae.peer.peer import Peer, Tick
@@ -78,6 +79,7 @@ class PeerService(Worker):
         self._schedule = schedule
         self._monotonic = monotonic
         self._due = monotonic()
+        self._is_starting = True  # until an update is out
 
     @override
     def work(self) -> Work:
@@ -100,6 +102,9 @@ class PeerService(Worker):
         done = self._schedule.tick()
         if done and done.published:
             self._linked.versions.offer()
+            if self._is_starting:
+                self._is_starting = False
+                give_back()
 
     def _survive(self, work: Callable[[], object]) -> None:
         try:

@@ -189,6 +189,7 @@ class MemoryGossip(Gossip):
 
     @override
     def announce(self, announcement: Announcement) -> None:
+        announcement.check()
         network, own = self._host.network, self._host.index
         size, heard = PACKET_BYTES + announcement.size, Heard(self._host.name, announcement)
         audience = self._audience.listeners(network, self._place)

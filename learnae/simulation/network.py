@@ -200,6 +200,8 @@ class Host:
     def receive(self, blocks: Mapping[Cid, bytes]) -> None:
         """Keep blocks that were asked for, and what comes with them."""
         for cid, data in blocks.items():
+            if self.index in self.network.down:  # a disk may have ended it in the middle of a packet
+                return
             self.asked.pop(cid, None)
             most = self.most.pop(cid, MAX_BLOCK_BYTES)
             if cid not in self.blocks and self.network.names(cid, data) and len(data) <= most:

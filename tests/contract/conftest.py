@@ -92,7 +92,8 @@ def local_stores(directory: Path) -> Stores:
 def memory_stores(_: Path) -> Stores:
     network = calm_network()
     one, other = network.host(), network.host()
-    return Stores(MemoryBlockStore(one), MemoryBlockStore(other), lambda: pass_time(network), one.receive)
+    stores = MemoryBlockStore(one), MemoryBlockStore(other)
+    return Stores(*stores, lambda: pass_time(network), lambda cid, data: one.receive({cid: data}))
 
 
 def exchanged_stores(directory: Path) -> Iterator[Stores]:

@@ -553,7 +553,7 @@ def _resealed(read: Callable[[bytes], object]) -> Callable[[bytes], object]:
     def decode(data: bytes) -> object:
         vector = np.zeros(3, np.float32)
         arrays = {"header": np.frombuffer(data, np.uint8), "vector": vector, "weights": vector, "estimate": vector}
-        return read(npz.sealed_archive(arrays))
+        return read(b"".join(npz.sealed_archive(arrays)))
 
     return decode
 

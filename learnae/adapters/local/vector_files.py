@@ -1,16 +1,11 @@
 """ports.Keep: large vectors in files without a name, of which memory holds what is looked at while there is room."""
 
-import ctypes
-import mmap
 import os
-import tempfile
-from collections.abc import Callable
-from functools import cache
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
+from learnae.basics.memory import give_back
 from learnae.system.atomic_files import TEMPORARY
 from learnae.weights.codecs import Vector
 
@@ -25,6 +20,9 @@ def keep(directory: Path, vector: Vector) -> Vector:
     """
     if len(vector) < LARGE or is_mapped(vector):
         return vector
+    import mmap  # noqa: PLC0415 - half a megabyte of modules, which small models have no use for
+    import tempfile  # noqa: PLC0415
+
     left = np.ascontiguousarray(vector, np.float32).data.cast("B")
     try:
         with tempfile.TemporaryFile(dir=directory, prefix=TEMPORARY, buffering=0) as file:
@@ -33,20 +31,13 @@ def keep(directory: Path, vector: Vector) -> Vector:
             kept = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.float32)
     except OSError:
         return vector
-    _trimmer()(0)
+    give_back()
     return kept
-
-
-@cache
-def _trimmer() -> Callable[[int], object]:
-    """Return what gives freed memory back to the system: GNU's allocator holds on to vectors of up to 32 MiB."""
-    try:
-        return cast(Callable[[int], object], ctypes.CDLL(None).malloc_trim)
-    except (OSError, AttributeError):  # another one
-        return lambda _: None
 
 
 def is_mapped(vector: Vector) -> bool:
     """Return True for what ``keep`` has mapped from a file."""
+    import mmap  # noqa: PLC0415 - as above
+
     base = vector.base
     return isinstance(base.obj if isinstance(base, memoryview) else base, mmap.mmap)

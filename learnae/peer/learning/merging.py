@@ -1,6 +1,5 @@
 """Merging: the own weights move towards the others', and what all agree on is estimated."""
 
-import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -156,8 +155,8 @@ class Merging:
 
     def _are_young(self, heard: Replicas) -> bool:
         """Return True if most of ``heard`` have said little yet."""
-        said = [self._following.tangle.seq_of(author) for author in heard]
-        return statistics.median(said) < _YOUNG
+        said = sorted(self._following.tangle.seq_of(author) for author in heard)
+        return bool(said) and said[len(said) // 2] < _YOUNG
 
     def _own_loss(self, weights: Vector) -> float | None:
         metrics = self._learner.evaluate(weights)

@@ -55,7 +55,7 @@ def test_join_tells_in_three_lines_what_a_swarm_costs(programs: Programs) -> Non
     assert lines[begin].split()[1:5] == ["4,295", "parameters,", "16.8", "KiB;"]
     assert lines[begin + 1].startswith("step           of 32 rows: ")
     assert " s on this machine with NumPy, " in lines[begin + 1]
-    assert lines[begin + 2].startswith("sends          4.9 KiB an update of 256 or more rows drawn, at most ")
+    assert lines[begin + 2].startswith("sends          2.8 KiB an update of 256 or more rows drawn, at most ")
 
 
 def test_and_machines_read_it(programs: Programs) -> None:

@@ -540,7 +540,7 @@ def test_events_by_an_ipv6_address() -> None:
 # -- beside another gossip
 
 
-class Cable:
+class Cable(Gossip):
     """Another gossip between peers: fails, as every gossip may, while ``cut``."""
 
     def __init__(self) -> None:

@@ -185,7 +185,7 @@ def test_what_is_measured_is_not_changed_by_own_rows() -> None:
 def test_members_of_a_sealed_swarm_hear_each_other_and_others_read_nothing() -> None:
     keys = [identity_of(SEED, number) for number in range(6)]
     policy = MembershipPolicy.of("invite", [Founder(key.author, key.x25519) for key in keys], 1)
-    simulation = simulate(replace(MANIFEST, membership=policy), 6, 35)
+    simulation = simulate(replace(MANIFEST, membership=policy), 6, 60)
     book = book_at(simulation, VICTIM)
     assert set(book.raters) == {key.author for number, key in enumerate(keys) if number != VICTIM}
     assert len(scores(book, simulation)) == len(keys)

@@ -199,7 +199,7 @@ def test_the_rows_of_an_autoencoder_are_on_the_device_once(tmp_path: Path) -> No
     before = learner.evaluate(learner.weights())
     learner.train(200)
     after = learner.evaluate(learner.weights())
-    _, rows, targets = learner._train.part(0)
+    _, rows, targets, *_ = learner._train.part(0)
     assert rows is targets
     assert before is not None
     assert after is not None

@@ -184,7 +184,7 @@ def _swarm_alone(peer: Path) -> Path | None:
 def _ask() -> None:
     """Raise ConfigurationError unless the user says yes; off a terminal there is no one to ask."""
     unanswered = ConfigurationError("nothing was removed", "to do it, add --yes")
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():  # None where it is closed
         raise unanswered
     print("remove it? [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):

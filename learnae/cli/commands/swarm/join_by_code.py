@@ -117,7 +117,7 @@ def _heard(text: str) -> InviteCode:
 def _reach(section: MqttSection, code: InviteCode, directory: Path) -> MqttSection:
     """Return a section with which the broker lets this machine in: it asks for a password where one is wanted."""
     why = _why_not_connected(section)
-    if "refuses us" in why and not code.password and not section.password_file and sys.stdin.isatty():
+    if "refuses us" in why and not code.password and not section.password_file and sys.stdin and sys.stdin.isatty():
         print(f"{section.broker} wants a user and a password", file=sys.stderr)
         user = section.user or input("user: ").strip()
         password = keep_password(directory, getpass("password: "))
