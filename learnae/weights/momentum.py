@@ -15,7 +15,7 @@ EARLY = MOST = 0.9
 _EARLY_MERGES = 16
 _LONGEST = 2.0  # times the own last phase: how far one merge counts, so that a liar's leap is not gone on with
 _FEWEST = 2  # others
-_PLAIN_FIRST = 1  # merge: it takes a beginner to where the others are, which is no way to go on
+_PLAIN_FIRST = 2  # merges: they take a beginner to where the others are, which is no way to go on
 _MORE_LOSS, _LEAST_LOSS = 1.02, 0.01  # what may be lost beyond the plain merge: times its loss, and so much
 
 LossOf = Callable[[Vector], float | None]  # of weights (n,) on own rows; None where these may not be asked
@@ -55,9 +55,9 @@ class Momentum:
     ...     weights = momentum.go_on(weights + 1, weights + 1, others=2, now=now)
     ...     print(weights)
     [1.]
-    [2.25]
-    [3.5625]
-    [4.890625]
+    [2.]
+    [3.25]
+    [4.5625]
     """
 
     beta: float
