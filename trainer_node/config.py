@@ -75,7 +75,7 @@ class TrainerTrainSection(TrainSection):
         Range(0, _MAX_STEPS, "steps", zero="as many as there is time for"),
     )
     first_epochs: float = setting(
-        0.12,
+        0.15,
         "passes over the rows between the first merges, at least the swarm's `training.steps`; then ever more",
         Range(0, 1000, "passes over the rows", zero="as many as between any"),
     )

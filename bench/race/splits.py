@@ -22,7 +22,7 @@ _FEW_BITS = '[codec]\nkeyframe = "q4"\ndelta = "ternary"\n'
 HOLDOUT = 0.05  # of each peer's rows; who averages in rounds holds out none
 PLANS = (
     Plan("as it comes"),
-    Plan("few bits", _FEW_BITS, {"TRAIN__EPOCHS": "2.1", "TRAIN__FIRST_EPOCHS": "0"}),
+    Plan("few bits", _FEW_BITS, {"TRAIN__EPOCHS": "1.95", "TRAIN__FIRST_EPOCHS": "0"}),
     Plan("as it comes, none judged", '[merge]\nrule = "mean"\n'),
 )
 _COARSE = PLANS[1]
