@@ -8,18 +8,17 @@ from pathlib import Path
 import matplotlib as mpl
 
 from bench.hepmass.swarms import Plan, Reached
+from bench.rigs.pictures import COLOURS, save
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
-
-_COLOURS = ("#1f77b4", "#2a9d5c", "#c44e52", "#8c6bb1")
 
 
 def draw(name: str, reached: Mapping[Plan, Reached], path: Path) -> None:
     """Draw the AUC of one peer's estimate in each swarm, and what all rows in one place give; ``name`` says of what."""
     figure, axes = plt.subplots(figsize=(7.5, 4.5), dpi=110)
     swarms = {plan: each for plan, each in reached.items() if plan.peers > 1}
-    for (plan, each), colour in zip(swarms.items(), _COLOURS, strict=False):
+    for (plan, each), colour in zip(swarms.items(), COLOURS, strict=False):
         steps, aucs = zip(*each.course, strict=True)
         axes.plot([plan.steps * share for share in steps], aucs, marker=".", color=colour, label=plan.name)
     for plan, each in reached.items():
@@ -27,9 +26,4 @@ def draw(name: str, reached: Mapping[Plan, Reached], path: Path) -> None:
             axes.axhline(each.worst, color="black", ls=":", label=f"all rows in one place, {plan.steps:,} steps")
     axes.set(title=name, xlabel="own steps", ylabel="AUC of one peer's estimate")
     axes.legend(loc="lower right", frameon=False)
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.tight_layout()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
-    plt.close(figure)
+    save(figure, path)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 
+from bench.rigs.pictures import COLOURS, save
+
 if TYPE_CHECKING:
     from bench.race.splits import Course
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
-_COLOURS = ("#1f77b4", "#2a9d5c", "#c44e52", "#8c6bb1")
 _FLOAT_BYTES = 4
 
 
@@ -28,7 +29,7 @@ def draw(
     by_epochs.plot(epochs, pooled, color="black", ls=":", label="all rows in one place")
     by_epochs.plot(epochs, federated, color="grey", ls="--", label="averaging in rounds")
     by_bytes.plot([frame * each for each in epochs], federated, color="grey", ls="--")
-    for course, colour in zip(courses, _COLOURS, strict=True):
+    for course, colour in zip(courses, COLOURS, strict=False):
         worst = min(range(len(course.curves)), key=lambda peer: course.curves[peer][-1])
         runner, curve = course.swarm.runners[worst], course.curves[worst]
         by_epochs.plot(
@@ -39,10 +40,4 @@ def draw(
     by_epochs.set(xlabel="own epochs", ylabel=f"accuracy of the worst peer, {split}", ylim=(lowest, None))
     by_bytes.set(xlabel="kB put out", xscale="log")
     by_epochs.legend(loc="lower right", frameon=False)
-    for axes in (by_epochs, by_bytes):
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.tight_layout()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
-    plt.close(figure)
+    save(figure, path)

@@ -13,13 +13,14 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import cbor2
 
 from firmware_bridge.errors import SenmlError
 from firmware_bridge.records import MAX_TIME, Readings, Schema
-from firmware_bridge.senml.numbers import Quantity, is_decimal, load_json, read_number
+from firmware_bridge.senml.numbers import Quantity, load_json, read_number
 from learnae.basics.overriding import override
 from learnae.errors import EncodingError, LearnaeError
 from learnae.ipld.fields import Fields
@@ -261,7 +262,7 @@ def _plain(value: Any) -> Any:
     """Return a decimal fraction of CBOR (section 6: allowed for every number) as a float, what is undefined as None."""
     if value is cbor2.undefined:
         return None
-    return float(value) if is_decimal(value) else value
+    return float(value) if isinstance(value, Decimal) else value
 
 
 def _octets(fields: Fields) -> bytes:

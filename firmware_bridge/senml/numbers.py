@@ -6,15 +6,12 @@ Everything that agents hear, over MQTT or a serial line, goes through this one r
 import json
 import math
 import re
-import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeGuard
+from decimal import Decimal
+from typing import Any
 
 from learnae.basics.overriding import override
 from learnae.errors import EncodingError
-
-if TYPE_CHECKING:
-    from decimal import Decimal
 
 _MAX_CHARACTERS = 64  # of a number in text
 _WORDS = {"on": 1.0, "off": 0.0, "true": 1.0, "false": 0.0}
@@ -58,12 +55,6 @@ class Quantity:
     unit: str = ""
 
 
-def is_decimal(value: object) -> "TypeGuard[Decimal]":
-    """Return True for a ``decimal.Decimal``: who has made one has loaded that module."""
-    decimal = sys.modules.get("decimal")
-    return decimal is not None and isinstance(value, decimal.Decimal)
-
-
 def read_number(value: object, decimal: str = "") -> Quantity | None:
     """Read a number; None if the device says that it has none now. Raises EncodingError for all else.
 
@@ -76,7 +67,7 @@ def read_number(value: object, decimal: str = "") -> Quantity | None:
         return _read_text(value.strip(), decimal)
     if isinstance(value, _Twice):
         raise EncodingError("it is there twice in one map", "let the device give each name once")
-    if isinstance(value, (bool, int, float)) or is_decimal(value):
+    if isinstance(value, (bool, int, float, Decimal)):
         try:
             number = float(value)
         except (ValueError, OverflowError):

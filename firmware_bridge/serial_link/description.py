@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +33,6 @@ class Scale:
     @classmethod
     def parse(cls, text: str) -> Scale:
         """Read ``0.01`` or ``5.9855e-4``; raises SerialFrameError."""
-        from decimal import Decimal  # noqa: PLC0415 - only boards at a serial line describe themselves
-
         number = Decimal(text).normalize() if _SCALE.fullmatch(text) else Decimal(0)
         sign, digits, exponent = number.as_tuple()
         if not number or len(digits) > _MAX_DIGITS or exponent not in _EXPONENTS or not isinstance(exponent, int):
