@@ -1,7 +1,8 @@
 """Pictures of what was measured, by matplotlib."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from learnae.system.atomic_files import write_atomic
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 _MOST_NAMED = 40  # classes whose names fit beside a picture
 _MOST_NUMBERED = 12
@@ -27,7 +29,7 @@ def draw_evaluation(title: str, found: Evaluation, path: Path) -> None:
     """Write a PNG file: who is taken for whom and how sure, or errors of outputs and rows. Raises NotWrittenError."""
     figures = found.figures
     picture, (left, right) = plt.subplots(1, 2, figsize=(11, 4.8), dpi=110)
-    try:
+    with _written(picture, path):
         if isinstance(figures, ClassFigures):
             _draw_table(left, figures)
             _draw_reliability(right, figures)
@@ -40,19 +42,13 @@ def draw_evaluation(title: str, found: Evaluation, path: Path) -> None:
         for axes in (left, right):
             axes.spines[["top", "right"]].set_visible(False)
         picture.suptitle(_plain(f"{title}: {found.rows:,} rows"))
-        picture.tight_layout()
-        drawn = io.BytesIO()
-        picture.savefig(drawn, format="png")
-    finally:
-        plt.close(picture)
-    write_atomic(path, drawn.getvalue())
 
 
 def draw_contributions(title: str, found: Sequence[Contribution], path: Path) -> None:
     """Write a PNG file: a bar a peer, and where the middle half of its raters lie. Raises NotWrittenError."""
     known = [(each.shown, each.score) for each in found if each.score is not None][:_MOST_NAMED]
     picture, axes = plt.subplots(figsize=(8, 1.6 + 0.32 * max(len(known), 3)), dpi=110)
-    try:
+    with _written(picture, path):
         values = [score.usefulness for _, score in known]
         axes.barh(range(len(known)), values, color=[_BLUE if value >= 0 else _RED for value in values])
         for place, (_, score) in enumerate(known):
@@ -63,6 +59,13 @@ def draw_contributions(title: str, found: Sequence[Contribution], path: Path) ->
         axes.set_xlabel("usefulness: 1 is usual, less than 0 harm", fontsize=9)
         axes.set_title(_plain(title), fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
+
+
+@contextmanager
+def _written(picture: Figure, path: Path) -> Iterator[None]:
+    """Write what is drawn meanwhile as a PNG file, and let go of it however that ends. Raises NotWrittenError."""
+    try:
+        yield
         picture.tight_layout()
         drawn = io.BytesIO()
         picture.savefig(drawn, format="png")
