@@ -12,7 +12,7 @@ from learnae.system.signals import abrupt
 # numpy 1.26 imports its first four whole (numpy 2 does not), and pickle; paho urllib.request, with http, email and ssl;
 # dataclasses inspect, with ast and dis, which looks at those that have no docstring
 _IMPORTED_LATER = (
-    "numpy.ma", "numpy.polynomial", "numpy.fft", "numpy.ctypeslib", "urllib.request", "pickle", "inspect", "gzip"
+    "numpy.ma", "numpy.polynomial", "numpy.fft", "numpy.ctypeslib", "urllib.request", "pickle", "inspect"
 )  # fmt: skip
 
 
