@@ -17,7 +17,7 @@ from learnae.weights.frames import Frame, FramePolicy, block_sizes, encode_frame
 from learnae.weights.merge import Vote, distance
 
 MESSAGE_BYTES = 700  # of an update without its frame: about, in a sealed swarm of eight
-_OFTEN = 5  # times what a keyframe takes beyond a delta
+_OFTEN = 8  # times what a keyframe takes beyond a delta
 _LONGEST_MS = 15 * MINUTE  # from one checkpoint to the next while learning
 
 
@@ -26,8 +26,8 @@ class FrameEncoder:
     """Encodes a stream of keyframes, which are checkpoints, and deltas.
 
     A keyframe is due when what came since the last, messages included, weighs as much: a newcomer fetches at most twice
-    a keyframe, and so much more is sent at most. Where deltas are coarser than keyframes ever are it is five times
-    what a keyframe takes beyond one: at most six keyframes' worth, and a fifth more. ``own_vote`` is the own replica
+    a keyframe, and so much more is sent at most. Where deltas are coarser than keyframes ever are it is eight times
+    what a keyframe takes beyond one: at most nine keyframes' worth, and an eighth more. ``own_vote`` is the own replica
     as a merge sees it: what others have decoded at the own newest update; None before the first.
 
     Where updates ``may_be_coarser`` than the policy's, each is in the finest codec with which it takes ``room`` bytes

@@ -62,7 +62,7 @@ T = TypeVar("T")
 Turn = Generator[int, None, T]  # see Peer.turn
 _CHECKPOINTS_PER_HORIZON = 3  # of a peer that has nothing to say: others never forget it
 _SHOW_MS = 500  # between two announcements of the same, while a cycle goes on
-_SAID_PER_HORIZON = 2880  # the same summary, at most: each half-minute of a day
+_SAID_PER_HORIZON = 2880  # the same summary, at most, where no one is new: each half-minute of a day
 _SETTLED_SHOW_MS = 10_000  # of a settled peer: a lost one is healed so late
 
 _log = logging.getLogger(__name__)
@@ -183,6 +183,7 @@ class Peer:
         self._shown: int | None = None  # uptime of the last announcement
         self.unmerged: dict[str, Any] = {}
         self._held_back = ""  # why no update was published though one was due
+        self._told: frozenset[bytes] = frozenset()  # the authors that were here when the summary was said last
 
     def start(self, is_back: bool, is_first: bool = False) -> None:
         """Go on from the saved state; without one, ``is_back`` says that this key has spoken here before.
@@ -581,7 +582,10 @@ class Peer:
         return self._renew() if self._must_renew() else None
 
     def _summarise(self) -> Cid | None:
-        """Let others have the summary of the own rows: again after a checkpoint, as newcomers do not see the last."""
+        """Let others have the summary of the own rows: again after a checkpoint, as newcomers do not see the last.
+
+        It is said soon where there are newcomers, else seldom.
+        """
         summaries, last = self.options.summaries, self.view.summary
         if summaries is None or self.sums or not self.own.may_speak():  # no summary is seen where they are masked
             return None
@@ -590,11 +594,13 @@ class Peer:
         if summary is None:
             return None
         if last and said and said.release == summary.release:
-            least = 0 if summaries.is_alone() else self.manifest.limits.horizon // _SAID_PER_HORIZON
+            is_soon = summaries.is_alone() or not self._told.issuperset(self.tangle.authors())
+            least = 0 if is_soon else self.manifest.limits.horizon // _SAID_PER_HORIZON
             if 0 <= self.ports.clock.now() - last.time < least or last.seq >= self.view.checkpoint:
                 return None
         if not summaries.is_alone() and self.own.needs_checkpoint:  # nothing else would be attached
             return None
+        self._told = frozenset(self.tangle.authors())
         return self.publisher.summarise(summary, checkpoint=summaries.is_alone())
 
     def _must_renew(self) -> bool:

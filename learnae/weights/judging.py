@@ -32,8 +32,8 @@ class JudgingPolicy:
     own one, over the last ``updates``. So is one without which the loss of the mean of all has long been lower by more
     than ``harm``. The mean takes in what does not raise its loss by more than ``tolerance``; all are merged if that is
     no worse by ``slack``.
-    One whose loss is beyond ``suspect_ratio`` times the best is never merged, and suspect when an average over time of
-    that is beyond ``suspicion``.
+    One whose loss is beyond ``suspect_ratio`` times the best, and at least ``nothing``, is never merged, and suspect
+    when an average over time of that is beyond ``suspicion``.
     """
 
     loss_ratio: float = 2.0
@@ -46,6 +46,7 @@ class JudgingPolicy:
     tolerance: float = 0.015
     slack: float = 0.03
     suspect_ratio: float = 3.0
+    nothing: float = 0.0
     suspicion: float = 0.6
 
 
@@ -149,7 +150,8 @@ class Judge:
 
     def _suspect_above(self, own_loss: float, losses: Mapping[bytes, float]) -> float:
         """Return which loss is the most that honest peers that differ have for long."""
-        return self.policy.suspect_ratio * min([own_loss, *losses.values()]) + self.policy.loss_slack
+        policy = self.policy
+        return max(policy.suspect_ratio * min([own_loss, *losses.values()]) + policy.loss_slack, policy.nothing)
 
     def _look_at(self, others: Mapping[bytes, Vote]) -> dict[bytes, float]:
         """Return the losses of replicas: computed once for each, and its place in the trail noted then."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -30,7 +31,8 @@ LEAST_WITNESSES = 3  # members whose summaries are believable: fewer may be one 
 FIRST_MS = 60_000  # in which own held-out rows stand in: what liars spoil before summaries come does not heal
 _FEWEST_OWN_ROWS = 20
 _MOST_REPEATED = 8  # times: how often one own row counts where there are few of its class
-_STAND_IN = JudgingPolicy(harm=math.inf, slack=math.inf)  # own rows alone tell no more than what is far from honest
+_STAND_IN = JudgingPolicy(harm=math.inf, slack=math.inf, movement=0.0)  # own rows tell no more than who knows nothing
+_KNOWS_NOTHING = 0.98  # times what saying the same of all rows loses
 _MORE = 1.1  # times as many own rows: they are drawn anew
 POINTS, POINTS_OF_LARGE = 256, 64  # of the proxy set
 LARGE = 200_000  # weights: a pass takes its time
@@ -96,8 +98,8 @@ class Jury:
 class ProxyJury(Jury):
     """Judges on rows drawn from members' summaries.
 
-    In its first minute rows ``held_out`` here stand in for theirs, unless it ``is_private``: what does far worse than
-    the best on them is muted, and all others are merged, as own rows may be unlike those of everybody.
+    In its first minute rows ``held_out`` here stand in for theirs, unless it ``is_private``: what knows nothing of them
+    once another does is muted, and all others are merged, as own rows may be unlike those of everybody.
     """
 
     def __init__(
@@ -122,7 +124,8 @@ class ProxyJury(Jury):
         if witnesses is self._witnesses or (not witnesses and self._witnesses == {} and is_early == self._has_own):
             return False
         self._witnesses, self._has_own, self._losses = witnesses, is_early and not witnesses, None
-        self._judge.policy = JudgingPolicy() if witnesses else _STAND_IN
+        nothing = _KNOWS_NOTHING * math.log(self._classes)
+        self._judge.policy = JudgingPolicy() if witnesses else replace(_STAND_IN, nothing=nothing)
         if witnesses:
             self._judge_by(*self._lessons.proxy(self._points))
         elif self._held_out is not None and is_early and len(self._held_out) >= _FEWEST_OWN_ROWS:

@@ -49,6 +49,15 @@ def test_an_honest_peer_that_differs_is_merged_while_the_mean_is_as_good() -> No
     assert "a loss of" in muted[11]
 
 
+def test_rows_of_few_kinds_mute_what_knows_nothing_and_no_one_else() -> None:
+    judge = Judge(loss_of, JudgingPolicy(harm=np.inf, slack=np.inf, movement=0.0, nothing=0.98 * loss_of(0 * TRUTH)))
+    differs = TRUTH + np.float32(0.9) * np.resize(np.float32([1, -1]), 16)
+    assert loss_of(differs) > 3 * loss_of(near(0)) + 0.1
+    kept, muted = judged(near(0), near(1), differs, 0 * TRUTH, -TRUTH, judge=judge)
+    assert kept == [0, 1]
+    assert set(muted) == {2, 3}
+
+
 @pytest.mark.parametrize(
     ("lie", "why"),
     [

@@ -10,19 +10,23 @@ from bench.rigs.attacked import WRIST
 from demo.people import accuracy, make_exam
 from learnae.basics.overriding import override
 from learnae.errors import ManifestError
+from learnae.ipld.cid import RAW, Cid
 from learnae.models.dataset import Dataset
 from learnae.models.definition import ModelDefinition
 from learnae.models.reference.numpy_model import predict
 from learnae.models.wrapped_learner import WrappedLearner
-from learnae.peer.learning.jury import CappedLoss, balanced
+from learnae.peer.following import Replica
+from learnae.peer.learning.jury import CappedLoss, ProxyJury, balanced
+from learnae.peer.summaries.lessons import Lessons
 from learnae.ports import Learner
 from learnae.privacy.policy import NONE, PrivacyPolicy, SummaryPrivacy
 from learnae.protocol.identity import peer_name
+from learnae.samples.dp_statistics import layout_of
 from learnae.simulation.simulator import Setting, Simulation, numpy_learner
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import dense_config
 from learnae.weights.codecs import Vector
-from learnae.weights.merge import JUDGED, MEAN, MergePolicy
+from learnae.weights.merge import JUDGED, MEAN, MergePolicy, Vote
 
 MANIFEST, PLAIN = (replace(WRIST, merge=MergePolicy(rule=rule)) for rule in (JUDGED, MEAN))
 LIARS, PEOPLE = 2, 6
@@ -64,6 +68,27 @@ def test_liars_are_muted_and_named_and_the_others_learn() -> None:
         assert len(muted - liars) < PEOPLE - LIARS - 1, "who is unlike the others now and then is not all of them"
     assert reached(judged) > 0.8
     assert reached(swarm(PLAIN)) < 0.7, "who is not muted spoils it"
+
+
+def test_own_rows_that_stand_in_mute_no_one_who_has_learnt_those_of_another() -> None:
+    """Two members, so that no summaries count: one knows its own rows by heart, the other one's hardly."""
+    mine, others = make_exam(MANIFEST).people[:2]
+    learnt = []
+    for data in (mine, others):
+        learner = numpy_learner(MANIFEST, data, np.random.default_rng(1))
+        learner.load(MANIFEST.definition.initial(MANIFEST.seed))
+        learner.train(5000)
+        learnt.append(learner.weights())
+    layout = layout_of(MANIFEST)
+    assert layout
+    jury = ProxyJury(MANIFEST, Lessons(layout, mine, np.random.default_rng(0)), mine.holdout)
+    replicas = {
+        name: Replica(vector, 100, 0, False, Cid.of(RAW, name))
+        for name, vector in ((b"honest", learnt[1]), (b"flipped", -learnt[0]), (b"nothing", 0 * learnt[0]))
+    }
+    jury.sit(Vote(learnt[0], 100, 0, False), replicas, 0)
+    assert set(jury.muted) == {b"flipped", b"nothing"}
+    assert set(jury.heard(replicas)) == {b"honest"}
 
 
 def test_a_swarm_that_has_nothing_to_judge_with_is_refused() -> None:

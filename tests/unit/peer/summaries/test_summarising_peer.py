@@ -65,6 +65,30 @@ def test_few_rows_are_not_told() -> None:
     assert not told(board)
 
 
+def test_who_comes_after_a_checkpoint_is_told_soon() -> None:
+    """A checkpoint replaces what was before it: newcomers do not fetch the summary that it has followed."""
+    board = Board(manifest=tiny_manifest(codec=FramePolicy("f32", "q8", every=2)))
+    board.trains = True
+    board.boot()
+    board.collect(1000)
+
+    board.wait()
+
+    def summary_after_ticks() -> Message:
+        board.tick(6)
+        assert board.peer.view.summary
+        assert board.peer.view.summary.seq < board.peer.view.checkpoint
+        return board.peer.view.summary
+
+    begun, first = board.clock.time, summary_after_ticks()
+    assert summary_after_ticks() is first, "those who have it are not told again"
+    board.receive(board.other(7).say(checkpoint=True, time=board.clock.time))
+    again = summary_after_ticks()
+    assert again.seq > first.seq
+    assert summary_after_ticks() is again
+    assert board.clock.time - begun < board.manifest.limits.horizon // 2880, "else all are told"
+
+
 @pytest.mark.parametrize("trains", [False, True])
 def test_a_release_is_never_drawn_anew_though_its_message_is_long_forgotten(trains: bool) -> None:
     """A stranger that forks makes ``evidence`` the last message; then the board is off for longer than the horizon."""
