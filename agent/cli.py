@@ -18,7 +18,8 @@ from agent.ingestion.reader import FAILING
 from agent.learning.engine_choice import why_no_training
 from agent.learning.inference import read_results
 from agent.learning.resources import Board
-from agent.wiring import ROLE, build, build_intake, give_label, probe_sources, write_inference
+from agent.running import run_agent
+from agent.wiring import ROLE, build_intake, give_label, probe_sources, write_inference
 from learnae.basics import strict_json
 from learnae.basics.memory import groups_of
 from learnae.cli.arguments import count
@@ -31,8 +32,7 @@ from learnae.swarm.directory import Swarm, find_swarm
 from learnae.system.atomic_files import check_target, write_atomic
 from learnae.system.logs import set_up_logging
 from learnae.system.paths import STATE_FILE
-from learnae.system.service import Service, run_program
-from learnae.system.signals import abrupt
+from learnae.system.service import run_program
 from learnae.text import significant
 
 if TYPE_CHECKING:
@@ -136,10 +136,7 @@ def _add_own(command: argparse.ArgumentParser, verb: str) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    config = load_config(AgentConfig, ROLE, options.config)
-    with abrupt():
-        service = build(config, lambda: load_config(AgentConfig, ROLE, options.config))
-    return Service(service.work()).run()
+    return run_agent(options.config)
 
 
 def _check(options: argparse.Namespace) -> int:

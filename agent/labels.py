@@ -9,7 +9,7 @@ from pathlib import Path
 
 from learnae.errors import ConfigurationError, NotWrittenError
 from learnae.system.atomic_files import create_once, read_regular, write_atomic
-from learnae.tables.labels import normal_form
+from learnae.tables.forms import normal_form
 from learnae.text import shown
 
 _log = logging.getLogger(__name__)

@@ -22,9 +22,8 @@ from agent.learning.inference import Inferrer, ResultFile
 from agent.learning.resources import Board, GovernedLearner
 from agent.learning.schedule import AgentSchedule, Intake, Oracle, tick_pause
 from agent.learning.threshold import Threshold
-from agent.sources.factory import opener
+from agent.sources.factory import opener, replay
 from agent.sources.live import Open
-from agent.sources.replay import ReplaySource
 from agent.sources.section import BRIDGE, LIVE, POLLED, REPLAY, SourceSection
 from learnae.adapters.local.state_store import LocalStateStore
 from learnae.basics.memory import groups_of
@@ -50,7 +49,6 @@ from learnae.runtime.private.summaries import addend_of, lessons_of, releasing_o
 from learnae.runtime.publishing import LOCAL_SECONDS, publish_policy
 from learnae.runtime.workspace import Workspace
 from learnae.samples.dp_statistics import Statistics, layout_of, most_rows
-from learnae.samples.recordings import label_kind
 from learnae.swarm.directory import find_swarm
 from learnae.swarm.manifest import Manifest
 from learnae.system.credentials import read_secret
@@ -234,15 +232,12 @@ def build_intake(
     ``peer``.
     """
     features, names = features_of(manifest), label_names(manifest)
-    recordings: dict[str, ReplaySource] = {}
+    recordings = {}
     live: dict[str, tuple[Open, SourceSection]] = {}
     holdouts = {}
     for name, section in config.all_sources().items():
         if section.kind == REPLAY:
-            recordings[name] = ReplaySource(
-                Path(section.file), features, section.speed, section.holdout,
-                columns=section.columns, labels=label_kind(manifest),
-            )  # fmt: skip
+            recordings[name] = replay(section, features, manifest)
             continue
         assert section.kind in LIVE
         client_id = section.client_id_at(config.mqtt, peer, name)

@@ -20,7 +20,7 @@ from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Any
 
-from bench.agent import configure, cpu_share, is_idle, judged, resident, running, sensor, status, wait_for
+from bench.agent import compile_all, configure, cpu_share, is_idle, judged, resident, running, sensor, status, wait_for
 from bench.harness import AT_MOST, Race
 from bench.rigs.crowd import Crowd
 from bench.rigs.processes import broker, rig, wait_until
@@ -38,7 +38,7 @@ def run(race: Race) -> None:
     """Measure the agent, and the page itself."""
     python, runtime = (str(_OWN_PYTHON), "tflite-runtime") if _OWN_PYTHON.exists() else (sys.executable, "LiteRT")
     most = 62.0 if runtime == "tflite-runtime" else 77.0
-    subprocess.run([python, "-m", "compileall", "-q", "agent", "learnae"], check=False)
+    compile_all(python)
     with race.step("an agent without a page"):
         without = measure(python, race.quick, with_page=False)
     with race.step("an agent with a page"):

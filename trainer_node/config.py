@@ -21,7 +21,7 @@ from learnae.config.sections import (
 )
 from learnae.errors import ConfigurationError
 from learnae.models.keras_model import PRECISIONS
-from learnae.samples.time_column import Columns
+from learnae.samples.columns import Columns
 from trainer_node.engines import ENGINES
 
 ROLE = "trainer"

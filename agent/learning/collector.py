@@ -14,10 +14,10 @@ from learnae.errors import ManifestError
 from learnae.models.dataset import Dataset
 from learnae.ports import Samples, SampleSource
 from learnae.samples.dp_statistics import Statistics
-from learnae.samples.recordings import is_date
 from learnae.samples.windows import Windower, add_to_statistics, add_windows
 from learnae.swarm.features import Features
 from learnae.swarm.manifest import Manifest
+from learnae.tables.time_units import is_date
 from learnae.text import counted
 
 _log = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.ingestion.recorder import Recorder
 from agent.labels import LabelNames
@@ -12,13 +12,15 @@ from agent.learning.collector import Collector, Judged
 from agent.learning.governor import Governor, Usage
 from agent.learning.inference import Inferrer, ResultFile
 from agent.learning.resources import Board
-from agent.sources.replay import ReplaySource
 from learnae.basics.overriding import override
 from learnae.peer.peer import Peer, Tick
 from learnae.peer.publishing_policy import PublishPolicy
 from learnae.ports import Monitor
 from learnae.runtime.peer_service import Schedule
 from learnae.text import counted
+
+if TYPE_CHECKING:
+    from agent.sources.replay import ReplaySource
 
 _LONGEST_WAIT = 1.0  # seconds between two ticks, and calls of the collector, however rarely the peer publishes
 
@@ -30,7 +32,7 @@ class Intake:
     collector: Collector
     recorder: Recorder | None
     names: LabelNames
-    recordings: Mapping[str, ReplaySource]
+    recordings: "Mapping[str, ReplaySource]"
 
     def begin(self) -> None:
         """Read live sources from now on."""

@@ -6,7 +6,6 @@ It goes where results go, so it must tell of many rows: see docs/adr/0083-what-i
 import math
 import time
 from collections.abc import Callable
-from decimal import ROUND_CEILING, Context
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,6 @@ _LEAST_ROWS = 100  # different ones
 _MOST_ROWS = 2000  # of more, so many are taken, evenly
 _BATCH = 250  # rows at once: bounds the memory that it takes
 _SHARE = 0.05  # of the time, at most, goes into taking it
-_ROUNDED_UP = Context(prec=3, rounding=ROUND_CEILING)  # it says less of the row that it is the score of
 
 
 def least_rows(percentile: float) -> int:
@@ -89,4 +87,15 @@ class Threshold:
             return None, "the scores of held-out rows are no finite numbers: training has diverged (docs/tasks.md)"
         if (different := len(unique(scores))) < least:
             return None, f"held-out rows have {counted(different, 'different score')}, and a threshold needs {least}"
-        return float(_ROUNDED_UP.create_decimal_from_float(quantile(scores, self._percentile / 100))), ""
+        return _rounded_up(quantile(scores, self._percentile / 100)), ""
+
+
+def _rounded_up(value: float) -> float:
+    """Return three digits of ``value``, which is not negative, and no less: so they say less of the row behind it.
+
+    >>> [_rounded_up(value) for value in (1.2301, 1.23, 0.0, 9.991e-7)]
+    [1.24, 1.23, 0.0, 1e-06]
+    """
+    digits, _, exponent = f"{value:.2e}".partition("e")
+    found = float(f"{digits}e{exponent}")
+    return found if found >= value else float(f"{float(digits) + 0.01:.2f}e{exponent}")

@@ -1,6 +1,7 @@
 """From a section of the configuration to a source: the one list of kinds."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent.labels import LabelNames
 from agent.sources.live import LiveSource, Open
@@ -8,6 +9,19 @@ from agent.sources.resampling import Resampler
 from agent.sources.section import BRIDGE, HWMON, IIO, MQTT, SourceSection
 from learnae.config.sections import MqttSection
 from learnae.swarm.features import Features
+from learnae.swarm.manifest import Manifest
+
+if TYPE_CHECKING:
+    from agent.sources.replay import ReplaySource
+
+
+def replay(section: SourceSection, features: Features, manifest: Manifest) -> "ReplaySource":
+    """Return the recording of a section; raises DataError. Live sources need none of what reads files."""
+    from agent.sources.replay import ReplaySource  # noqa: PLC0415
+    from learnae.samples.recordings import label_kind  # noqa: PLC0415
+
+    path, columns, labels = Path(section.file), section.columns, label_kind(manifest)
+    return ReplaySource(path, features, section.speed, section.holdout, columns=columns, labels=labels)
 
 
 def opener(

@@ -340,7 +340,6 @@ FORMATS = {
     "tasmota": Format(_load, _find_tasmota, _names),
     _SENML: Format(_load_senml, _find_senml, _names_of_senml),
 }
-TOPICS = {"zigbee2mqtt": "zigbee2mqtt/{}", "tasmota": "tele/{}/SENSOR"}  # where a device of that name publishes
 
 
 def as_text(payload: bytes) -> str:

@@ -12,8 +12,8 @@ import numpy as np
 from agent.labels import UNKNOWN
 from learnae.basics.overriding import override
 from learnae.ports import Samples, SampleSource
+from learnae.samples.columns import USUAL_COLUMNS, Columns
 from learnae.samples.recordings import read_recording
-from learnae.samples.time_column import USUAL_COLUMNS, Columns
 from learnae.swarm.features import Features
 from learnae.tables.table import Kind
 

@@ -2,18 +2,19 @@
 
 from dataclasses import MISSING, dataclass, fields, replace
 
-from agent.sources.payloads import FORMATS, TOPICS
-from firmware_bridge.senml.numbers import DECIMALS
 from learnae.adapters.mqtt.topic_filters import check_single
 from learnae.config.keys import Range, about, check_keys, setting
 from learnae.config.places import Place, Secret
 from learnae.config.sections import HOLDOUT, MqttSection, check_client_id
 from learnae.errors import ConfigurationError
-from learnae.samples.time_column import Columns
+from learnae.samples.columns import Columns
 
 REPLAY, BRIDGE, MQTT, IIO, HWMON = KINDS = ("replay", "bridge", "mqtt", "iio", "hwmon")
 LIVE = (BRIDGE, MQTT, IIO, HWMON)
 POLLED = (IIO, HWMON)
+# What reads them is in agent.sources.payloads and firmware_bridge.senml.numbers, for sources of that kind alone
+PAYLOADS, DECIMALS = ("json", "zigbee2mqtt", "tasmota", "senml"), (",", ".")
+TOPICS = {"zigbee2mqtt": "zigbee2mqtt/{}", "tasmota": "tele/{}/SENSOR"}  # where a device of that name publishes
 _MAX_SPEED = 1e9  # times real time
 _MAX_HOLD_SECONDS = 86_400.0
 _PATH_SEPARATOR = "#"  # between topic and path: no topic name contains it (MQTT 5.0, 4.7.1)
@@ -45,7 +46,7 @@ class SourceSection:
         only=(MQTT, IIO),
         stands_for="with `iio` the one that has all channels",
     )
-    payload: str = setting("json", "what the device sends", choices=tuple(FORMATS), only=(MQTT,))
+    payload: str = setting("json", "what the device sends", choices=PAYLOADS, only=(MQTT,))
     decimal: str = setting(
         "",
         "what stands before the decimals of numbers in text",

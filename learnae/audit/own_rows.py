@@ -10,12 +10,9 @@ from numpy.typing import NDArray
 
 from learnae.errors import DataError
 from learnae.models.dataset import Dataset
+from learnae.samples.columns import USUAL_COLUMNS
 from learnae.samples.files.examples import add_recording, open_examples
-from learnae.samples.recordings import (
-    Recording,
-    shipped_recording,
-)
-from learnae.samples.time_column import USUAL_COLUMNS
+from learnae.samples.recordings import Recording, shipped_recording
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import demo_data
 

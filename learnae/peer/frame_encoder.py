@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from learnae.basics.light_numpy import norm
 from learnae.ipld.cid import Cid
 from learnae.peer.state import PeerState
 from learnae.ports import Keep, in_memory
@@ -51,7 +52,7 @@ class FrameEncoder:
         if self.own_vote is None:
             return math.inf
         replica = self.own_vote.vector
-        return float(distance(replica, weights) / max(np.linalg.norm(replica), np.finfo(np.float32).tiny))
+        return distance(replica, weights) / max(norm(replica), float(np.finfo(np.float32).tiny))
 
     def encode(self, weights: Vector, samples: int, now: int, whole: bool = False) -> Frame:
         """Return the next frame of ``weights`` (n,), trained on ``samples``: a keyframe if one is due at ``now`` ms.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from learnae.basics.light_numpy import median
+from learnae.basics.light_numpy import median, norm
 
 WITHIN = 1 - 1e-5  # of a bound: so long are vectors made, that rounding in float32 makes none longer than it
 TINY = 1e-30  # a norm below it, which float32 hardly holds, is as good as 0
@@ -85,9 +85,9 @@ class UpdateClip:
         The first update is as long as it is: nothing says yet how long others are.
         """
         change = np.subtract(after, before, dtype=np.float64)
-        norm = float(np.linalg.norm(change))
+        length = norm(change)
         bound = _AS_LONG * median(self._norms) if self._norms else math.inf
-        if not norm > 0 or math.isinf(norm):  # nothing moved, or no numbers: no measure for others
+        if not length > 0 or math.isinf(length):  # nothing moved, or no numbers: no measure for others
             return after
-        self._norms.append(norm)
-        return after if norm <= bound else (before + bound / norm * change).astype(np.float32)
+        self._norms.append(length)
+        return after if length <= bound else (before + bound / length * change).astype(np.float32)

@@ -27,10 +27,10 @@ from learnae.models.scores.classes import (
     roc_auc,
 )
 from learnae.models.scores.values import Errors, quantiles
+from learnae.samples.columns import Columns
 from learnae.samples.files.examples import add_recording, open_examples
 from learnae.samples.files.quality import DataQuality
 from learnae.samples.recordings import Recording
-from learnae.samples.time_column import Columns
 from learnae.swarm.manifest import CLASSIFICATION, FORECAST, Manifest
 from learnae.swarm.predictor import predictor
 from learnae.weights.codecs import Vector

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from learnae.basics.light_numpy import norms_of
 from learnae.models.dataset import Rows
 from learnae.models.graph import token_count
 from learnae.privacy.accountant import mu_for
@@ -196,9 +197,9 @@ class Statistics:
 def steps_of(layout: Layout, values: Array) -> Sums:
     """Return what rows (n, columns) add to the sums of their group (n, size)."""
     with np.errstate(over="ignore"):
-        norms = np.linalg.norm(values, axis=1, keepdims=True)
+        norms = norms_of(values, 1)
     largest = np.abs(values).max(axis=1, keepdims=True, initial=1.0)
-    norms = np.where(np.isfinite(norms), norms, largest * np.linalg.norm(values / largest, axis=1, keepdims=True))
+    norms = np.where(np.isfinite(norms), norms, largest * norms_of(values / largest, 1))
     units = values / np.maximum(norms, layout.radius)
     squares = units**2
     if layout.form == FULL:

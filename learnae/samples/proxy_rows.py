@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from learnae.basics.light_numpy import median, medians_of
+from learnae.basics.light_numpy import median, medians_of, norm
 from learnae.protocol.bodies import COUNT_STEPS, FULL, SUMMARY_STEPS, Summary
 from learnae.samples.dp_statistics import Layout
 
@@ -83,7 +83,7 @@ def _moments(layout: Layout, means: Array) -> tuple[Array, Array]:
     """Return mean and covariance (or variances) of rows from the ``means`` of what they add."""
     columns, radius = layout.columns, layout.radius
     mean = means[:columns] * radius
-    mean *= min(1.0, radius / max(float(np.linalg.norm(mean)), 1e-9))
+    mean *= min(1.0, radius / max(norm(mean), 1e-9))
     squares = means[columns:] * radius**2
     if layout.form != FULL:
         return mean, squares - mean**2

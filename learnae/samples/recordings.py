@@ -19,7 +19,8 @@ from learnae.basics.light_numpy import median, unique
 from learnae.basics.memory import memory_left
 from learnae.errors import DataError
 from learnae.ports import Samples
-from learnae.samples.time_column import USUAL_COLUMNS, Columns, check_rate, seconds_of, time_column
+from learnae.samples.columns import USUAL_COLUMNS, Columns
+from learnae.samples.time_column import check_rate, seconds_of, time_column
 from learnae.swarm.features import Features
 from learnae.swarm.manifest import Manifest
 from learnae.tables.arrays import Arrays, without_axis
@@ -27,7 +28,8 @@ from learnae.tables.labels import Classes
 from learnae.tables.numbers import Numbers
 from learnae.tables.opening import is_called_arrays, open_table
 from learnae.tables.table import Floats, Kind, Table, Where
-from learnae.tables.times import GAP_PERIODS, Times
+from learnae.tables.time_units import GAP_PERIODS, is_date
+from learnae.tables.times import Times
 from learnae.text import counted, shown
 
 _log = logging.getLogger(__name__)
@@ -36,14 +38,8 @@ _PAUSE_SECONDS = 10.0  # between two of the shipped recordings, so that no windo
 MAX_SIGNAL_BYTES = 4 << 30
 _MIB = 1 << 20
 _MOST_SHARE = 0.15  # of the memory that is free: samples are there several times while they are read
-_CENTURY = 946_684_800.0  # seconds from 1970 to 2000
 _MAX_CLASSES = 1 << 31  # labels are stored in 32 bits
 _SIGNAL, _LABEL = "signal", "label"
-
-
-def is_date(seconds: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return which seconds (n,) are of this century if they count from 1970: others count from somewhere else."""
-    return seconds >= _CENTURY
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,21 +2,17 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from learnae.basics.light_numpy import median
-from learnae.errors import ConfigurationError, DataError
-from learnae.tables.numbers import is_number
+from learnae.errors import DataError
+from learnae.samples.columns import Columns
+from learnae.tables.forms import is_number
 from learnae.tables.table import Floats, Where
+from learnae.tables.time_units import AUTO, GAP_PERIODS, SAMPLES, SECONDS
 from learnae.tables.times import (
-    AUTO,
     EXPECTED,
-    GAP_PERIODS,
-    SAMPLES,
-    SECONDS,
-    UNITS,
     Times,
     are_compact_dates,
     epoch_unit,
@@ -34,24 +30,6 @@ from learnae.text import shown
 _log = logging.getLogger(__name__)
 
 CHOICES = 'in [data] or [source], set time = "COLUMN", or time = false if there is none'
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """What a user says of a table: the column of the ``label``; that of the ``time`` (AUTO: the one that looks like it;
-    False: none), and its ``unit`` (AUTO: the one that fits the swarm's rate). Raises ConfigurationError.
-    """
-
-    label: str = "label"
-    time: str | bool = AUTO
-    unit: str = AUTO
-
-    def __post_init__(self) -> None:
-        if self.unit not in (AUTO, *UNITS):
-            raise ConfigurationError(f"time_unit is {self.unit!r}", f"use one of {', '.join(UNITS)}")
-
-
-USUAL_COLUMNS = Columns()
 
 
 def time_column(

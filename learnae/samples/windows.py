@@ -11,7 +11,7 @@ from learnae.ports import Samples
 from learnae.samples.dp_statistics import Statistics
 from learnae.swarm.features import Features
 from learnae.swarm.manifest import AUTOENCODER, FORECAST, Manifest
-from learnae.tables.times import GAP_PERIODS
+from learnae.tables.time_units import GAP_PERIODS
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from learnae.errors import DataError
+from learnae.tables.forms import is_number
 from learnae.tables.lines import NOTHING, Lines
-from learnae.tables.numbers import is_missing, is_number, quoted
+from learnae.tables.numbers import is_missing, quoted
 from learnae.tables.table import HEAD_ROWS
 
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}

@@ -1,6 +1,5 @@
 """Fields that name classes: one class has one form, whatever the format of the file."""
 
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
@@ -9,26 +8,15 @@ from numpy.typing import NDArray
 
 from learnae.basics.overriding import override
 from learnae.errors import DataError
-from learnae.tables.numbers import is_missing, number, quoted
+from learnae.tables.forms import normal_form, number
+from learnae.tables.numbers import is_missing, quoted
 from learnae.tables.table import Floats, Kind, Where
 from learnae.text import shown
 
-_LONGEST_INTEGER = 1e15  # beyond, floats do not have every whole number
 _LONGEST_NUMBER = 10  # digits of a class
 _MAX_UNKNOWN = 1000  # different labels that are counted
 _MAX_SHOWN = 8
 _BOOLEANS = {"true": "1", "false": "0"}
-
-
-def normal_form(text: str) -> str:
-    """Return the one form of a label: NFC, without spaces around, whole numbers without point.
-
-    >>> [normal_form(text) for text in (" run ", "1.0", "1e0", "0.5")]
-    ['run', '1', '1', '0.5']
-    """
-    text = unicodedata.normalize("NFC", text.strip())
-    value = number(text)
-    return str(int(value)) if value == np.floor(value) and abs(value) < _LONGEST_INTEGER else text
 
 
 def _place(form: str) -> int | None:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from learnae.basics.overriding import override
 from learnae.errors import DataError
+from learnae.tables.forms import number
 from learnae.tables.table import Floats, Kind, Where
 
 _SHOWN = 40  # characters of a field in a message
@@ -19,27 +20,10 @@ _THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:([.,'\u2019 \u00a0\u202f])\d{3})(?:\1\d
 WITH_POINT = re.compile(r"[+-]?(?:\d+\.\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 
 
-def number(text: str) -> float:
-    """Return the number in a field; NaN if it is none: 1_000 is Python, and none."""
-    try:
-        return float("nan") if "_" in text else float(text)
-    except ValueError:
-        return float("nan")
-
-
 def _number_or_truth(text: str) -> float:
     """Return a number, or 1 and 0 for true and false: what they are in files of typed columns."""
     value = number(text)
     return _TRUTHS.get(text.strip().lower(), value) if math.isnan(value) else value
-
-
-def is_number(text: str) -> bool:
-    """Return True for a number, also nan, which a row of numbers may well have and which is no name for a column."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return "_" not in text
 
 
 def is_missing(text: str) -> bool:

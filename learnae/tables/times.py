@@ -1,7 +1,7 @@
 """Times in columns: what they are called, what they say, and in which unit."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import numpy as np
@@ -10,17 +10,13 @@ from numpy.typing import NDArray
 from learnae.basics.light_numpy import median
 from learnae.basics.overriding import override
 from learnae.errors import DataError
-from learnae.tables.numbers import number, quoted
+from learnae.tables.forms import number
+from learnae.tables.numbers import quoted
 from learnae.tables.table import Floats, Kind, Where
+from learnae.tables.time_units import AUTO, CENTURY, GAP_PERIODS, SAMPLES, SECONDS
 
-AUTO = ""
-SAMPLES = "samples"
-SECONDS: Mapping[str, float] = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "min": 60.0, "h": 3600.0, "d": 86_400.0}
-UNITS = (*SECONDS, SAMPLES)
 _USUAL = ("s", "ms", "us", "ns")  # the others are never guessed: 1, 2, 3 may be minutes, and seconds at another rate
 RATE_TOLERANCE = 0.1  # of a period: clocks of sensors are far better
-GAP_PERIODS = 1.5  # a pause of more sample periods is a gap, and ends a window
-_CENTURY = 946_684_800.0, 4_102_444_800.0  # seconds since 1970: the years 2000 and 2100
 EXPECTED = "give seconds, or ms, us, ns, or ISO 8601 such as 2024-05-01T12:00:00.25Z"
 
 _WORDS = frozenset(
@@ -172,7 +168,7 @@ def unit_of(raw: Floats, rate: float, is_counter: bool = False) -> str:
 
 def epoch_unit(raw: Floats) -> str:
     """Return the unit in which the first time is one of this century, since 1970; AUTO if there is none."""
-    return next((unit for unit in _USUAL if len(raw) and _CENTURY[0] < raw[0] * SECONDS[unit] < _CENTURY[1]), AUTO)
+    return next((unit for unit in _USUAL if len(raw) and CENTURY[0] < raw[0] * SECONDS[unit] < CENTURY[1]), AUTO)
 
 
 def is_rate(seconds: Floats, rate: float) -> bool:
@@ -209,4 +205,4 @@ def _is_date(text: str, form: str) -> bool:
         moment = datetime.strptime(text, form).replace(tzinfo=UTC)
     except ValueError:
         return False
-    return moment.strftime(form) == text and _CENTURY[0] < moment.timestamp() < _CENTURY[1]
+    return moment.strftime(form) == text and CENTURY[0] < moment.timestamp() < CENTURY[1]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from learnae.basics.light_numpy import norm
 from learnae.weights.codecs import Vector
 from learnae.weights.merge import NO_MOMENTS, Moments, Vote, between, consensus, vote_weights
 
@@ -120,7 +121,7 @@ class Judge:
         own_loss, losses = self.loss_of(own.vector), self._look_at(others)
         most = self._suspect_above(own_loss, losses)
         self._note_suspicion(losses, most)
-        length = float(np.linalg.norm(own.vector))
+        length = norm(own.vector)
         unlike = {author: why for author, vote in others.items() if (why := self._why_unlike(author, vote, length))}
         heard = [(author, vote) for author, vote in others.items() if author not in unlike]
         found = self._among(own, own_loss, heard, losses, most, half_life, now)
@@ -173,7 +174,7 @@ class Judge:
         return f"a loss of {loss:.2f}, the best has {best:.2f}"
 
     def _why_unlike(self, author: bytes, vote: Vote, own_length: float) -> str:
-        policy, length = self.policy, float(np.linalg.norm(vote.vector))
+        policy, length = self.policy, norm(vote.vector)
         if not policy.least_length * own_length <= length <= policy.length_ratio * own_length and own_length > 0:
             return f"its weights are {length / own_length:.1f} times as long as the own"
         movement = self._movement(author)
@@ -186,8 +187,8 @@ class Judge:
         trail, own = self._trails[author], self._own_trail
         if len(trail) <= self.policy.updates or len(own) <= self.policy.updates:
             return None
-        way = float(np.linalg.norm(own[-1] - own[0]))
-        return float(np.linalg.norm(trail[-1] - trail[0])) / way if way > 0 else None
+        way = norm(own[-1] - own[0])
+        return norm(trail[-1] - trail[0]) / way if way > 0 else None
 
     def _add(
         self, own: Vote, own_loss: float, ordered: Sequence[tuple[bytes, Vote]], half_life: int, now: int

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from learnae.basics.light_numpy import norm
 from learnae.weights.codecs import Vector
 from learnae.weights.merge import NO_MOMENTS, Moments, distance
 
@@ -33,7 +34,7 @@ def beyond(merged: Vector, move: Vector, velocity: Vector | None, beta: float) -
     """
     faster = move
     if velocity is not None:
-        length, before = float(np.linalg.norm(move)), float(np.linalg.norm(velocity))
+        length, before = norm(move), norm(velocity)
         kept = beta if beta <= FREE or before <= length else beta * length / before
         faster = np.float32(kept) * velocity
         faster += move
@@ -122,7 +123,7 @@ class Momentum:
     def _counted(self, move: Vector, own_length: float) -> Vector:
         """Return ``move`` (n,), changed in place: without statistics, and no longer than counts."""
         move[self.moments.means] = move[self.moments.variances] = 0
-        length, most = float(np.linalg.norm(move)), _LONGEST * own_length
+        length, most = norm(move), _LONGEST * own_length
         if length > most:
             move *= np.float32(most / length)
         return move

@@ -11,6 +11,8 @@ from learnae.protocol.neighbourhood.interest import Interest, Zone
 
 @dataclass(frozen=True, slots=True)
 class _Channel:
+    """What is said about one matter, and who has it."""
+
     name: str
     handler: Handler
     qos: int

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from learnae.basics.light_numpy import median
+from learnae.basics.light_numpy import median, norms_of
 from learnae.models.dataset import Rows, one_line_each
 from learnae.models.definition import ModelDefinition
 from learnae.models.layers.dense import KernelLayer
@@ -173,7 +173,7 @@ def _alike(told: Array) -> int:
 
 def _parallel(kernel: Array, cosine: float = _COSINE) -> int:
     """Count the columns of ``kernel`` (inputs, units) that have nearly the direction of another, or its opposite."""
-    lengths = np.linalg.norm(kernel.astype(np.float64), axis=0)
+    lengths = norms_of(kernel.astype(np.float64), 0)[0]
     directions = kernel[:, lengths > 0] / lengths[lengths > 0]
     cosines = np.abs(directions.T @ directions)
     np.fill_diagonal(cosines, 0.0)

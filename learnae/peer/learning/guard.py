@@ -3,9 +3,8 @@
 import logging
 from collections.abc import Callable, Mapping
 
-import numpy as np
-
 from learnae.basics.error_log import ErrorLog
+from learnae.basics.light_numpy import norm
 from learnae.errors import TrapError
 from learnae.ipld.cid import Cid
 from learnae.models.dataset import Dataset
@@ -92,7 +91,7 @@ class Guard:
         found = [author for author, replica in heard.items() if self.why(replica.vector, before)]
         if found and not self.why(function(_without(heard, found)), before):
             return found
-        far = sorted(heard, key=lambda author: -float(np.linalg.norm(heard[author].vector - before)))
+        far = sorted(heard, key=lambda author: -norm(heard[author].vector - before))
         alone = next((each for each in far if not self.why(function(_without(heard, [each])), before)), None)
         return found if alone is None else [alone]
 

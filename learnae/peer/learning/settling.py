@@ -4,8 +4,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-import numpy as np
-
+from learnae.basics.light_numpy import norm
 from learnae.peer.learning.versions import is_better
 from learnae.protocol.bodies import Metrics
 from learnae.weights.codecs import Vector
@@ -97,7 +96,7 @@ class Settling:
         if not self._basis.authors.issuperset(authors):
             return "a new member speaks"
         before = self._basis.estimate
-        if estimate is not before and np.linalg.norm(estimate - before) > _MOVED * np.linalg.norm(before):
+        if estimate is not before and norm(estimate - before) > _MOVED * norm(before):
             return "the consensus has moved"
         return ""
 

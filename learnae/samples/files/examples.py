@@ -9,11 +9,11 @@ import numpy as np
 from learnae.errors import DataError
 from learnae.models.dataset import Dataset
 from learnae.ports import Samples
+from learnae.samples.columns import Columns
 from learnae.samples.files.array_source import ArraySource
 from learnae.samples.files.source import CHUNK_BYTES, USUAL_LIMITS, ReadingLimits, Source
 from learnae.samples.files.table_source import TableSource
 from learnae.samples.recordings import Recording, label_kind, recording_of_arrays, recording_of_table
-from learnae.samples.time_column import Columns
 from learnae.samples.windows import Windower, add_windows
 from learnae.swarm.features import Features
 from learnae.swarm.manifest import FORECAST, REGRESSION, Manifest

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from learnae.basics.overriding import override
 from learnae.errors import DataError
+from learnae.samples.columns import Columns
 from learnae.samples.files.source import Chunk, Source
 from learnae.samples.recordings import label_kind
-from learnae.samples.time_column import Columns
 from learnae.swarm.manifest import Manifest
 from learnae.tables.labels import Classes
 from learnae.tables.numbers import Numbers

@@ -15,7 +15,7 @@ from learnae.peer.learning.versions import Version
 from learnae.protocol.bodies import Metrics
 from learnae.reports.evaluation import ClassFigures, OutputFigures, ValueFigures, evaluate
 from learnae.reports.told import plain, told_tables
-from learnae.samples.time_column import USUAL_COLUMNS
+from learnae.samples.columns import USUAL_COLUMNS
 from learnae.swarm.directory import create_swarm
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.predictor import predictor

@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from learnae.errors import DataError
+from learnae.samples.columns import Columns
 from learnae.samples.recordings import Recording, read_recording
-from learnae.samples.time_column import Columns
 from learnae.tables.labels import Classes
 from learnae.tables.numbers import Numbers
 from learnae.tables.opening import open_table

@@ -12,11 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from learnae.errors import ConfigurationError, DataError
+from learnae.samples.columns import Columns
 from learnae.samples.recordings import Recording, read_recording, recording_of_table
-from learnae.samples.time_column import Columns
 from learnae.tables.labels import Classes
 from learnae.tables.opening import open_table
-from learnae.tables.times import SECONDS, iso_seconds
+from learnae.tables.time_units import SECONDS
+from learnae.tables.times import iso_seconds
 
 BEGIN = 1_700_000_000
 GAP = 100.0  # seconds, after the fifth sample

@@ -13,7 +13,7 @@ from learnae.cli.swarm_choice import choose_swarm
 from learnae.errors import ConfigurationError
 from learnae.reports.evaluation import evaluate
 from learnae.reports.told import Told, plain, told_fields, told_tables
-from learnae.samples.time_column import USUAL_COLUMNS
+from learnae.samples.columns import USUAL_COLUMNS
 from learnae.system.atomic_files import check_target
 from learnae.system.installation import how_to_install, is_installed
 

@@ -12,7 +12,7 @@ from learnae.reports.evaluation import evaluate
 from learnae.reports.history import histories
 from learnae.reports.swarm_page import swarm_page
 from learnae.runtime.homes import existing_peer
-from learnae.samples.time_column import USUAL_COLUMNS
+from learnae.samples.columns import USUAL_COLUMNS
 from learnae.system.atomic_files import write_atomic, writing
 from learnae.system.paths import last_status, peers_here
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from learnae.cli.arguments import count, place
 from learnae.cli.output import console, print_json, table
 from learnae.errors import ConfigurationError, DataError
-from learnae.samples.time_column import USUAL_COLUMNS
+from learnae.samples.columns import USUAL_COLUMNS
 from learnae.simulation.attacks import HONEST, LIES
 from learnae.swarm.directory import find_swarm, read_manifest
 from learnae.swarm.manifest import CLASSIFICATION, REGRESSION, Manifest

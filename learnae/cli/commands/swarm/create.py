@@ -28,7 +28,7 @@ from learnae.swarm.manifest import Manifest
 from learnae.swarm.own_loop import manifest_of, read_parameters
 from learnae.swarm.presets import PRESETS, preset
 from learnae.system.paths import MANIFEST_FILE, OWNER_FILE
-from learnae.tables.numbers import is_number
+from learnae.tables.forms import is_number
 from learnae.tables.opening import check_readable, is_called_table, open_table
 from learnae.weights.frames import FramePolicy
 

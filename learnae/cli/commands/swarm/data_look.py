@@ -12,15 +12,18 @@ from numpy.typing import NDArray
 from learnae.basics.overriding import override
 from learnae.cli.progress import reading
 from learnae.errors import DataError
+from learnae.samples.columns import USUAL_COLUMNS
 from learnae.samples.recordings import label_kind
-from learnae.samples.time_column import USUAL_COLUMNS, check_rate, seconds_of, time_column
+from learnae.samples.time_column import check_rate, seconds_of, time_column
 from learnae.swarm.manifest import Manifest
 from learnae.tables.arrays import Arrays
-from learnae.tables.labels import Classes, normal_form
+from learnae.tables.forms import normal_form
+from learnae.tables.labels import Classes
 from learnae.tables.numbers import Numbers, is_missing
 from learnae.tables.opening import is_called_arrays, open_table
 from learnae.tables.table import Floats, Kind, Piece, Table, Where
-from learnae.tables.times import AUTO, Times
+from learnae.tables.time_units import AUTO
+from learnae.tables.times import Times
 from learnae.text import counted, shortly
 
 _MOST_ROWS = 200_000  # that are looked at: some seconds of a board

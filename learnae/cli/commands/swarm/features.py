@@ -17,14 +17,17 @@ from learnae.cli.progress import reading
 from learnae.errors import ConfigurationError, DataError
 from learnae.ipld.fields import Fields
 from learnae.ports import Samples
-from learnae.samples.time_column import Columns, seconds_of, time_column
+from learnae.samples.columns import Columns
+from learnae.samples.time_column import seconds_of, time_column
 from learnae.samples.windows import Windower
 from learnae.swarm.features import KIND, MAX_CHANNELS, RAW_KIND, Features, RawWindow, WindowStatistics, read_features
 from learnae.system.atomic_files import check_target, write_atomic
-from learnae.tables.numbers import WITH_COMMA, Numbers, is_missing, is_number
+from learnae.tables.forms import is_number
+from learnae.tables.numbers import WITH_COMMA, Numbers, is_missing
 from learnae.tables.opening import open_table
 from learnae.tables.table import Kind, Table, Where
-from learnae.tables.times import AUTO, GAP_PERIODS, UNITS, Times
+from learnae.tables.time_units import AUTO, GAP_PERIODS, UNITS
+from learnae.tables.times import Times
 from learnae.text import counted, shortly
 
 _Floats = NDArray[np.float64]

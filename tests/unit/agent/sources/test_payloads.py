@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.sources.payloads import FORMATS, MAX_BYTES, Channel, as_text
+from agent.sources.section import DECIMALS, PAYLOADS, TOPICS
+from firmware_bridge.senml import numbers
 from firmware_bridge.senml.codec import Measurement, to_cbor
 from learnae.errors import EncodingError
 
@@ -340,3 +342,9 @@ def test_labels_are_text_or_json() -> None:
     for bad in (b"\xff", b"a" * 65, b"a\x07b", b'"open'):
         with pytest.raises(EncodingError):
             as_text(bad)
+
+
+def test_the_configuration_knows_what_can_be_read_without_the_modules_that_read_it() -> None:
+    assert tuple(FORMATS) == PAYLOADS
+    assert set(TOPICS) <= set(PAYLOADS)
+    assert numbers.DECIMALS == DECIMALS
