@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.harness import AT_MOST, Race
+from bench.harness import AT_LEAST, AT_MOST, Race
 from bench.hepmass.collisions import FEATURES, TITLE
 from bench.hepmass.files import Say, Table
 from bench.hepmass.sources import Simulated
@@ -26,6 +26,7 @@ from trainer_node.engines import JAX, NUMPY
 ROWS, _ROWS_QUICK, _FEW_ROWS = 7_000_000, 30_000, 20_000
 _MOST = 1.2  # times the array
 _MOST_SECONDS = 3000.0
+_TOLD = 2  # times: even a small epoch is seen to go on
 _LOOK_SECONDS = 0.2
 
 
@@ -34,7 +35,7 @@ class Epoch:
     """What reading and an epoch took: memory in bytes, the rest in seconds.
 
     ``peak`` is what the kernel says; ``mapped`` and ``own`` are the most that was seen of its two parts, each at its
-    own time. Rows were there after ``read``.
+    own time. Rows were there after ``read``; that more ``steps`` were taken was told so many ``times``.
     """
 
     peak: float = 0.0
@@ -43,9 +44,13 @@ class Epoch:
     read: float = 0.0
     cpu: float = 0.0
     seconds: float = 0.0
+    steps: int = 0
+    times: int = 0
 
-    def look(self, pid: int, seconds: float, is_read: bool) -> None:
+    def look(self, pid: int, seconds: float, steps: int, is_read: bool) -> None:
         """Take in what a process has taken so far."""
+        self.times += steps > self.steps
+        self.steps = steps
         self.peak = memory_bytes("status", "VmHWM", pid)
         self.mapped = max(self.mapped, memory_bytes("status", "RssFile", pid))
         self.own = max(self.own, memory_bytes("status", "RssAnon", pid))
@@ -77,6 +82,7 @@ def run(race: Race) -> None:
             race.figure(f"{name}: peak memory; with few rows {least.peak / 1e6:,.0f} MB", found.peak / 1e6, "MB")
             race.figure(f"{name}: … of this files that are mapped, at most", found.mapped / 1e6, "MB")
             race.figure(f"{name}: … of this its own, at most", found.own / 1e6, "MB")
+            race.check(f"{name}: times that the status told of more steps of an epoch", found.times, _TOLD, AT_LEAST)
             race.figure(f"{name}: until rows are read", found.read, "s")
             race.figure(f"{name}: reading and an epoch, processor time", found.cpu, "s")
             race.figure(f"{name}: … wall time", found.seconds, "s")
@@ -102,7 +108,7 @@ def _epoch(home: Path, data: Path, engine: str, say: Say) -> Epoch:
                 if process.poll() is not None or time.monotonic() > begun + _MOST_SECONDS:
                     raise RuntimeError(f"trainer-node: {(home / 'log').read_text(errors='replace')[-500:]}")
                 steps, epoch = _progress(home)
-                found.look(process.pid, time.monotonic() - begun, epoch > 0)
+                found.look(process.pid, time.monotonic() - begun, steps, epoch > 0)
                 say(f"{steps:,} of {epoch:,} steps")
                 if epoch and steps >= epoch:
                     return found
