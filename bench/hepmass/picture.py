@@ -21,7 +21,7 @@ def draw(name: str, reached: Mapping[Plan, Reached], path: Path) -> None:
     """
     figure, halves = plt.subplots(1, 2, figsize=(11, 5.5), dpi=110)
     for has_mass, axes in zip((True, False), halves, strict=True):
-        shown = {plan: each for plan, each in reached.items() if plan.has_mass == has_mass}
+        shown = {plan: each for plan, each in reached.items() if plan.has_mass == has_mass and plan.seed == 1}
         swarms = [(plan, each) for plan, each in shown.items() if plan.peers > 1]
         for (plan, each), colour in zip(swarms, COLOURS, strict=False):
             shares, aucs = zip(*each.course, strict=True)

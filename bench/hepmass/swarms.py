@@ -68,6 +68,7 @@ class Plan:
         said += [f"rule {self.rule}"] if self.peers > 1 else []
         said += [f"{self.steps:,} steps" + (f" in {self.updates} updates" if self.peers > 1 else "")]
         said += [f"rate {self.rate:g}" + ("" if self.falls else ", always")]
+        said += [f"seed {self.seed}"] if self.seed > 1 else []
         return ", ".join(said)
 
 
