@@ -64,6 +64,7 @@ BARS = {
         Bar(_twice(_ONE), _POOLED, _WITH_MASS + _MORE_DOWN),
         Bar(replace(_twice(_ONE), seed=2), replace(_POOLED, seed=2), _WITH_MASS + _MORE_DOWN),  # much hangs on chance
         Bar(_twice(_ONE_BLIND), _POOLED_BLIND, _BLIND + _MORE_DOWN),
+        Bar(replace(_twice(_ONE_BLIND), seed=2), replace(_POOLED_BLIND, seed=2), _BLIND + _MORE_DOWN),
         Bar(replace(_ONE, updates=2 * _ONE.updates, down=0.5), _POOLED),
     ),
 }
