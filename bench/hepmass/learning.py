@@ -13,7 +13,7 @@ from bench.harness import AT_MOST, Race, in_processes, wide_console
 from bench.hepmass.collisions import MASSES
 from bench.hepmass.sources import Rows, source_of
 from bench.hepmass.swarms import ONE_MASS, Plan, Reached, reach
-from learnae.weights.merge import MEAN
+from learnae.weights.merge import JUDGED, MEAN
 
 TRAIN_ROWS, TEST_ROWS = 500_000, 400_000
 _STEPS_QUICK, _UPDATES_QUICK, _MOST_PEERS_QUICK = 60, 6, 8
@@ -22,9 +22,10 @@ _LEFT_OUT = 1000  # GeV
 _POOLED, _POOLED_BLIND = Plan(1), Plan(1, has_mass=False)
 _MANY = Plan(64, steps=3000, updates=30, batch=64)  # of steps as short as their few rows ask for
 _PRESET = 0.05  # the rate of the preset
-_SLOW = Plan(5, ONE_MASS, steps=3000, rule=MEAN, rate=_PRESET)  # the mass tells a peer of one what is signal
-_POOLED_SLOW = Plan(1, steps=3000, rate=_PRESET)
-_LESS = 0.003  # AUC, where links are down half of the time
+_ONE = Plan(5, ONE_MASS, updates=400, rule=MEAN)  # the mass tells a peer of one what is signal
+_ONE_BLIND = replace(_ONE, has_mass=False)
+_IID, _WITH_MASS, _BLIND = 0.001, 0.005, 0.010  # AUC that swarms may be behind
+_MORE_DOWN = 0.003  # where links are down half of the time
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,25 +37,35 @@ class Bar:
     most: float = 0.0
 
 
+def _twice(plan: Plan) -> Plan:
+    """Return ``plan`` with links that are down half of the time, and twice the updates, as long ones."""
+    return replace(plan, steps=2 * plan.steps, updates=2 * plan.updates, down=0.5)
+
+
 BARS = {
     "iid": (
-        Bar(Plan(8), _POOLED, 0.001),
-        Bar(Plan(8, has_mass=False), _POOLED_BLIND, 0.001),
+        Bar(Plan(8), _POOLED, _IID),
+        Bar(Plan(8, has_mass=False), _POOLED_BLIND, _IID),
         Bar(Plan(8, rate=_PRESET, falls=False), Plan(1, rate=_PRESET, falls=False)),
         Bar(_MANY, replace(_POOLED, steps=_MANY.steps), 0.002),
         Bar(replace(_MANY, has_mass=False), replace(_POOLED_BLIND, steps=_MANY.steps), 0.002),
     ),
     "masses": (
-        Bar(_SLOW, _POOLED_SLOW, 0.005),
-        Bar(Plan(5, ONE_MASS, updates=200, rule=MEAN), _POOLED),
-        Bar(Plan(5, ONE_MASS, has_mass=False, updates=200, rule=MEAN), _POOLED_BLIND, 0.010),
-        Bar(Plan(5, ONE_MASS, updates=200), _POOLED),
-        Bar(Plan(4, ONE_MASS, updates=200, rule=MEAN, left_out=_LEFT_OUT), Plan(1, left_out=_LEFT_OUT)),
+        Bar(_ONE, _POOLED, _WITH_MASS),
+        Bar(_ONE_BLIND, _POOLED_BLIND, _BLIND),
+        Bar(replace(_ONE, updates=200), _POOLED),
+        Bar(replace(_ONE, rule=JUDGED), _POOLED),
+        Bar(replace(_ONE, peers=4, left_out=_LEFT_OUT), Plan(1, left_out=_LEFT_OUT)),
     ),
     "links": (
-        Bar(Plan(8, updates=200, down=0.5), _POOLED, 0.001 + _LESS),
+        Bar(Plan(8, updates=200, down=0.5), _POOLED, _IID + _MORE_DOWN),
+        Bar(Plan(8, has_mass=False, updates=200, down=0.5), _POOLED_BLIND, _IID + _MORE_DOWN),
         Bar(Plan(8, updates=200, down=0.75), _POOLED),
-        Bar(replace(_SLOW, updates=200, down=0.5), _POOLED_SLOW, 0.005 + _LESS),
+        Bar(_twice(_ONE), _POOLED, _WITH_MASS + _MORE_DOWN),
+        Bar(replace(_twice(_ONE), seed=2), replace(_POOLED, seed=2), _WITH_MASS + _MORE_DOWN),  # much hangs on chance
+        Bar(_twice(_ONE_BLIND), _POOLED_BLIND, _BLIND + _MORE_DOWN),
+        Bar(replace(_twice(_ONE_BLIND), seed=2), replace(_POOLED_BLIND, seed=2), _BLIND + _MORE_DOWN),
+        Bar(replace(_ONE, updates=2 * _ONE.updates, down=0.5), _POOLED),
     ),
 }
 
@@ -94,7 +105,14 @@ def _sized(race: Race, bar: Bar) -> Bar:
 def _show(source: Rows, reached: Mapping[Plan, Reached]) -> None:
     masses = [f"{mass}" for mass in MASSES]
     shown = Shown(
-        "swarm", "AUC: worst", "mean", "accuracy", *masses, "steps", title=f"{source.name}: what estimates reach"
+        "swarm",
+        "AUC: worst",
+        "mean",
+        "accuracy",
+        *masses,
+        "steps",
+        "alarms",
+        title=f"{source.name}: what estimates reach",
     )
     for plan, each in reached.items():
         scores = each.scores
@@ -109,6 +127,7 @@ def _report(race: Race, name: str, plan: Plan, each: Reached) -> None:
     race.figure(f"{name}: AUC, worst", each.worst)
     if plan.peers > 1:
         race.figure(f"{name}: AUC, mean", mean(score.auc for score in each.scores))
+        race.figure(f"{name}: false alarms of traps", each.alarms)
     race.figure(f"{name}: accuracy, mean", mean(score.accuracy for score in each.scores))
     for index, mass in enumerate(MASSES if plan.peers == 1 else ()):
         race.figure(f"{name}: AUC of {mass} GeV", each.scores[0].by_mass[index])

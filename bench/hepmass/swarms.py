@@ -16,6 +16,7 @@ from bench.hepmass.files import COLUMNS, Table
 from bench.hepmass.scores import Scores, score
 from bench.swarms import SECOND
 from learnae.basics.overriding import override
+from learnae.errors import TrapError
 from learnae.models.dataset import Dataset
 from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.ports import Learner
@@ -27,7 +28,7 @@ from learnae.weights.merge import JUDGED
 from learnae.weights.momentum import FREE
 
 IID, ONE_MASS = "IID", "one mass a peer"
-_LISTEN, _FEW = 250, 16  # ms: as members do; in larger swarms they hear at their ticks alone, which takes long enough
+_LISTEN = 250  # ms: as members do
 _HOLDOUT, _MOST_HELD = 20, 500  # one row of so many, and at most so many
 _MOST_FOLLOWED = 64  # as many as a trainer
 _LINK_MS = 10_000  # how long a link is up, and down, on average
@@ -65,7 +66,9 @@ class Plan:
         said += [f"{self.left_out} held out"] if self.left_out else []
         said += [f"links down {self.down:.0%} of the time"] if self.down else []
         said += [f"rule {self.rule}"] if self.peers > 1 else []
-        said += [f"{self.steps:,} steps at {self.rate:g}" + ("" if self.falls else ", always")]
+        said += [f"{self.steps:,} steps" + (f" in {self.updates} updates" if self.peers > 1 else "")]
+        said += [f"rate {self.rate:g}" + ("" if self.falls else ", always")]
+        said += [f"seed {self.seed}"] if self.seed > 1 else []
         return ", ".join(said)
 
 
@@ -87,12 +90,14 @@ class Source(Protocol):
 class Reached:
     """What the estimates of all peers score at the end, and the steps of each.
 
-    The ``course`` is that of one peer: the share of its steps, and the AUC of its estimate.
+    The ``course`` is that of one peer: the share of its steps, and the AUC of its estimate. So many ``alarms`` were
+    raised by peers that took others' weights for a trap (learnae.models.traps), all of them false.
     """
 
     scores: tuple[Scores, ...]
     steps: tuple[int, ...]
     course: tuple[tuple[float, float], ...] = ()
+    alarms: int = 0
 
     @property
     def worst(self) -> float:
@@ -185,8 +190,7 @@ def reach(plan: Plan, source: Source, looks: int = 1) -> Reached:
         return pooled(plan, source)
     manifest, test = manifest_of(plan), source.test()
     datasets = [dataset_of(manifest, share) for share in shares_of(plan, source.train())]
-    listen = _LISTEN if plan.peers <= _FEW else 0
-    setting = Setting(plan.seed, listen=listen, follow=min(plan.peers - 1, _MOST_FOLLOWED), summaries=True)
+    setting = Setting(plan.seed, listen=_LISTEN, follow=min(plan.peers - 1, _MOST_FOLLOWED), summaries=True)
     simulation = Simulation(manifest, datasets, setting, partial(learner_of, plan.steps if plan.falls else 0))
     peers = [member.peer for member in simulation.members]
     course: list[tuple[float, float]] = []
@@ -199,7 +203,8 @@ def reach(plan: Plan, source: Source, looks: int = 1) -> Reached:
             course.append((done / plan.steps, score(manifest, peers[0].estimate(), test).auc))
         simulation.run(SECOND)
     scores = tuple(score(manifest, peer.estimate(), test) for peer in peers)
-    return Reached(scores, tuple(peer.steps for peer in peers), (*course, (1.0, scores[0].auc)))
+    alarms = sum(peer.errors.counts.get(TrapError.__name__, 0) for peer in peers)
+    return Reached(scores, tuple(peer.steps for peer in peers), (*course, (1.0, scores[0].auc)), alarms)
 
 
 class Links:

@@ -150,9 +150,11 @@ def believable(groups: Mapping[bytes, Sequence[Group]]) -> dict[bytes, list[Grou
         for group in said:
             by_label.setdefault(group.label, []).append(group)
     medians = {label: medians_of([group.mean for group in found]) for label, found in by_label.items()}
+    usual = {label: median(_squared(found, medians[label])) for label, found in by_label.items()}
+    spreads = {label: median([group.variances.sum() for group in found]) for label, found in by_label.items()}
 
     def squared(group: Group, label: int | None) -> float:
-        return float(np.sum((group.mean - medians[label]) ** 2))
+        return float(_squared([group], medians[label])[0])
 
     def nearness(group: Group) -> float:
         """Return how many times further the own class is than the nearest other one."""
@@ -162,12 +164,10 @@ def believable(groups: Mapping[bytes, Sequence[Group]]) -> dict[bytes, list[Grou
         return squared(group, group.label) / max(min(others), 1e-9)
 
     def is_usual(group: Group) -> bool:
-        alike = by_label[group.label]
-        if len(alike) < _FEW:
+        if len(by_label[group.label]) < _FEW:
             return True
-        spread = median([other.variances.sum() for other in alike])
-        usual = median([squared(other, other.label) for other in alike])
-        is_near = squared(group, group.label) <= _WIDEST * usual + spread
+        spread = spreads[group.label]
+        is_near = squared(group, group.label) <= _WIDEST * usual[group.label] + spread
         return is_near and group.variances.sum() <= _WIDEST * spread and nearness(group) <= _CLEARLY
 
     def kept(said: Sequence[Group]) -> list[Group]:
@@ -176,6 +176,11 @@ def believable(groups: Mapping[bytes, Sequence[Group]]) -> dict[bytes, list[Grou
         return [group for group in said if is_usual(group)]
 
     return {author: kept(said) for author, said in groups.items()}
+
+
+def _squared(groups: Sequence[Group], centre: Array) -> Array:
+    """Return the squared distances (n,) of the groups' means to ``centre`` (columns,)."""
+    return np.asarray(np.square(np.array([group.mean for group in groups]) - centre).sum(axis=1))
 
 
 def draw(group: Group, count: int, rng: np.random.Generator) -> Array:

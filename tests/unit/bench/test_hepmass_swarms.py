@@ -88,7 +88,7 @@ def test_a_swarm_learns_with_links_that_are_down_and_one_that_has_none_is_all_ro
     swarm = reach(Plan(3, steps=60, updates=6, down=0.5, falls=True), Rows(), looks=2)
     pooled = reach(Plan(1, steps=60), Rows())
 
-    assert len(swarm.scores) == 3
+    assert (len(swarm.scores), swarm.alarms) == (3, 0)
     assert swarm.worst > 0.85
     assert pooled.worst > 0.85
     assert pooled.steps == (60,)
