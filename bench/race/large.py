@@ -25,7 +25,6 @@ from bench.harness import AT_LEAST, AT_MOST, Race, interleaved, seconds_of
 from bench.rigs.processes import memory_bytes, read_status
 from demo.swarm import Swarm, answer_of
 from learnae.adapters.local.block_store import LocalBlockStore
-from learnae.adapters.local.vector_files import LARGE
 from learnae.ipld.cid import DAG_CBOR, RAW, Cid
 from learnae.models.optimisers import Optimiser, OptimiserPolicy
 from learnae.swarm.manifest import Manifest
@@ -41,6 +40,7 @@ _SIZES, _SIZES_QUICK = (1_000_000, 10_000_000), (10_000,)
 _POLICY = FramePolicy()
 _LEAST_SPEED = 0.40  # of copying, for each pass
 _MOST_COPIES = 4.0  # of the weights in a trainer's memory, beside the replicas of all peers
+_MANY = 1 << 22  # weights: the few megabytes that other things take are some hundredths of a copy
 _ROWS, _BATCH = 512, 16
 _FIRST_LOOK, _UPDATES = 3, 5  # of each: with the third merge momentum begins
 _MOST_SECONDS, _LOOK_SECONDS = 400.0, 0.1
@@ -241,7 +241,7 @@ def _report(race: Race, model: _Model, found: _Memory, least: _Memory, peers: in
     race.figure(f"{name}, all", found.resident / 1e6, "MB")
     race.figure(f"{name}, the most for a moment", peak, "copies of the weights")
     note = f"median, beyond a trainer of the least model; replicas of {peers} are in mapped files"
-    if model.count >= LARGE:
+    if model.count >= _MANY:
         race.check(f"{name}, memory of its own", alone, _MOST_COPIES, AT_MOST, "copies of the weights", note)
     else:
         race.figure(f"{name}, memory of its own", alone, "copies of the weights")
