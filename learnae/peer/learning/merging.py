@@ -99,7 +99,7 @@ class Merging:
         What others published before ``now`` (ms) may hold what this peer has gone back from. For a while only those
         are merged who have published a keyframe since.
         """
-        self._begin_optimiser()
+        self._learner.begin_optimiser()
         self._load(vector)
         self._estimate.vector, self.held = vector, held
         self._merged, self.unsaid, self._went_back = {}, (), now
@@ -272,13 +272,9 @@ class Merging:
 
     def start_over(self, now: int) -> None:
         """Go on from what the swarm believes at ``now`` (ms): own training has diverged."""
-        self._begin_optimiser()
+        self._learner.begin_optimiser()
         votes = self._votes(self._heard)
         self._load(self._consensus(votes, now) if votes else self._start)
-
-    def _begin_optimiser(self) -> None:
-        """Let the optimiser forget its steps: zeros are what each begins with."""
-        self._learner.restore({name: np.zeros_like(array) for name, array in self._learner.state().items()})
 
     def _consensus(self, votes: list[Vote], now: int) -> Vector:
         return consensus(votes, self._policy.half_life, now, self._learner.moments, self._policy.rule)
