@@ -118,7 +118,7 @@ class Merging:
         """Move the weights towards the replicas if any is new; return how many are."""
         self._leave_trap()
         self._note_time(now)
-        own, policy, moments = self._learner.weights(), self._policy, self._learner.moments
+        own, policy, moments = self._keep(self._learner.weights()), self._policy, self._learner.moments
         self._judge(own, now)
         heard = self._heard
         new = [author for author, replica in heard.items() if self._merged.get(author) != replica.cid]
