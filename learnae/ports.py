@@ -224,6 +224,10 @@ class Learner(Protocol):
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on from saved arrays; raises StateError if they do not fit."""
 
+    def begin_optimiser(self) -> None:
+        """Let the optimiser forget its steps: zeros are what each begins with."""
+        self.restore({name: np.zeros_like(array) for name, array in self.state().items()})
+
 
 @dataclass(frozen=True, slots=True)
 class Samples:

@@ -67,7 +67,8 @@ class FrameEncoder:
         if frame.header.kind == KEY:
             self._key_bytes, self._key_time = sum(map(len, frame.blocks)), now
             self._since_bytes, self._since_updates = 0, 0
-        self.own_vote = Vote(self.keep(frame.replica), samples, now, settled=False)
+        frame = replace(frame, replica=self.keep(frame.replica))
+        self.own_vote = Vote(frame.replica, samples, now, settled=False)
         return frame
 
     def published(self, update: Message, frame: Frame, settled: bool) -> None:

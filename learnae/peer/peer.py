@@ -790,7 +790,7 @@ def compose_peer(
     trajectory = Trajectory(ports.learner, once.steps, once.batch, wants_more, ports.keep)
     training = Training(
         ports.learner, _steps(manifest, options), trajectory, is_private, wants_more, options.update_clip,
-        0 if is_private else options.first_steps,
+        0 if is_private else options.first_steps, ports.keep,
     )  # fmt: skip
     view = SwarmView(author, following, training, traffic, errors, gate)
     following.fits = view.fits

@@ -23,6 +23,7 @@ from learnae.privacy.spent import PRIVATE_SAMPLES, PrivacySpent
 from learnae.protocol.bodies import KEY, Contributions, Evidence, Join, Profile, Sealed, Summary, Unknown, Update
 from learnae.protocol.messages import Message
 from learnae.protocol.sum_bodies import SumBody
+from learnae.weights.codecs import Vector
 from learnae.weights.frames import Frame
 
 if TYPE_CHECKING:
@@ -94,9 +95,7 @@ class Publisher:
         now, spent = self.clock.now(), self.privacy()
         samples = PRIVATE_SAMPLES if spent else samples
         try:
-            held = self.frames.own_vote
-            weights = held.vector if again and held else self.training.learner.weights()
-            frame = self.frames.encode(weights, samples, now, whole or self.own.needs_checkpoint)
+            frame = self.frames.encode(self._weights(again), samples, now, whole or self.own.needs_checkpoint)
         except FrameError as error:
             self.errors.count(error)
             self.merging.start_over(now)
@@ -150,6 +149,11 @@ class Publisher:
         self.traffic.bytes_out, self.traffic.bytes_in = state.bytes_out, state.bytes_in  # what is shown again is old
         self.view.note(outcome)
         return True
+
+    def _weights(self, again: bool) -> Vector:
+        """Return the own weights (count,), or ``again`` what others hold of them."""
+        held = self.frames.own_vote
+        return held.vector if again and held else self.training.learner.weights()
 
     def _publish_frame(self, frame: Frame, samples: int, settled: bool, spent: PrivacySpent | None) -> Cid:
         merged, checkpoint = self.merging.unsaid, frame.header.kind == KEY

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from learnae.adapters.local.status_file import summary
+from learnae.adapters.local.vector_files import LARGE
 from learnae.basics.memory import give_back
 from learnae.basics.overriding import override
 from learnae.errors import EquivocationError, NotWrittenError
@@ -102,9 +103,13 @@ class PeerService(Worker):
         done = self._schedule.tick()
         if done and done.published:
             self._linked.versions.offer()
-            if self._is_starting:
-                self._is_starting = False
-                give_back()
+        if done and (done.published or done.merged) and (self._is_starting or self._is_large()):
+            self._is_starting = self._is_starting and not done.published
+            give_back()
+
+    def _is_large(self) -> bool:
+        """Return True where merges and updates make whole vectors that are worth giving back."""
+        return len(self._linked.peer.estimate()) >= LARGE
 
     def _survive(self, work: Callable[[], object]) -> None:
         try:

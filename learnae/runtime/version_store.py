@@ -99,13 +99,13 @@ class VersionKeeper:
     def _keep(self, name: str) -> Version | None:
         peer = self._peer
         merged = {peer_name(author): replica.cid for author, replica in peer.following.replicas.items()}
-        vector, metrics = (peer.own_estimate() if name == PERSONAL else peer.estimate()).copy(), peer.training.metrics
+        vector, metrics = peer.own_estimate() if name == PERSONAL else peer.estimate(), peer.training.metrics
         version = Version(peer.swarm, peer.ports.clock.now(), peer.steps, metrics, merged, vector, peer.merging.held)
         try:
             with writing(self._directory):
                 self._directory.mkdir(exist_ok=True, mode=0o700)
                 remove_leftovers(self._directory, older_than=time.time())  # no other process writes here
-            write_atomic(self._directory / name, version.to_bytes(), mode=0o600)
+            write_atomic(self._directory / name, *version.to_pieces(), mode=0o600)
         except NotWrittenError as error:
             peer.errors.count(error)
             return self._best if name == BEST else None
@@ -119,7 +119,7 @@ class VersionKeeper:
         except StateError as error:
             _log.warning("%s", error)
             return None
-        return best if self._fits(best) else None
+        return replace(best, vector=self._peer.ports.keep(best.vector)) if self._fits(best) else None
 
 
 def last_version_without(

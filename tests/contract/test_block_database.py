@@ -7,7 +7,7 @@ import sqlite3
 import stat
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -593,6 +593,18 @@ def read_as_stranger(directory: Path, expected: Connection, answers: Connection)
             answers.send(store.get(cid))
         except LearnaeError as error:
             answers.send(repr(error))
+
+
+def test_the_log_is_put_into_the_database_less_often_where_blocks_are_large(tmp_path, store):
+    def sizes_of_log(count: int, size: int) -> Iterator[int]:
+        for _ in range(count):
+            store.put(RAW, random.randbytes(size))
+            yield (tmp_path / f"{FILE}-wal").stat().st_size
+
+    assert max(sizes_of_log(300, 10_000)) < 1.2 * 2**20
+    assert 8 * 2**20 < max(sizes_of_log(40, 2**20)) < 20 * 2**20
+    store.close()
+    assert is_sound(tmp_path / FILE)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")

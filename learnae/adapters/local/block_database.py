@@ -48,6 +48,10 @@ PRAGMA cache_size = -1024;  -- KiB: the kernel caches the file, and boards have 
 PRAGMA cell_size_check = ON;  -- the file may be damaged, or another user's
 PRAGMA trusted_schema = OFF;
 """
+_LARGE_LOG = """
+PRAGMA wal_autocheckpoint = 4096;  -- pages, 16 MiB: each checkpoint waits for the disk twice
+PRAGMA journal_size_limit = 16777216;
+"""
 _LOOSE_PAGES = 64  # free pages below this are left for the next blocks
 _LOOSE_SHARE = 4  # and those that are less than this part of the file
 _STEP = 256  # pages given back in one transaction: others write in between
@@ -95,6 +99,11 @@ class BlockDatabase:
             finally:
                 if durable:
                     database.execute("PRAGMA synchronous = NORMAL")
+
+    def enlarge_log(self) -> None:
+        """Let the log grow to 16 MiB beside the database from now on: large blocks are being written."""
+        with self._lock, self._translating("write"):
+            self._open(to_write=True).executescript(_LARGE_LOG)
 
     def shrink(self) -> None:
         """Give pages back to the file system if many are free; what cannot be done now is done another time."""

@@ -25,6 +25,7 @@ _log = logging.getLogger(__name__)
 
 _PATIENCE_SECONDS = 5.0  # transactions take milliseconds, a checkpoint on a slow card some hundred
 _FRESH = 600_000  # ms: a use is noted so seldom, as flash memory wears out
+_LARGE = 1 << 16  # bytes: of a frame that has several blocks
 _BATCH = 256  # blocks removed, or named, in one transaction: others wait for it
 _FOR_EVER = 1 << 62  # Unix ms of the last use of a block that stays
 _WHOLE = f"CASE WHEN typeof(data) = 'blob' AND length(data) <= {MAX_BLOCK_BYTES} THEN data END"
@@ -69,6 +70,8 @@ class LocalBlockStore(BlockStore):
             used = _one(database, "SELECT used FROM blocks WHERE cid = ? AND data = ?", name, data)
         if used is not None and not durable and self._note_use(name, used):
             return
+        if len(data) > _LARGE:
+            self._database.enlarge_log()
         with self._database.writing(durable) as database:
             insert = "INSERT INTO blocks VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET used = max(used, excluded.used)"
             database.execute(f"{insert}, data = excluded.data", (name, self._now(), data))

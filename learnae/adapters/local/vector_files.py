@@ -2,6 +2,8 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 import numpy as np
 
@@ -9,14 +11,20 @@ from learnae.basics.memory import give_back
 from learnae.system.atomic_files import TEMPORARY
 from learnae.weights.codecs import Vector
 
-LARGE = 1 << 20  # values: 4 MiB; smaller ones are no burden
+if TYPE_CHECKING:
+    from mmap import mmap
+
+LARGE = 1 << 19  # values: 2 MiB; smaller ones are no burden
+
+_kept = WeakSet["mmap"]()
 
 
 def keep(directory: Path, vector: Vector) -> Vector:
     """Return the same values, read-only: those of a large ``vector`` (n,) are mapped from a file without a name.
 
-    The system takes their memory for other things when it is short of it, and reads them again. The file is gone when
-    nothing holds the vector any more, however the process ends. Where the disk takes nothing they stay in memory.
+    The system takes their memory for other things when it is short of it, and reads them again; whenever one is kept,
+    this process lets go of the memory of all. The file is gone when nothing holds the vector any more, however the
+    process ends. Where the disk takes nothing they stay in memory.
     """
     if len(vector) < LARGE or is_mapped(vector):
         return vector
@@ -28,11 +36,14 @@ def keep(directory: Path, vector: Vector) -> Vector:
         with tempfile.TemporaryFile(dir=directory, prefix=TEMPORARY, buffering=0) as file:
             while left:  # by write: a mapping that is written to ends the process where the disk is full
                 left = left[os.write(file.fileno(), left) :]
-            kept = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.float32)
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError:
         return vector
+    for each in [*_kept]:  # looked at until now; when they are looked at again, the system's cache mostly has them
+        each.madvise(mmap.MADV_DONTNEED)
+    _kept.add(mapped)
     give_back()
-    return kept
+    return np.frombuffer(mapped, np.float32)
 
 
 def is_mapped(vector: Vector) -> bool:

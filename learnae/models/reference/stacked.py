@@ -40,7 +40,7 @@ class Stacked:
         """
         left = iter(several)
         while taken := list(islice(left, self._most)):
-            stack, value, place = np.stack(taken), self._rows, 0
+            stack, value, place = taken[0][None] if len(taken) == 1 else np.stack(taken), self._rows, 0
             lacking: Array = np.zeros((1, 1, value.shape[1]), np.float32)  # in ``value``: the same for all rows
             for layer, function, room in zip(self._layers, self._functions, self._rooms, strict=True):
                 middle = place + layer.inputs * layer.units

@@ -83,8 +83,9 @@ class Merging:
 
     def adopt(self, now: int) -> bool:
         """Take what the swarm believes in place of the own weights, which are a newcomer's; False if it is nothing."""
-        self._judge(self._learner.weights(), now)
-        found = self._combined(lambda votes: self._consensus(votes, now), now)
+        own = self._learner.weights()
+        self._judge(own, now)
+        found = self._combined(own, lambda votes: self._consensus(votes, now), now)
         if found is None:
             return False
         self.believe(None, now)
@@ -98,7 +99,7 @@ class Merging:
         What others published before ``now`` (ms) may hold what this peer has gone back from. For a while only those
         are merged who have published a keyframe since.
         """
-        self._begin_optimiser()
+        self._learner.begin_optimiser()
         self._load(vector)
         self._estimate.vector, self.held = vector, held
         self._merged, self.unsaid, self._went_back = {}, (), now
@@ -117,13 +118,13 @@ class Merging:
         """Move the weights towards the replicas if any is new; return how many are."""
         self._leave_trap()
         self._note_time(now)
-        self._judge(self._learner.weights(), now)
+        own, policy, moments = self._keep(self._learner.weights()), self._policy, self._learner.moments
+        self._judge(own, now)
         heard = self._heard
         new = [author for author, replica in heard.items() if self._merged.get(author) != replica.cid]
         if not new:
             return 0
-        own, policy, moments = self._learner.weights(), self._policy, self._learner.moments
-        merged = self._combined(lambda votes: merge(own, votes, policy, now, moments), now)
+        merged = self._combined(own, lambda votes: merge(own, votes, policy, now, moments), now)
         if merged is None:
             return 0
         new = [author for author in new if author in self._heard]
@@ -190,14 +191,17 @@ class Merging:
             self._start = self._estimate.vector = seeded
             self._load(seeded)
 
-    def _combined(self, function: Callable[[list[Vote]], Vector], now: int) -> Vector | None:
-        """Return what ``function`` makes of the votes that are no trap; None without any of others."""
+    def _combined(self, own: Vector, function: Callable[[list[Vote]], Vector], now: int) -> Vector | None:
+        """Return what ``function`` makes of the votes that are no trap; None without any of others.
+
+        ``own`` are the weights (count,) that it is to replace.
+        """
 
         def of(replicas: Replicas) -> Vector:
             votes = self._votes(replicas)
-            return function(votes) if votes else self._learner.weights()
+            return function(votes) if votes else own
 
-        result = self._guard.combine(self._judged, self._learner.weights(), of, now)
+        result = self._guard.combine(self._judged, own, of, now)
         return result if self._heard else None
 
     def _votes(self, replicas: Replicas) -> list[Vote]:
@@ -268,13 +272,9 @@ class Merging:
 
     def start_over(self, now: int) -> None:
         """Go on from what the swarm believes at ``now`` (ms): own training has diverged."""
-        self._begin_optimiser()
+        self._learner.begin_optimiser()
         votes = self._votes(self._heard)
         self._load(self._consensus(votes, now) if votes else self._start)
-
-    def _begin_optimiser(self) -> None:
-        """Let the optimiser forget its steps: zeros are what each begins with."""
-        self._learner.restore({name: np.zeros_like(array) for name, array in self._learner.state().items()})
 
     def _consensus(self, votes: list[Vote], now: int) -> Vector:
         return consensus(votes, self._policy.half_life, now, self._learner.moments, self._policy.rule)

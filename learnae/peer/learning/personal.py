@@ -146,8 +146,8 @@ class Personal:
         """Return the work that is due now."""
         if len(self._data.train) < _ROWS or len(self._data.holdout) < _HELD_OUT:
             self._few = self._few or _Few(self._make(), common)
-            return self._learn_few(self._few, common.copy()) if self._few.has_news else None
-        return self._choose(common.copy()) if self._seconds() >= self._due else None
+            return self._learn_few(self._few, common) if self._few.has_news else None
+        return self._choose(common) if self._seconds() >= self._due else None
 
     def _learn_few(self, few: _Few, common: Vector) -> Iterator[None]:
         yield from few.learn(common, self._seconds)
@@ -162,17 +162,21 @@ class Personal:
         learner.load(common)
         yield from _train(learner, _TUNED_STEPS, self._seconds)
         candidates = [(COMMON, common), (TUNED, learner.weights())]
-        yield from self._renew_alone()
+        yield from self._renew_alone(learner)
         if self.alone is not None:
             candidates.append((ALONE, self.alone))
         self.choice = choose(learner, candidates)
         self._due, self._pause = self._seconds() + self._pause, min(2 * self._pause, _EVERY)
 
-    def _renew_alone(self) -> Iterator[None]:
-        """Train a model that no other peer has had a part in; anew where rows are half as many again."""
-        learner, start, rows = self._make(), self._start(), len(self._data.train)
-        if start is None or (self._alone and rows < 1.5 * self._alone[0]):
+    def _renew_alone(self, learner: BatchLearner) -> Iterator[None]:
+        """Train a model that no other peer has had a part in; anew where rows are half as many again.
+
+        The ``learner`` is there for this: another one would take as much memory as all else that is personal.
+        """
+        rows = len(self._data.train)
+        if (self._alone and rows < 1.5 * self._alone[0]) or (start := self._start()) is None:
             return
+        learner.begin_optimiser()
         learner.load(start)
         yield from _train(learner, _ALONE_STEPS, self._seconds)
         self._alone = rows, learner.weights()

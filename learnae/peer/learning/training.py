@@ -7,7 +7,7 @@ from typing import Any
 
 from learnae.peer.learning.trajectory import Trajectory
 from learnae.peer.state import PeerState
-from learnae.ports import Learner, Trained
+from learnae.ports import Keep, Learner, Trained, in_memory
 from learnae.privacy.clipping import UpdateClip
 from learnae.protocol.bodies import Metrics
 from learnae.weights.codecs import Vector
@@ -25,7 +25,7 @@ class Training:
     are published. The learner may take fewer steps at a time: ``taken`` counts those of this cycle, ``rows`` what they
     were trained on. If ``is_private``, a cycle is done when it is due, whatever steps are taken by then: the learner's
     rows may be spent. ``loss`` is the newest on training rows, ``metrics`` are the newest on held-out ones.
-    ``clip`` bounds how far a cycle moves the weights.
+    ``clip`` bounds how far a cycle moves the weights. What is saved of them goes through ``keep``.
 
     The ``first`` cycles are so short, 0 for as long as any; the next ones grow with what was learnt before: weights
     move fast at first, and peers that learn apart for long then learn the same (Lin et al. 2018, post-local SGD).
@@ -38,6 +38,7 @@ class Training:
     wants_more: Callable[[], bool] = lambda: False
     clip: UpdateClip | None = None
     first: int = 0
+    keep: Keep = in_memory
     steps: int = 0
     taken: int = 0
     rows: int = 0
@@ -108,7 +109,7 @@ class Training:
 
     def to_state(self) -> dict[str, Any]:
         """Return this part's fields of PeerState."""
-        return {"steps": self.steps, "weights": self.learner.weights(), "learner": self.learner.state()}
+        return {"steps": self.steps, "weights": self.keep(self.learner.weights()), "learner": self.learner.state()}
 
     def restore(self, state: PeerState) -> None:
         """Go on from the saved weights and optimiser; raises StateError if they do not fit."""

@@ -44,8 +44,8 @@ class Version:
     vector: Vector
     held: frozenset[bytes] = frozenset()
 
-    def to_bytes(self) -> bytes:
-        """Return a sealed archive: a dag-cbor header and the vector."""
+    def to_pieces(self) -> list[bytes | memoryview]:
+        """Return a sealed archive, a dag-cbor header and the vector, in pieces: one is the vector's own memory."""
         header = {
             "v": _FORMAT,
             "swarm": self.swarm,
@@ -59,11 +59,11 @@ class Version:
             "header": np.frombuffer(dagcbor.encode(header), np.uint8),
             "vector": self.vector,
         }
-        return b"".join(sealed_archive(arrays))
+        return sealed_archive(arrays)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Version:
-        """Read what ``to_bytes`` wrote; raises StateError for anything else."""
+        """Read what ``to_pieces`` gave; raises StateError for anything else."""
         try:
             arrays = open_sealed(data)
             fields = Fields(dagcbor.decode(arrays["header"].tobytes()), "version", StateError)

@@ -34,3 +34,20 @@ def test_what_is_mapped_cannot_be_changed_by_mistake(tmp_path: Path) -> None:
 def test_where_the_disk_takes_nothing_it_stays_in_memory(tmp_path: Path) -> None:
     vector = np.ones(LARGE, np.float32)
     assert keep(tmp_path / "gone", vector) is vector
+
+
+def mapped_bytes() -> int:
+    """What of this process' memory are pages of files."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssFile"))
+    return 1024 * int(line.split()[1])
+
+
+def test_what_was_looked_at_takes_no_memory_once_another_is_kept(tmp_path: Path) -> None:
+    first = keep(tmp_path, np.ones(8 * LARGE, np.float32))
+    before = mapped_bytes()
+    assert first.sum() == 8 * LARGE
+    assert mapped_bytes() - before > first.nbytes / 2
+    second = keep(tmp_path, np.zeros(LARGE, np.float32))
+    assert mapped_bytes() - before < first.nbytes / 8
+    assert first.sum() == 8 * LARGE
+    assert not second.any()
