@@ -75,7 +75,7 @@ class LocalGossip(Gossip):
             raise StateError("a listener has nothing to announce")
         news = self._news(announcement)
         if news != self._announced:
-            write_atomic(path := self._directory / self._own, announcement.to_bytes(), durable=False)
+            write_atomic(path := self._directory / self._own, news.to_bytes(), durable=False)
             self._announced = news
             with suppress(FileNotFoundError):
                 self._seen[self._own] = _stamp(path.stat(follow_symlinks=False))
