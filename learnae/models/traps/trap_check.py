@@ -147,11 +147,17 @@ class TrapCheck:
         rows, targets = _spread(self.train.rows, _LOSS_ROWS), _spread(self.train.targets, _LOSS_ROWS)
         if len(rows) < _FEWEST_ROWS:
             return ""
-        after, own = (self.loss.value(predict(self.model, each, rows), targets) for each in (weights, before))
-        bound = (MOST_LOSS if self.loss.is_classification else MOST_ERROR) * max(own, self._constant(targets))
+        most, after = MOST_LOSS if self.loss.is_classification else MOST_ERROR, self._lost(weights, rows, targets)
+        if after <= most * (constant := self._constant(targets)):  # as it mostly is
+            return ""
+        own = self._lost(before, rows, targets)
+        bound = most * max(own, constant)
         if after <= bound or not np.isfinite(bound):
             return ""
         return f"the loss on own rows is {after:.3g}, with the own weights {own:.3g}"
+
+    def _lost(self, weights: Vector, rows: Array, targets: Array) -> float:
+        return self.loss.value(predict(self.model, weights, rows), targets)
 
     def _constant(self, targets: Array) -> float:
         """Return the loss of what says the same of all rows: of classes, that all are as likely.
