@@ -6,11 +6,10 @@ What trains is imported where it starts: the other verbs answer at once.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -18,30 +17,18 @@ import learnae
 from learnae.adapters.local.lock import end_holder
 from learnae.basics import strict_json
 from learnae.basics.headline import headline
-from learnae.config.loading import config_files, load_config
-from learnae.errors import ConfigurationError, InUseError
-from learnae.system.atomic_files import is_there
-from learnae.system.logs import set_up_logging
+from learnae.config.loading import load_config
 from learnae.system.paths import KEY_FILE, LOCK_FILE, home, last_status, peers_here
-from learnae.system.service import EXIT_CONFIGURATION, Service, run_program
-from learnae.system.signals import abrupt
+from learnae.system.service import run_program
 from learnae.text import significant
 from trainer_node import lifecycle
 from trainer_node.config import ROLE, TrainerConfig
-
-if TYPE_CHECKING:
-    from learnae.runtime.peer_service import Worker
-
-Found = TypeVar("Found")
+from trainer_node.starting import StartOptions, begin, is_unit
 
 # no markup: help looks like that of the other programs, also on a narrow terminal
 app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
 
 _WORDS = {lifecycle.RUNNING: "running", lifecycle.STOPPED: "stopped"}
-_HINT = """\
-create a swarm:  learnae swarm create --preset wrist   (or --model MODEL.json --loss LOSS)
-join it:         learnae join --data FILE, then trainer-node start
-or just try:     trainer-node start --demo"""
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="Read this file instead of the usual ones.")]
 DataFile = Annotated[Path | None, typer.Option("--data", help="What to train on: a table or .npz: docs/tasks.md.")]
@@ -83,35 +70,14 @@ def start(
     as_json: Annotated[bool, typer.Option("--json", help="With --detach: for machines.")] = False,
 ) -> None:
     """Train until stopped; in the foreground unless told otherwise."""
-    with abrupt():
-        from trainer_node.demo import check_demo  # noqa: PLC0415
-        from trainer_node.preset_swarm import find_or_create  # noqa: PLC0415
-        from trainer_node.wiring import build, load_configured  # noqa: PLC0415
-    if demo:
-        check_demo(name, {"--data": data, "--label": label, "--swarm": swarm, "--preset": preset})
-    if preset is not None:
-        if swarm is not None:
-            raise ConfigurationError("--swarm and --preset both name a swarm", "give one of them")
-        swarm = str(find_or_create(preset).directory)
-    flags = {"data.file": str(data) if data else None, "data.label": label, "swarm.id": swarm, "peer.name": name}
-    if detach:
-        _detach(config, flags, demo, as_json)
-        return
-    set_up_logging(verbose)
-
-    def read() -> TrainerConfig:
-        return load_config(TrainerConfig, ROLE, config, flags)
-
-    with abrupt():
-        service = _demo_service(read) if demo else build(_configured(config, read()), read, load_configured)
-    raise typer.Exit(Service(service.work()).run())
+    raise typer.Exit(begin(StartOptions(config, data, label, swarm, preset, name, demo, detach, verbose, as_json)))
 
 
 @app.command()
 def stop(config: ConfigFile = None, name: PeerName = None, as_json: Json = False) -> None:
     """Save and end the trainer in the background."""
     stopped = end_holder(_directory(config, name) / LOCK_FILE)
-    if not stopped and _is_unit(config, name):
+    if not stopped and is_unit(config, name):
         if code := lifecycle.systemctl("stop"):
             raise typer.Exit(code)
         stopped = True
@@ -129,7 +95,7 @@ def status(config: ConfigFile = None, name: PeerName = None, as_json: Json = Fal
     if config is None and name is None and len(_directories()) > 1:
         list_trainers(as_json)
     code, said = lifecycle.status(_directory(config, name))
-    if code != lifecycle.RUNNING and _is_unit(config, name):
+    if code != lifecycle.RUNNING and is_unit(config, name):
         code, said = lifecycle.unit_status()
     word = _WORDS.get(code, "unknown")
     if as_json:
@@ -194,7 +160,7 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
 ) -> None:
     """Print what the trainer in the background has logged."""
-    if _is_unit(config, name):
+    if is_unit(config, name):
         raise typer.Exit(lifecycle.journal(lines, follow))
     if follow:
         lifecycle.follow(_directory(config, name), lines)
@@ -238,64 +204,5 @@ def _directories() -> list[Path]:
     return sorted(found)
 
 
-def _first_free(settings: TrainerConfig, start: Callable[[TrainerConfig, int], Found]) -> Found:
-    """Start the first person of the demo who is free, also if other processes start at the same moment."""
-    from trainer_node.demo import demo_configs  # noqa: PLC0415
-
-    for own, person in demo_configs(settings):
-        with suppress(InUseError):
-            return start(own, person)
-    raise AssertionError  # demo_configs ends with an error of its own
-
-
-def _demo_service(read: Callable[[], TrainerConfig]) -> Worker:
-    from trainer_node.demo import demo_dataset  # noqa: PLC0415
-    from trainer_node.wiring import build  # noqa: PLC0415
-
-    def start(own: TrainerConfig, person: int) -> tuple[Worker, int]:
-        return build(own, read, partial(demo_dataset, person)), person
-
-    service, person = _first_free(read(), start)
-    look = "learnae watch --swarm wrist-demo"  # also where there are other swarms
-    print(f"demo: you are person {person} of 8; start more in other terminals, and see: {look}", file=sys.stderr)
-    return service
-
-
-def _configured(config: Path | None, settings: TrainerConfig) -> TrainerConfig:
-    """Return ``settings``; where there are none yet, print the first steps and exit."""
-    from learnae.swarm.directory import swarms_here  # noqa: PLC0415
-
-    if config or settings.swarm.id or swarms_here() or any(map(is_there, config_files(ROLE))):
-        return settings
-    print(_HINT, file=sys.stderr)
-    raise typer.Exit(EXIT_CONFIGURATION)
-
-
-def _detach(config: Path | None, flags: dict[str, str | None], demo: bool, as_json: bool) -> None:
-    if _is_unit(config, flags["peer.name"]) and not demo and not any(flags.values()):
-        raise typer.Exit(lifecycle.systemctl("start"))
-
-    def start(own: TrainerConfig, name: str | None, *more: str) -> None:
-        options = {
-            "--config": config, "--data": flags["data.file"], "--label": flags["data.label"],
-            "--swarm": flags["swarm.id"], "--name": name,
-        }  # fmt: skip
-        arguments = [part for option, value in options.items() if value for part in (option, str(value))]
-        process = lifecycle.detach(["start", *arguments, *more], own.peer.directory(ROLE))
-        shown = own.peer.name or ROLE
-        said = f"running as process {process}; see: trainer-node status --name {shown}"
-        print(strict_json.dumps({"process": process, "name": shown}) if as_json else said)
-
-    settings = load_config(TrainerConfig, ROLE, config, flags)
-    if demo:
-        _first_free(settings, lambda own, _: start(own, own.peer.name, "--demo"))
-    else:
-        start(_configured(config, settings), flags["peer.name"])
-
-
 def _directory(config: Path | None, name: str | None) -> Path:
     return load_config(TrainerConfig, ROLE, config, {"peer.name": name}).peer.directory(ROLE)
-
-
-def _is_unit(config: Path | None, name: str | None) -> bool:
-    return config is None and name is None and lifecycle.has_unit()

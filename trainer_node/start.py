@@ -1,6 +1,6 @@
 """Entry point of ``trainer-node``: where its extra is not installed, it says so in one line."""
 
-from typing import NoReturn
+import sys
 
 from learnae.system.lazy_imports import keep_libcrypto_out
 from learnae.system.signals import abrupt
@@ -15,8 +15,11 @@ def main() -> None:
     run_program("trainer-node", _begin)
 
 
-def _begin() -> NoReturn:
+def _begin() -> int:
     with abrupt():
-        from trainer_node.cli import main as run  # noqa: PLC0415 - it imports typer
+        from trainer_node.starting import StartOptions, begin  # noqa: PLC0415 - after what has been settled, too
 
-    run()
+        options = StartOptions.read(sys.argv[2:]) if sys.argv[1:2] == ["start"] else None
+        if options is None:  # it may be a call for help
+            from trainer_node.cli import main as run  # noqa: PLC0415 - it imports typer
+    return begin(options) if options else run()

@@ -107,6 +107,14 @@ def _left_of_limit() -> list[float]:
     return [max(0, limit - pages * resource.getpagesize()) / _MIB]
 
 
+def keep_freed(size: int) -> None:
+    """Let memory of up to ``size`` bytes be used again when it was freed, in place of fresh pages each time.
+
+    GNU's allocator does so up to 128 KiB, and then up to the largest block that it has seen freed (mallopt(3)).
+    """
+    bytearray(size)
+
+
 def give_back() -> None:
     """Give freed memory back to the system: GNU's allocator holds on to vectors of up to 32 MiB, and to what a start
     has needed."""

@@ -98,14 +98,16 @@ def _utf8(text: str) -> bytes:
 
 
 def _check_scalar(value: object) -> object:
-    if value is not None and not isinstance(value, (str, bytes, int, float)):
-        raise EncodingError(f"a value of type {type(value).__name__} has no dag-cbor form")
     if isinstance(value, str):
         _utf8(value)
-    if isinstance(value, int) and value not in _INTEGERS:
-        raise EncodingError("an integer beyond 64 bits")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise EncodingError(f"a number is {value}", "only finite numbers are encoded")
+    elif isinstance(value, int):
+        if value not in _INTEGERS:
+            raise EncodingError("an integer beyond 64 bits")
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise EncodingError(f"a number is {value}", "only finite numbers are encoded")
+    elif value is not None and not isinstance(value, bytes):
+        raise EncodingError(f"a value of type {type(value).__name__} has no dag-cbor form")
     return value
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from learnae.basics.light_numpy import norms_of
+from learnae.basics.light_numpy import norms_of, unique
 from learnae.models.dataset import Rows
 from learnae.models.graph import token_count
 from learnae.privacy.accountant import mu_for
@@ -41,7 +41,7 @@ MAX_ROWS = 1 << 20  # in a summary: more could not be said in int32
 MASKED_ROWS = 60_000  # of one member in a masked sum, which leaves room for its noise
 _RADIUS = 0.8  # times sqrt(columns): cuts long rows, which costs little; the noise is as large as the longest may be
 _SUM_BYTES = 4
-_CHUNK = 1024  # rows at once
+_CHUNK = 256  # rows at once
 
 Array = NDArray[np.float64]
 Sums = NDArray[np.int64]
@@ -177,7 +177,9 @@ class Statistics:
         usable = np.isfinite(values).all(axis=1)
         self.skipped += int(len(rows) - usable.sum())
         self.rows += int(usable.sum())
-        np.add.at(self._sums, groups[usable], steps_of(layout, values[usable]))
+        found, steps = groups[usable], steps_of(layout, values[usable])
+        for group in unique(found):  # a tenth of the time of np.add.at
+            self._sums[group] += steps[found == group].sum(axis=0)
 
     def sums(self) -> Sums:
         """Return the sums (groups * size,), exact: never to leave this machine."""

@@ -6,6 +6,7 @@ import signal
 import stat
 import time
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -224,6 +225,31 @@ def test_the_same_announcement_is_not_written_again(tmp_path):
 
     after = (tmp_path / "heads" / "one").stat()
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_what_authors_say_of_themselves_is_not_said_again(tmp_path):
+    names = [peer_name(bytes([number]) * 32) for number in range(2)]
+    one, other = (LocalGossip(tmp_path, name) for name in names)
+    mine, theirs = (replace(some_entry(number, seq=3), author=bytes([number]) * 8) for number in range(2))
+    later, earlier = (replace(theirs, seq=seq, head=some_entry(9, seq).head) for seq in (4, 2))
+    one.announce(Announcement((mine,)))
+    before = (tmp_path / "heads" / names[0]).stat().st_ino
+
+    other.announce(Announcement((theirs,)))
+    list(one.heard())
+    for entry in (theirs, earlier):
+        one.announce(Announcement((mine, entry)))
+    assert (tmp_path / "heads" / names[0]).stat().st_ino == before, "all who read here know it"
+
+    for entry in (later, replace(theirs, head=later.head)):  # heard elsewhere, or the author has said two things
+        one.announce(Announcement((mine, entry)))
+        assert list(other.heard()) == [Heard(names[0], Announcement((mine, entry)))]
+    one.announce(Announcement((mine,)))
+    list(other.heard())
+    (tmp_path / "heads" / names[1]).unlink()
+    list(one.heard())
+    one.announce(Announcement((mine, theirs)))
+    assert list(other.heard()) == [Heard(names[0], Announcement((mine, theirs)))], "the file that said it is gone"
 
 
 class StuckError(Exception):

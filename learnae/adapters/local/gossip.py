@@ -4,13 +4,15 @@
 
     DIRECTORY/heads/<peer>                          an announcement, replaced whole
 
-Files appear by rename, so a reader sees a whole one or none.
+Files appear by rename, so a reader sees a whole one or none. All read what an author says of itself: a file is not
+written again, and read by all others, because of that.
 """
 
 import logging
 import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from learnae.basics.error_log import ErrorLog
 from learnae.basics.overriding import override
 from learnae.errors import EncodingError, LimitError, PeerError, StateError
 from learnae.ports import Gossip, Heard
-from learnae.protocol.announcements import MAX_BYTES, Announcement
+from learnae.protocol.announcements import MAX_BYTES, PREFIX_BYTES, Announcement, Entry
 from learnae.protocol.identity import author_of_name
 from learnae.protocol.neighbourhood.interest import EVERYBODY, Interest
 from learnae.system.atomic_files import read_regular, tidy, write_atomic
@@ -53,7 +55,8 @@ class LocalGossip(Gossip):
         check_unwritable(self._directory)
         tidy(self._directory)
         self._own = peer
-        self._announced: bytes | None = None
+        self._announced: Announcement | None = None  # but for what others have said of themselves
+        self._told: dict[str, Entry] = {}  # by file: what its owner says of itself
         self._seen: dict[str, tuple[int, int]] = {}
         self._errors = errors or ErrorLog()
         self._admits = admits
@@ -67,16 +70,24 @@ class LocalGossip(Gossip):
 
     @override
     def announce(self, announcement: Announcement) -> None:
-        """Write the own file if something changed."""
+        """Write the own file if something changed that the other files do not tell."""
         if self._own is None:
             raise StateError("a listener has nothing to announce")
-        data = announcement.to_bytes()
-        if data != self._announced:
-            write_atomic(path := self._directory / self._own, data, durable=False)
-            self._announced = data
+        news = self._news(announcement)
+        if news != self._announced:
+            write_atomic(path := self._directory / self._own, news.to_bytes(), durable=False)
+            self._announced = news
             with suppress(FileNotFoundError):
                 self._seen[self._own] = _stamp(path.stat(follow_symlinks=False))
             _log.debug("announced %d authors", len(announcement.entries))
+
+    def _news(self, announcement: Announcement) -> Announcement:
+        """Return what not all who read here know from the authors themselves."""
+        if self._is_crowded:
+            return announcement
+        told = {entry.author: entry for name, entry in self._told.items() if name != self._own}
+        entries = (entry for entry in announcement.entries if not _is_told(entry, told.get(entry.author)))
+        return replace(announcement, entries=tuple(entries))
 
     @override
     def heard(self) -> Iterable[Heard]:
@@ -101,6 +112,8 @@ class LocalGossip(Gossip):
             problem = f"{self._directory} holds more than {_FILES:,} files"
             self._errors.count(LimitError(problem, "the others are not read: remove those of peers that are gone"))
         self._is_crowded = len(entries) > _FEW
+        for name in self._told.keys() - {entry.name for entry in entries}:
+            del self._told[name]
         return entries[:_FILES]
 
     def _is_admitted(self, name: str) -> bool:
@@ -126,8 +139,19 @@ class LocalGossip(Gossip):
             self._errors.count(EncodingError(f"heads file {entry.name[:60]!r}: {error}", "it is ignored"))
             announcement = Announcement()
         self._seen[entry.name] = stamp
+        self._note_told(entry.name, announcement)
         _log.debug("heard %d authors of %s", len(announcement.entries), entry.name)
         return announcement
+
+    def _note_told(self, name: str, announcement: Announcement) -> None:
+        self._told.pop(name, None)
+        with suppress(EncodingError):
+            author = author_of_name(name)[:PREFIX_BYTES]
+            self._told.update((name, entry) for entry in announcement.entries if entry.author == author)
+
+
+def _is_told(entry: Entry, told: Entry | None) -> bool:
+    return told is not None and (told.seq > entry.seq or told == entry)
 
 
 def _stamp(status: os.stat_result) -> tuple[int, int]:

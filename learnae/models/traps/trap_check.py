@@ -7,7 +7,8 @@ there, and above saying always the same. No member that only learns comes near t
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ _ROUNDED = 1e-5  # of a value: in float32 what varies less may be nothing
 _MOST_UNITS = 1024  # that are compared with one another
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class TrapCheck:
     """Looks at weights with the training rows that are here by then.
 
@@ -53,6 +54,7 @@ class TrapCheck:
     model: ModelDefinition
     loss: Loss
     train: Rows
+    _at_start: tuple[Vector, int, Array] | None = field(default=None, init=False)  # see _fires_at_start
 
     def __call__(self, weights: Vector, before: Vector, start: Vector) -> str:
         """Return what is wrong with ``weights`` (count,), which are to replace ``before``; empty for nothing.
@@ -92,23 +94,30 @@ class TrapCheck:
         rows = _spread(self.train.rows, max(_FEWEST_ROWS, min(_MOST_ROWS, _MOST_PRODUCTS // self._products(first))))
         if len(rows) < _FEWEST_ROWS:
             return ""
-        told, first_told = (self._told(each, first, rows) for each in (weights, start))
-        return self._why_alike(told, first_told) or self._why_rare(told, first_told)
+        told = self._told(weights, first, rows)
+        alike = self._why_alike(told, lambda: self._told(start, first, rows))
+        return alike or self._why_rare(told, self._fires_at_start(start, first, rows))
 
-    def _why_alike(self, told: Array, first_told: Array) -> str:
+    def _fires_at_start(self, start: Vector, first: int, rows: Array) -> Array:
+        """Return ``_fires`` of what all started from: the same at each check, until there are other rows."""
+        known = self._at_start
+        if known is None or known[0] is not start or known[1] != self.train.written:
+            known = self._at_start = start, self.train.written, _fires(self._told(start, first, rows))
+        return known[2]
+
+    def _why_alike(self, told: Array, first_told: Callable[[], Array]) -> str:
         """Say whether units tell the same of all rows; no sign where rows vary so little that some at random do."""
         units = told.shape[-1]
         chosen: Array | slice = slice(None)
         if units > _MOST_UNITS:
             chosen = np.random.default_rng().choice(units, _MOST_UNITS, replace=False)
         most = _most_parallel(min(units, _MOST_UNITS))
-        if units < _ENOUGH_UNITS or (alike := _alike(told[..., chosen])) <= most or _alike(first_told[..., chosen]):
+        if units < _ENOUGH_UNITS or (alike := _alike(told[..., chosen])) <= most or _alike(first_told()[..., chosen]):
             return ""
         return f"{alike} of {min(units, _MOST_UNITS)} units of the first layer tell the same of all rows as another"
 
-    def _why_rare(self, told: Array, first_told: Array) -> str:
-        count, units = len(told), told.shape[-1]
-        fires, first_fires = (_fires(each) for each in (told, first_told))
+    def _why_rare(self, told: Array, first_fires: Array) -> str:
+        count, units, fires = len(told), told.shape[-1], _fires(told)
         most_often = max(1, int(_RARE * count))
         rare, own = (int(((each > 0) & (each <= most_often)).sum()) for each in (fires, first_fires))
         if rare > max(MOST_RARE * units, own + _MORE_RARE * units, _FEWEST_UNITS):
@@ -138,11 +147,17 @@ class TrapCheck:
         rows, targets = _spread(self.train.rows, _LOSS_ROWS), _spread(self.train.targets, _LOSS_ROWS)
         if len(rows) < _FEWEST_ROWS:
             return ""
-        after, own = (self.loss.value(predict(self.model, each, rows), targets) for each in (weights, before))
-        bound = (MOST_LOSS if self.loss.is_classification else MOST_ERROR) * max(own, self._constant(targets))
+        most, after = MOST_LOSS if self.loss.is_classification else MOST_ERROR, self._lost(weights, rows, targets)
+        if after <= most * (constant := self._constant(targets)):  # as it mostly is
+            return ""
+        own = self._lost(before, rows, targets)
+        bound = most * max(own, constant)
         if after <= bound or not np.isfinite(bound):
             return ""
         return f"the loss on own rows is {after:.3g}, with the own weights {own:.3g}"
+
+    def _lost(self, weights: Vector, rows: Array, targets: Array) -> float:
+        return self.loss.value(predict(self.model, weights, rows), targets)
 
     def _constant(self, targets: Array) -> float:
         """Return the loss of what says the same of all rows: of classes, that all are as likely.
@@ -165,15 +180,16 @@ def _fires(told: Array) -> Array:
 
 def _alike(told: Array) -> int:
     """Count the units that say of all rows what another does, but for a factor and a constant."""
-    flat = _spread(told.reshape(-1, told.shape[-1]), _COMPARED_ROWS).astype(np.float64)
-    varying = flat - flat.mean(axis=0)
-    is_flat = np.abs(varying).max(axis=0) <= _ROUNDED * np.abs(flat).max(axis=0)
-    return _parallel(np.where(is_flat, 0.0, varying), _CORRELATION)
+    varying = _spread(told.reshape(-1, told.shape[-1]), _COMPARED_ROWS).astype(np.float64)
+    largest = np.abs(varying).max(axis=0)
+    varying -= varying.mean(axis=0)
+    varying[:, np.abs(varying).max(axis=0) <= _ROUNDED * largest] = 0.0
+    return _parallel(varying, _CORRELATION)
 
 
 def _parallel(kernel: Array, cosine: float = _COSINE) -> int:
     """Count the columns of ``kernel`` (inputs, units) that have nearly the direction of another, or its opposite."""
-    lengths = norms_of(kernel.astype(np.float64), 0)[0]
+    lengths = norms_of(kernel.astype(np.float64, copy=False), 0)[0]
     directions = kernel[:, lengths > 0] / lengths[lengths > 0]
     cosines = np.abs(directions.T @ directions)
     np.fill_diagonal(cosines, 0.0)

@@ -45,7 +45,7 @@ class Lessons:
         self._dataset = dataset
         self._rng = rng
         self._pooled: Pooled | None = None
-        self._warned = ""
+        self._drift: tuple[Pooled, int, str] | None = None  # of which summaries, and of how many own rows, it was told
         self.teachers = 0  # members whose summaries rows are drawn from
         self.believed: Mapping[bytes, Sequence[Group]] = {}  # what each other member says, as far as it is believable
 
@@ -80,11 +80,16 @@ class Lessons:
     def drift(self) -> str:
         """Return which column of the own rows is far from the swarm's, and how far; empty if none is, or it is not
         known. Logged when it begins."""
-        found = drift(self._pooled, one_line_each(self._dataset.train.rows)) if self._pooled else ""
-        if found and not self._warned:
-            _log.warning("own rows are unlike the swarm's: %s", found)
-        self._warned = found
-        return found
+        pooled, rows, known = self._pooled, self._dataset.train, self._drift
+        if pooled is None:
+            self._drift = None
+            return ""
+        if known is None or known[0] is not pooled or known[1] != rows.written:  # each status asks, of all rows
+            found = drift(pooled, one_line_each(rows.rows))
+            if found and not (known and known[2]):
+                _log.warning("own rows are unlike the swarm's: %s", found)
+            self._drift = known = pooled, rows.written, found
+        return known[2]
 
     def _can_teach(self, group: Group) -> bool:
         return group.label is not None or not self._layout.classes

@@ -19,8 +19,9 @@ from learnae.errors import ConfigurationError, InUseError, LearnaeError, StateEr
 from learnae.swarm.directory import Swarm, open_manifest
 from learnae.system.logs import MOST_BYTES, OLDER
 from learnae.system.paths import LOCK_FILE, LOG_FILE, STATUS_FILE, peer_directory
-from trainer_node import cli, demo, lifecycle, preset_swarm
+from trainer_node import demo, lifecycle, preset_swarm, starting
 from trainer_node.config import TrainerConfig, TrainerTrainSection
+from trainer_node.starting import StartOptions, begin
 
 HOLD = """
 import sys, time
@@ -104,7 +105,7 @@ def test_demos_that_start_together_are_different_people(hold: Hold, monkeypatch:
     for number in (1, 2):
         hold(peer_directory(f"demo-{number}"))
     monkeypatch.setattr(demo, "holder", lambda _: None)  # all seem to be free
-    service = cli._demo_service(lambda: replace(TrainerConfig(), train=TrainerTrainSection(engine="numpy")))
+    service = starting._demo_service(lambda: replace(TrainerConfig(), train=TrainerTrainSection(engine="numpy")))
     assert holder(peer_directory("demo-3") / LOCK_FILE) == os.getpid()
     service.work().drain()
 
@@ -115,7 +116,7 @@ def test_a_demo_in_the_background_goes_on_to_the_next_person(
     hold(peer_directory("demo-1"))
     monkeypatch.setattr(demo, "holder", lambda _: None)
     monkeypatch.setattr(lifecycle, "holder", holder)
-    cli._detach(None, dict.fromkeys(("data.file", "data.label", "swarm.id", "peer.name")), demo=True, as_json=False)
+    assert begin(StartOptions(demo=True, detach=True)) == 0
     said = capsys.readouterr().out
     pid = holder(peer_directory("demo-2") / LOCK_FILE)
     assert pid

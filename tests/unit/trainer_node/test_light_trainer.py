@@ -5,7 +5,8 @@ import sys
 from programs import finish
 
 USELESS = {
-    "pydantic", "rich", "matplotlib", "jax", "keras", "pandas", "ssl", "_hashlib", "trainer_node.learning.jax_learner"
+    "pydantic", "typer", "rich", "matplotlib", "jax", "keras", "pandas", "ssl", "_hashlib",
+    "trainer_node.learning.jax_learner",
 }  # fmt: skip
 PROGRAM = """
 import atexit, sys
