@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 
 from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
@@ -89,24 +88,13 @@ class Identity:
         return agree(self._exchange_key(), public)
 
     def _exchange_key(self) -> X25519PrivateKey:
-        return _x25519()[0](derive(self._key.private_bytes_raw(), _EXCHANGE_CONTEXT))
-
-
-@cache
-def _x25519() -> tuple[Callable[[bytes], X25519PrivateKey], Callable[[bytes], X25519PublicKey]]:
-    """Return what makes keys of 32 bytes, as their classes do, which first look up all of OpenSSL: 1 MB for ever."""
-    try:
-        from cryptography.hazmat.bindings._rust import openssl  # noqa: PLC0415 - no interface: it may go
-
-        return openssl.x25519.from_private_bytes, openssl.x25519.from_public_bytes
-    except (ImportError, AttributeError):
-        return X25519PrivateKey.from_private_bytes, X25519PublicKey.from_public_bytes
+        return X25519PrivateKey.from_private_bytes(derive(self._key.private_bytes_raw(), _EXCHANGE_CONTEXT))
 
 
 def agree(private: X25519PrivateKey, public: bytes) -> bytes:
     """Return the 32 bytes that both holders of two X25519 keys share; raises SealError if ``public`` is none."""
     try:
-        return private.exchange(_x25519()[1](public))
+        return private.exchange(X25519PublicKey.from_public_bytes(public))
     except ValueError as error:
         raise SealError("a public key of X25519 with which no secret can be shared") from error
 

@@ -1,6 +1,5 @@
 import hmac
 import stat
-import sys
 import threading
 from pathlib import Path
 
@@ -9,7 +8,6 @@ from builders import damaged, escaped
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from programs import succeed
 
 from learnae.errors import SignatureError, StateError
 from learnae.protocol.identity import Identity, peer_name, verify
@@ -182,14 +180,3 @@ def test_a_saved_key_is_private_and_replaces_no_other(tmp_path: Path) -> None:
         other.save(tmp_path / "owner.key")
     assert Identity.load(tmp_path / "owner.key").author == one.author
     assert (tmp_path / "owner.key").stat().st_mode & 0o777 == 0o600
-
-
-def test_a_secret_is_shared_without_a_look_at_all_of_openssl() -> None:
-    shared = """
-import sys
-from learnae.protocol.identity import Identity
-one, other = (Identity.from_seed(bytes([number]) * 32) for number in range(2))
-assert one.agree(other.x25519) == other.agree(one.x25519)
-print("cryptography.hazmat.backends" in sys.modules)
-"""
-    assert succeed(sys.executable, "-c", shared).stdout == "False\n"
