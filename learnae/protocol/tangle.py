@@ -8,7 +8,7 @@ messages are hints: nothing waits for them.
 import itertools
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, KeysView, MutableMapping
 from dataclasses import dataclass, field, replace
 
 from learnae.basics.bounded_dict import BoundedDict
@@ -68,6 +68,8 @@ class Outcome:
 class Tangle:
     """All live messages, and a bounded set of those that do not reach a checkpoint yet. ``me`` is the own key.
 
+    Tangles of one process make each node once if they share ``nodes``, which the caller bounds.
+
     >>> from learnae.ipld.cid import DAG_CBOR
     >>> from learnae.protocol.identity import Identity
     >>> from learnae.protocol.messages import compose
@@ -84,9 +86,12 @@ class Tangle:
     [8]
     """
 
-    def __init__(self, limits: Limits, rng: random.Random, me: bytes = b"") -> None:
+    def __init__(
+        self, limits: Limits, rng: random.Random, me: bytes = b"", nodes: MutableMapping[Cid, Node] | None = None
+    ) -> None:
         self.limits = limits
         self.me = me
+        self._made = nodes  # by any tangle of the process; None where there is but this one
         self._rng = rng
         self._nodes: dict[Cid, Node] = {}
         self._chains: dict[bytes, Chain] = {}
@@ -113,7 +118,7 @@ class Tangle:
         """Return what is remembered of an attached message; None if it is not attached."""
         return self._nodes.get(cid)
 
-    def cids(self) -> Iterable[Cid]:
+    def cids(self) -> KeysView[Cid]:
         """Return all attached messages, in the order in which they were attached."""
         return self._nodes.keys()
 
@@ -171,7 +176,7 @@ class Tangle:
 
     def banned(self) -> list[bytes]:
         """Return the authors who have equivocated, and have not declared it."""
-        return [author for author, chain in self._chains.items() if chain.is_banned]
+        return [author for author, chain in self._chains.items() if chain.conflicts and chain.is_banned]
 
     def forked(self, author: bytes) -> int:
         """Return the seq below which the author has declared a fork; 0 without one."""
@@ -373,6 +378,14 @@ class Tangle:
             self._sink(chain)
 
     def _node_of(self, message: Message, chain: Chain) -> Node:
+        if self._made is None:
+            return self._make_node(message, chain)
+        node = self._made.get(message.cid)
+        if node is None:
+            node = self._made[message.cid] = self._make_node(message, chain)
+        return node
+
+    def _make_node(self, message: Message, chain: Chain) -> Node:
         frame = message.body.frame if isinstance(message.body, Update) else None
         header = FrameHeader(frame.kind, frame.codec, frame.count, None) if frame else None
         return Node(
@@ -437,6 +450,8 @@ class Tangle:
 
     def _hear_evidence(self, message: Message, outcome: Outcome) -> bool:
         """Take what a message says of an equivocation, or proves of one; return True if it is new evidence."""
+        if not self._evidence.concerns(message):
+            return False
         self._evidence.testify(message)
         evidence = self._evidence.keep(message)
         if evidence is not None:

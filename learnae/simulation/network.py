@@ -99,8 +99,9 @@ class Network:
         if not self.reaches(source.index, target.index) or self.rng.random() < self.weather.loss:
             return
         copies = 2 if self.weather.doubles and self.rng.random() < self.weather.doubles else 1
+        least, most = self.weather.delay
         for _ in range(copies):
-            due = self.clock.time + self.rng.randint(*self.weather.delay)
+            due = self.clock.time + least + int(self.rng.random() * (most - least + 1))
             self.at(due, self._arrive, source, target, size, note, deliver, args)
 
     def _arrive(

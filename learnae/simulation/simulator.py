@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 
 from learnae.adapters.composite.metered import MeteredStore
+from learnae.basics.bounded_dict import BoundedDict
 from learnae.errors import EquivocationError
 from learnae.ipld.cid import Cid
 from learnae.membership.sealing import Secrets
@@ -28,7 +29,7 @@ from learnae.privacy.floors import Floors, ReleaseFloor
 from learnae.privacy.spent import PrivacySpent
 from learnae.protocol.identity import Identity, peer_name
 from learnae.protocol.opener import MessageOpener
-from learnae.protocol.tangle import Tangle
+from learnae.protocol.tangle import Node, Tangle
 from learnae.samples.dp_statistics import Statistics, layout_of
 from learnae.simulation.batched import BatchedLearner, train_together
 from learnae.simulation.in_memory import MemoryBlockStore, MemoryGossip, MemoryStateStore, SilentMonitor
@@ -38,6 +39,7 @@ from learnae.swarm.manifest import Manifest
 
 START = 1_700_000_000_000  # the virtual clock's first reading, Unix milliseconds
 _OPENED = 1 << 14  # messages that all peers share once they are opened: none is asked for when it is long replaced
+_NODES = 1 << 17  # that all tangles share: what is dropped is made anew
 
 LearnerFactory = Callable[[Manifest, Dataset, np.random.Generator], Learner]
 
@@ -166,7 +168,7 @@ class Member:
         secrets, opener = simulation.secrets(self._index), simulation.opener
         peer = compose_peer(
             self.identity, manifest, ports, options, traffic=traffic, opener=opener, decode=simulation.decode,
-            secrets=secrets, entropy=self._entropy.randbytes,
+            nodes=simulation.nodes, secrets=secrets, entropy=self._entropy.randbytes,
         )  # fmt: skip
         self.host.previous_of = peer.tangle.previous_of
         return peer
@@ -198,6 +200,7 @@ class Simulation:
         self.network = Network(self.clock, random.Random(setting.seed), setting.weather)
         self.opener = MessageOpener(_OPENED)
         self.decode = SharedDecoder()
+        self.nodes = BoundedDict[Cid, Node](_NODES)
         self._due: list[Member] = []  # whose ticks are taken together
         self._training = True
         self.members = [make(self, index, data) for index, data in enumerate(datasets)]

@@ -7,7 +7,9 @@ there, and above saying always the same. No member that only learns comes near t
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -81,10 +83,13 @@ class TrapCheck:
         chosen = np.arange(units)
         if units > _MOST_UNITS:
             chosen = np.random.default_rng().choice(units, _MOST_UNITS, replace=False)
-        kernels = (self.model.split(each)[first][0].reshape(inputs, units)[:, chosen] for each in (weights, start))
-        parallel, own = map(_parallel, kernels)
+
+        def parallel_of(each: Vector) -> int:
+            return _parallel(self.model.split(each)[first][0].reshape(inputs, units)[:, chosen])
+
+        parallel = parallel_of(weights)
         most = _most_parallel(len(chosen)) if inputs >= _MANY_INPUTS else _MOST_PARALLEL_OF_FEW * len(chosen)
-        if parallel > max(own + most, _FEWEST_UNITS):
+        if parallel > max(most, _FEWEST_UNITS) and parallel > parallel_of(start) + most:
             return f"{parallel} of {len(chosen)} units of the first layer have the direction of another"
         return ""
 
@@ -92,32 +97,38 @@ class TrapCheck:
         rows = _spread(self.train.rows, max(_FEWEST_ROWS, min(_MOST_ROWS, _MOST_PRODUCTS // self._products(first))))
         if len(rows) < _FEWEST_ROWS:
             return ""
-        told, first_told = (self._told(each, first, rows) for each in (weights, start))
+        told = self._told(weights, first, rows)
+        first_told = cache(lambda: self._told(start, first, rows))  # hardly ever asked for
         return self._why_alike(told, first_told) or self._why_rare(told, first_told)
 
-    def _why_alike(self, told: Array, first_told: Array) -> str:
+    def _why_alike(self, told: Array, first_told: Callable[[], Array]) -> str:
         """Say whether units tell the same of all rows; no sign where rows vary so little that some at random do."""
         units = told.shape[-1]
         chosen: Array | slice = slice(None)
         if units > _MOST_UNITS:
             chosen = np.random.default_rng().choice(units, _MOST_UNITS, replace=False)
         most = _most_parallel(min(units, _MOST_UNITS))
-        if units < _ENOUGH_UNITS or (alike := _alike(told[..., chosen])) <= most or _alike(first_told[..., chosen]):
+        if units < _ENOUGH_UNITS or (alike := _alike(told[..., chosen])) <= most or _alike(first_told()[..., chosen]):
             return ""
         return f"{alike} of {min(units, _MOST_UNITS)} units of the first layer tell the same of all rows as another"
 
-    def _why_rare(self, told: Array, first_told: Array) -> str:
-        count, units = len(told), told.shape[-1]
-        fires, first_fires = (_fires(each) for each in (told, first_told))
+    def _why_rare(self, told: Array, first_told: Callable[[], Array]) -> str:
+        count, units, fires = len(told), told.shape[-1], _fires(told)
         most_often = max(1, int(_RARE * count))
-        rare, own = (int(((each > 0) & (each <= most_often)).sum()) for each in (fires, first_fires))
-        if rare > max(MOST_RARE * units, own + _MORE_RARE * units, _FEWEST_UNITS):
+
+        def rarely(each: Array) -> int:
+            return int(((each > 0) & (each <= most_often)).sum())
+
+        rare = rarely(fires)
+        is_rare = rare > max(MOST_RARE * units, _MORE_RARE * units, _FEWEST_UNITS)
+        if is_rare and rare > rarely(_fires(first_told())) + _MORE_RARE * units:
             return f"{rare} of {units} units of the first layer fire on {most_often} of {count} rows at most"
-        firing, first_firing = (each[each > 0] for each in (fires, first_fires))  # one that is dead tells nothing
-        if min(len(firing), len(first_firing)) < _ENOUGH_UNITS:
+        firing = fires[fires > 0]  # one that is dead tells nothing
+        if len(firing) < _ENOUGH_UNITS or (middle := median(firing)) >= LEAST_FIRING * count:
             return ""
-        middle, own_middle = median(firing), median(first_firing)
-        if middle < min(LEAST_FIRING * count, own_middle / 2):
+        first_fires = _fires(first_told())
+        first_firing = first_fires[first_fires > 0]
+        if len(first_firing) >= _ENOUGH_UNITS and middle < median(first_firing) / 2:
             return f"half of the {units} units of the first layer fire on {middle:g} of {count} rows at most"
         return ""
 
@@ -138,8 +149,12 @@ class TrapCheck:
         rows, targets = _spread(self.train.rows, _LOSS_ROWS), _spread(self.train.targets, _LOSS_ROWS)
         if len(rows) < _FEWEST_ROWS:
             return ""
-        after, own = (self.loss.value(predict(self.model, each, rows), targets) for each in (weights, before))
-        bound = (MOST_LOSS if self.loss.is_classification else MOST_ERROR) * max(own, self._constant(targets))
+        after = self.loss.value(predict(self.model, weights, rows), targets)
+        times, constant = MOST_LOSS if self.loss.is_classification else MOST_ERROR, self._constant(targets)
+        if after <= times * constant:
+            return ""
+        own = self.loss.value(predict(self.model, before, rows), targets)
+        bound = times * max(own, constant)
         if after <= bound or not np.isfinite(bound):
             return ""
         return f"the loss on own rows is {after:.3g}, with the own weights {own:.3g}"

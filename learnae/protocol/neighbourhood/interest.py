@@ -96,7 +96,10 @@ class Interest:
         if not self.home.levels:
             return True
         place = place_of(self.swarm, author[:PREFIX_BYTES])
-        return any(place in zone for zone in self.zones)
+        for zone in self.zones:  # written out: asked of each entry of each announcement
+            if place in zone:
+                return True
+        return False
 
     def is_near(self, author: bytes) -> bool:
         """Return True if an author is in the home zone: all who hear this peer there hear it, too."""
