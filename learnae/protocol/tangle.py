@@ -104,6 +104,7 @@ class Tangle:
         self._gone: dict[Cid, None] = {}  # blocks that may be needed no more
         self._displaced: dict[Cid, None] = {}  # those of them that never were attached
         self._latest = 0  # Unix ms: of all attached messages
+        self._entries: dict[bytes, Entry] = {}  # as they were last announced, until something is attached or dropped
         self._speakers: dict[bytes, None] = {}  # all of ``_chains``, who has spoken last at the end
         self.uptime = 0  # ms: the own clock's, which is never set
         self.favoured = frozenset[bytes]()  # authors who are never forgotten for others
@@ -225,13 +226,14 @@ class Tangle:
             return []
         authors = self._by_prefix.get(entry.author, ())
         chain = self._chains[next(iter(authors))] if len(authors) == 1 else None
-        named = [cid for cid in dict.fromkeys((entry.checkpoint, entry.head)) if cid is not None]
-        if chain is not None:
-            if entry.seq not in chain.by_seq and entry.seq < chain.root:
-                return []
-            if chain.is_banned and chain.author != self.me:  # only a checkpoint can excuse it
-                named = named[:1] if entry.checkpoint else []
-        return [cid for cid in named if self.is_new(cid)]
+        if chain is not None and entry.seq not in chain.by_seq and entry.seq < chain.root:
+            return []
+        head, base = entry.head, entry.checkpoint
+        wanted = [base] if base is not None and base != head and self.is_new(base) else []
+        is_out = chain is not None and chain.is_banned and chain.author != self.me  # only a checkpoint can excuse it
+        if (base == head or not is_out) and self.is_new(head):
+            wanted.append(head)
+        return wanted
 
     def missing(self) -> Iterator[Cid]:
         """Return the messages that others here refer to and that are not here."""
@@ -366,6 +368,7 @@ class Tangle:
             self._uses[block] += 1
             self._gone.pop(block, None)
             self._displaced.pop(block, None)
+        self._entries.pop(chain.author, None)
         chain.by_seq[message.seq] = message.cid
         if message.checkpoint:
             chain.checkpoints[message.seq] = None
@@ -501,10 +504,13 @@ class Tangle:
 
     def entry_of(self, author: bytes) -> Entry:
         """Return what is announced of one of the ``speakers``."""
-        chain = self._chains[author]
-        assert chain.newest is not None
-        head = self._nodes[chain.newest]
-        return Entry(author[:PREFIX_BYTES], head.seq, head.cid, chain.checkpoint)
+        entry = self._entries.get(author)
+        if entry is None:
+            chain = self._chains[author]
+            assert chain.newest is not None
+            head = self._nodes[chain.newest]
+            entry = self._entries[author] = Entry(author[:PREFIX_BYTES], head.seq, head.cid, chain.checkpoint)
+        return entry
 
     def hints_for(self, author: bytes, now: int, is_near: Callable[[bytes], bool] = lambda _: True) -> tuple[Cid, ...]:
         """Return up to two fresh messages of others, newest of their authors, for the author's next one to name.
@@ -625,6 +631,7 @@ class Tangle:
             self._drop(chain, seq)
 
     def _drop(self, chain: Chain, seq: int) -> None:
+        self._entries.pop(chain.author, None)
         node = self._nodes.pop(chain.drop(seq))
         self._gone[node.cid] = None
         self._release_blocks(node.blocks)
