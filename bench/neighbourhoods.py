@@ -26,6 +26,7 @@ from bench.swarms import (
     split_over,
 )
 from learnae.config.sections import MqttSection
+from learnae.protocol.neighbourhood.attention import levels_of
 from learnae.simulation.simulator import Setting, Simulation, numpy_learner
 from learnae.swarm.presets import preset
 
@@ -63,8 +64,7 @@ class Cost:
 def cost_of(peers: int, hears: int, ticks: int) -> Cost:
     """Measure a swarm that does as if it trained, and has been told how large it is."""
     manifest = preset("wrist", 1)
-    levels = max(0, (peers * 8 // (hears * 3)).bit_length() - 1)  # zones of three eighths of what is heard
-    setting = Setting(seed=1, period=_PERIOD, follow=FOLLOW, levels=levels, hears=hears)
+    setting = Setting(seed=1, period=_PERIOD, follow=FOLLOW, levels=levels_of(peers, hears), hears=hears)
     simulation = Simulation(manifest, split_over(load_people(manifest), peers, manifest), setting, Wanderer)
     simulation.run(FOUNDING + 5 * _PERIOD)
     before, begun, updates = _received(simulation), time.process_time(), _updates(simulation)

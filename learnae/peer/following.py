@@ -175,13 +175,14 @@ class Following:
         """Return those of ``others`` among whom places are drawn; new keys lose theirs in ``keep`` to older ones."""
         if not self.is_open:
             return others
-        old = [author for author in others if not self._is_young(author, now)]
+        old, new = list[bytes](), list[bytes]()
+        for author in others:
+            (new if self._is_young(author, now) else old).append(author)
         young = [author for author in keep if self._is_young(author, now)]
         places = max(_YOUNG, self.most - (len(keep) - len(young)) - len(old))  # that no older key can take
         for author in young[places:]:
             keep.remove(author)
         free = places - len(young[:places])
-        new = [author for author in others if self._is_young(author, now)]
         return old + (new if len(new) <= free else self.rng.sample(new, free))
 
     def settled(self, now: int) -> list[bytes]:

@@ -730,8 +730,8 @@ def compose_peer(
     ``is_back`` says that this key has spoken here before, also if nothing is left of its state (CatchUp); ``is_first``,
     that no other peer of the swarm can have spoken. ``gate`` is shared with the links; without one, it is made of the
     records in the store. ``opener`` and ``decode`` do as open_message and decode_frame: peers of one process share what
-    they find, and the ``nodes`` of their tangles. ``secrets`` are those that a sealed swarm's messages are read and sealed with; by default,
-    those that records tell this peer. ``entropy`` returns so many unpredictable bytes.
+    they find, and the ``nodes`` of their tangles. ``secrets`` are those that a sealed swarm's messages are read and
+    sealed with; by default, those that records tell this peer. ``entropy`` returns so many unpredictable bytes.
 
     A peer alone, in memory, publishes its name and an update, once it has heard for some seconds that it is alone:
 

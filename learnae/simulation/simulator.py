@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from learnae.errors import EquivocationError
 from learnae.ipld.cid import Cid
 from learnae.membership.sealing import Secrets
 from learnae.models.dataset import Dataset
+from learnae.models.passive_learner import PassiveLearner
 from learnae.models.private.private_learner import PrivateLearner
 from learnae.peer.learning.guard import suspicion_of
 from learnae.peer.learning.training import ENDLESS
@@ -39,6 +41,7 @@ from learnae.swarm.manifest import Manifest
 
 START = 1_700_000_000_000  # the virtual clock's first reading, Unix milliseconds
 _OPENED = 1 << 14  # messages that all peers share once they are opened: none is asked for when it is long replaced
+_COLLECTED = 100_000  # objects more, until cycles are looked for: a thousand peers hold millions that are none
 _NODES = 1 << 17  # that all tangles share: what is dropped is made anew
 
 LearnerFactory = Callable[[Manifest, Dataset, np.random.Generator], Learner]
@@ -73,6 +76,19 @@ class Setting:
     together: int = 0
     levels: int = 0
     hears: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What one machine can: optimiser ``steps`` between two merges, and how many it follows; 0 for what all do.
+
+    One that ``sends_alone`` never trains: it tells of its rows, where the setting has ``summaries``.
+    """
+
+    name: str = "agent"
+    steps: int = 0
+    follow: int = 0
+    sends_alone: bool = False
 
 
 def identity_of(seed: int, index: int) -> Identity:
@@ -132,7 +148,10 @@ class Member:
         """Make the peer from what is on the disk, at first or after a crash."""
         simulation, manifest = self._simulation, self._simulation.manifest
         seed = simulation.setting.seed * 1_000_003 + self._index
-        learner = simulation.learner(manifest, self._data, np.random.default_rng(seed))
+        role = simulation.roles(self._index)
+        passive = PassiveLearner(manifest.model.count, manifest.definition.moments)
+        rng = np.random.default_rng(seed)
+        learner = passive if role.sends_alone else simulation.learner(manifest, self._data, rng)
         traffic, gossip = Traffic(), MemoryGossip(self.host, simulation.setting.fanout)
         blocks, state = self.disk()
         store = MeteredStore(blocks, traffic, manifest.start)
@@ -140,10 +159,10 @@ class Member:
         setting = simulation.setting
         options = Options(
             f"peer-{self._index}",
-            "agent",
-            setting.follow,
+            role.name,
+            role.follow or setting.follow,
             seed,
-            steps=ENDLESS if setting.every else 0,
+            steps=ENDLESS if setting.every else role.steps,
             publish=PublishPolicy(setting.every),
             patience=setting.patience,
             rows=lambda: len(self._data.train),
@@ -159,8 +178,9 @@ class Member:
         if layout is not None:
             rows = self._data.train
             releasing = Releasing(
-                manifest.privacy, partial(Statistics.of, layout, rows), lambda: len(rows), self._summaries
-            )
+                manifest.privacy, partial(Statistics.of, layout, rows), lambda: len(rows), self._summaries,
+                is_alone=lambda: role.sends_alone,
+            )  # fmt: skip
             lessons = Lessons(layout, self._data, np.random.default_rng(seed))
             options = replace(options, summaries=releasing, lessons=lessons, contributions=self._contributions)
         if isinstance(learner, PrivateLearner):
@@ -178,7 +198,7 @@ class Simulation:
     """Peers that train in virtual time; everything that happens follows from ``setting.seed``.
 
     In a sealed swarm ``secrets`` gives what the member of a number has, None for what records tell it. ``addends``
-    gives what the member of a number adds to masked sums. ``make`` makes each machine.
+    gives what the member of a number adds to masked sums, ``roles`` what it can. ``make`` makes each machine.
     """
 
     def __init__(
@@ -190,12 +210,14 @@ class Simulation:
         secrets: Callable[[int], Secrets | None] = lambda _: None,
         addends: Callable[[int], Source | None] = lambda _: None,
         make: Callable[[Simulation, int, Dataset], Member] = Member,
+        roles: Callable[[int], Role] = lambda _: Role(),
     ) -> None:
         self.manifest = manifest
         self.learner = learner
         self.setting = setting
         self.secrets = secrets
         self.addends = addends
+        self.roles = roles
         self.clock = VirtualClock(START)
         self.network = Network(self.clock, random.Random(setting.seed), setting.weather)
         self.opener = MessageOpener(_OPENED)
@@ -211,7 +233,12 @@ class Simulation:
 
     def run(self, milliseconds: int) -> None:
         """Let virtual time pass."""
-        self.network.run_until(self.clock.time + milliseconds)
+        usual = gc.get_threshold()
+        gc.set_threshold(_COLLECTED, *usual[1:])
+        try:
+            self.network.run_until(self.clock.time + milliseconds)
+        finally:
+            gc.set_threshold(*usual)
 
     def settle(self, milliseconds: int) -> None:
         """Let time pass in which peers hear and announce, but publish nothing new."""

@@ -5,6 +5,7 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import IO, Any
 
 import numpy as np
@@ -20,6 +21,7 @@ DAMAGE = (
 )  # fmt: skip
 
 _DIGEST_BYTES = 32
+_HEADERS = 16  # of arrays that are written again and again: a state has seven or so
 
 
 class DamagedArchiveError(Exception):
@@ -49,9 +51,17 @@ def sealed_archive(arrays: Mapping[str, NDArray[Any]]) -> list[bytes | memoryvie
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
                 whole = np.ascontiguousarray(array).reshape(array.shape)
-                np.lib.format.write_array_header_1_0(entry, np.lib.format.header_data_from_array_1_0(whole))
+                entry.write(_header(whole.dtype, whole.shape))
                 entry.write(whole.reshape(-1).view(np.uint8).data)
     return [sha256(*written.pieces), *written.pieces]
+
+
+@lru_cache(_HEADERS)
+def _header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    written = io.BytesIO()
+    said = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(written, said)
+    return written.getvalue()
 
 
 class _Pieces(io.RawIOBase):
