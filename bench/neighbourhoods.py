@@ -26,7 +26,7 @@ from bench.swarms import (
     split_over,
 )
 from learnae.config.sections import MqttSection
-from learnae.protocol.neighbourhood.attention import levels_of
+from learnae.protocol.neighbourhood.attention import WHOLE, levels_of
 from learnae.simulation.simulator import Setting, Simulation, numpy_learner
 from learnae.swarm.presets import preset
 
@@ -43,9 +43,10 @@ _HALF_LIFE = 5 * SECOND
 
 def run(race: Race) -> None:
     """Run all parts, or the one that ``race.part`` asks for."""
-    check_growth(race)
-    check_accuracy(race)
-    check_agents(race)
+    parts = {"growth": check_growth, "accuracy": check_accuracy, "agents": check_agents}
+    for name, check in parts.items():
+        if race.part in ("", name):
+            check(race)
 
 
 # -- simulated: what a peer costs
@@ -91,7 +92,7 @@ def _updates(simulation: Simulation) -> int:
 
 def check_growth(race: Race) -> None:
     """Compare what a peer costs in a large swarm to what it costs in one of a tenth of the size."""
-    few, many, hears, ticks = (16, 48, 16, 2) if race.quick else (100, 1000, 64, 3)
+    few, many, hears, ticks = (16, 48, 16, 2) if race.quick else (100, 1000, WHOLE, 3)
     found = in_processes(race, "sizes of a swarm", cost_of, [(size, hears, ticks) for size in (many, few)])
     small, large = (found[size, hears, ticks] for size in (few, many))
     for size, cost in ((few, small), (many, large)):
@@ -112,7 +113,7 @@ def accuracy_of(peers: int, hears: int, ticks: int) -> float:
     """Return the mean accuracy of the peers' estimates on all held-out windows after so many ticks of a second."""
     manifest = preset("wrist", 1)
     people = load_people(manifest)
-    setting = Setting(seed=1, follow=FOLLOW, listen=_LISTEN, levels=0 if hears == _ALL else 2, hears=hears)
+    setting = Setting(seed=1, follow=FOLLOW, listen=_LISTEN, levels=levels_of(peers, hears), hears=hears)
     simulation = Simulation(manifest, split_over(people, peers, manifest), setting, numpy_learner)
     simulation.run(FOUNDING + ticks * SECOND)
     return float(np.mean(accuracies(simulation, people)))
@@ -120,7 +121,7 @@ def accuracy_of(peers: int, hears: int, ticks: int) -> float:
 
 def check_accuracy(race: Race) -> None:
     """Compare the models of a swarm in which each hears some to those of one in which all hear all."""
-    peers, hears, ticks = (16, 8, 2) if race.quick else (160, 64, 40)
+    peers, hears, ticks = (16, 8, 2) if race.quick else (200, WHOLE, 40)
     tasks = [(peers, each, ticks) for each in (_ALL, hears)]
     found = in_processes(race, "swarms that learn", accuracy_of, tasks)
     of_all, of_some = (found[task] for task in tasks)

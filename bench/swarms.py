@@ -186,12 +186,15 @@ def run_swarm(peers: int, follow: int, ticks: int, large: bool = False) -> Swarm
     )
 
 
-def accuracies(simulation: Simulation, people: Sequence[Person]) -> list[float]:
-    """Return the accuracy of each peer's consensus estimate on the held-out windows of all people."""
+def accuracies(
+    simulation: Simulation, people: Sequence[Person], members: Sequence[Member] | None = None
+) -> list[float]:
+    """Return the accuracy of each peer's, or ``members``', consensus estimate on the held-out windows of all people."""
     model, objective = simulation.manifest.definition, simulation.manifest.objective
     rows = np.concatenate([person.holdout.features for person in people])
     classes = np.concatenate([person.holdout.classes for person in people])
-    found = [evaluate(model, objective, member.peer.estimate(), rows, classes) for member in simulation.members]
+    measured = simulation.members if members is None else members
+    found = [evaluate(model, objective, member.peer.estimate(), rows, classes) for member in measured]
     return [metrics.accuracy for metrics in found if metrics is not None and metrics.accuracy is not None]
 
 
