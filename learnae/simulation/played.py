@@ -71,7 +71,8 @@ class Play:
         train, held = _people(self._manifest)
         rng = np.random.default_rng(scenario.time.seed)
         roles, peers = scenario.roles, scenario.swarm.peers
-        counts = [roles.rows if index < roles.trainers else scenario.swarm.rows for index in range(peers)]
+        others = roles.trainers + roles.senders
+        counts = [roles.rows if index < others else scenario.swarm.rows for index in range(peers)]
         data = [self._drawn(rng, train[i % _PEOPLE], held[i % _PEOPLE], count) for i, count in enumerate(counts)]
         self._rows = np.concatenate([rows for rows, _ in held])
         self._targets = np.concatenate([targets for _, targets in held])

@@ -41,7 +41,7 @@ class RolesSection:
 
     trainers: int = setting(0, "how many train for longer, on more rows, the first ones", Range(0, MOST_PEERS, "peers"))
     steps: int = setting(260, "of the optimiser between two merges of a trainer", Range(1, 100_000, "steps"))
-    rows: int = setting(512, "of a trainer to train on", Range(1, 100_000, "rows"))
+    rows: int = setting(512, "of a trainer to train on, or of a sender to tell of", Range(1, 100_000, "rows"))
     follow: int = setting(64, "whose frames a trainer fetches", Range(1, 64, "others"))
     senders: int = setting(
         0, "how many never train, and send summaries of their rows alone, those after the trainers",

@@ -28,6 +28,7 @@ from learnae.peer.summaries.releasing import Releasing
 from learnae.ports import BlockStore, Clock, Learner, StateStore, Traffic
 from learnae.privacy.clipping import NormClip
 from learnae.privacy.floors import Floors, ReleaseFloor
+from learnae.privacy.noise.gaussian import KEY_BYTES, normals_of
 from learnae.privacy.spent import PrivacySpent
 from learnae.protocol.identity import Identity, peer_name
 from learnae.protocol.opener import MessageOpener
@@ -111,7 +112,9 @@ class Member:
         self.identity = identity_of(simulation.setting.seed, index)
         self.clock = self.own_clock(simulation.clock)
         self._state, self._summaries, self._contributions = MemoryStateStore(), MemoryStateStore(), MemoryStateStore()
-        self._entropy = random.Random(f"{simulation.setting.seed}/{index}/entropy")
+        self._entropy, self._noise = (
+            random.Random(f"{simulation.setting.seed}/{index}/{use}") for use in ("entropy", "noise")
+        )
         self.host = simulation.network.host()
         self.host.name = peer_name(self.identity.author)
         self.peer = self.boot()
@@ -179,7 +182,8 @@ class Member:
             rows = self._data.train
             releasing = Releasing(
                 manifest.privacy, partial(Statistics.of, layout, rows), lambda: len(rows), self._summaries,
-                is_alone=lambda: role.sends_alone,
+                is_alone=lambda: role.sends_alone, rng=self._noise,
+                normals=lambda count: normals_of(self._noise.randbytes(KEY_BYTES), count),
             )  # fmt: skip
             lessons = Lessons(layout, self._data, np.random.default_rng(seed))
             options = replace(options, summaries=releasing, lessons=lessons, contributions=self._contributions)
