@@ -201,7 +201,7 @@ def simulated(task: Task) -> Cost:
     said, taken = updates(simulation), received(simulation)
     wall, before = time.monotonic(), time.process_time()
     while (done := updates(simulation) - said) < task.updates * peers:
-        simulation.run(setting.period)
+        simulation.run(max(1, task.updates - done // peers) * setting.period)
     weighed = simulation.members[:: max(1, peers // _WEIGHED)]
     return Cost(
         peers,
