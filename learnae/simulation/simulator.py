@@ -41,9 +41,10 @@ from learnae.simulation.shared_work import SharedDecoder
 from learnae.swarm.manifest import Manifest
 
 START = 1_700_000_000_000  # the virtual clock's first reading, Unix milliseconds
-_OPENED = 1 << 14  # messages that all peers share once they are opened: none is asked for when it is long replaced
+_OPENED = 16  # of each peer: messages that all share once they are opened; none is asked for when it is long replaced
 _COLLECTED = 100_000  # objects more, until cycles are looked for: a thousand peers hold millions that are none
-_NODES = 1 << 17  # that all tangles share: what is dropped is made anew
+_NODES = 64  # of each peer, that all tangles share: what is dropped is made anew
+_FEW = 256  # peers: as much is remembered of fewer
 
 LearnerFactory = Callable[[Manifest, Dataset, np.random.Generator], Learner]
 
@@ -224,9 +225,10 @@ class Simulation:
         self.roles = roles
         self.clock = VirtualClock(START)
         self.network = Network(self.clock, random.Random(setting.seed), setting.weather)
-        self.opener = MessageOpener(_OPENED)
+        count = max(_FEW, len(datasets))
+        self.opener = MessageOpener(_OPENED * count)
         self.decode = SharedDecoder()
-        self.nodes = BoundedDict[Cid, Node](_NODES)
+        self.nodes = BoundedDict[Cid, Node](_NODES * count)
         self._due: list[Member] = []  # whose ticks are taken together
         self._training = True
         self.members = [make(self, index, data) for index, data in enumerate(datasets)]
