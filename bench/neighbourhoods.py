@@ -73,7 +73,7 @@ def cost_of(peers: int, hears: int, ticks: int) -> Cost:
     count = _updates(simulation) - updates
     seconds = time.process_time() - begun
     weighed = simulation.members[:: max(1, peers // _WEIGHED)]
-    tangles = float(np.mean([deep_size(member.peer.tangle) for member in weighed]))
+    tangles = float(np.mean([deep_size(member.peer.tangle, simulation.nodes) for member in weighed]))
     return Cost(
         heard=float(np.mean([len(list(member.peer.tangle.speakers())) - 1 for member in simulation.members])),
         received=(_received(simulation) - before) / count,

@@ -178,7 +178,7 @@ def run_swarm(peers: int, follow: int, ticks: int, large: bool = False) -> Swarm
         message_bytes=(everything - frame_bytes - gossip) / per,
         gossip_bytes=gossip / per,
         replica_memory=float(np.mean([replica_memory(member) for member in simulation.members])),
-        tangle_memory=float(np.mean([deep_size(member.peer.tangle) for member in weighed])),
+        tangle_memory=float(np.mean([deep_size(member.peer.tangle, simulation.nodes) for member in weighed])),
         messages=float(np.mean([len(member.peer.tangle) for member in simulation.members])),
         accuracy=course[-1],
         course=tuple(course),
@@ -203,10 +203,10 @@ def replica_memory(member: Member) -> int:
     return sum(replica.vector.nbytes for replica in member.peer.following.replicas.values())
 
 
-def deep_size(root: object) -> int:
-    """Return the bytes of an object and of all that it refers to, each counted once."""
+def deep_size(root: object, *but: object) -> int:
+    """Return the bytes of an object and of all that it refers to, each counted once; ``but`` not what peers share."""
     passed_over = (type, ModuleType, FunctionType, MethodType, Random)
-    seen: set[int] = set()
+    seen = set(map(id, but))
     total, stack = 0, [root]
     while stack:
         value = stack.pop()
