@@ -26,6 +26,7 @@ from bench.swarms import (
     split_over,
 )
 from learnae.config.sections import MqttSection
+from learnae.protocol.neighbourhood.attention import WHOLE, levels_of
 from learnae.simulation.simulator import Setting, Simulation, numpy_learner
 from learnae.swarm.presets import preset
 
@@ -42,9 +43,10 @@ _HALF_LIFE = 5 * SECOND
 
 def run(race: Race) -> None:
     """Run all parts, or the one that ``race.part`` asks for."""
-    check_growth(race)
-    check_accuracy(race)
-    check_agents(race)
+    parts = {"growth": check_growth, "accuracy": check_accuracy, "agents": check_agents}
+    for name, check in parts.items():
+        if race.part in ("", name):
+            check(race)
 
 
 # -- simulated: what a peer costs
@@ -63,8 +65,7 @@ class Cost:
 def cost_of(peers: int, hears: int, ticks: int) -> Cost:
     """Measure a swarm that does as if it trained, and has been told how large it is."""
     manifest = preset("wrist", 1)
-    levels = max(0, (peers * 8 // (hears * 3)).bit_length() - 1)  # zones of three eighths of what is heard
-    setting = Setting(seed=1, period=_PERIOD, follow=FOLLOW, levels=levels, hears=hears)
+    setting = Setting(seed=1, period=_PERIOD, follow=FOLLOW, levels=levels_of(peers, hears), hears=hears)
     simulation = Simulation(manifest, split_over(load_people(manifest), peers, manifest), setting, Wanderer)
     simulation.run(FOUNDING + 5 * _PERIOD)
     before, begun, updates = _received(simulation), time.process_time(), _updates(simulation)
@@ -72,7 +73,7 @@ def cost_of(peers: int, hears: int, ticks: int) -> Cost:
     count = _updates(simulation) - updates
     seconds = time.process_time() - begun
     weighed = simulation.members[:: max(1, peers // _WEIGHED)]
-    tangles = float(np.mean([deep_size(member.peer.tangle) for member in weighed]))
+    tangles = float(np.mean([deep_size(member.peer.tangle, simulation.nodes) for member in weighed]))
     return Cost(
         heard=float(np.mean([len(list(member.peer.tangle.speakers())) - 1 for member in simulation.members])),
         received=(_received(simulation) - before) / count,
@@ -91,7 +92,7 @@ def _updates(simulation: Simulation) -> int:
 
 def check_growth(race: Race) -> None:
     """Compare what a peer costs in a large swarm to what it costs in one of a tenth of the size."""
-    few, many, hears, ticks = (16, 48, 16, 2) if race.quick else (100, 1000, 64, 3)
+    few, many, hears, ticks = (16, 48, 16, 2) if race.quick else (100, 1000, WHOLE, 3)
     found = in_processes(race, "sizes of a swarm", cost_of, [(size, hears, ticks) for size in (many, few)])
     small, large = (found[size, hears, ticks] for size in (few, many))
     for size, cost in ((few, small), (many, large)):
@@ -112,7 +113,7 @@ def accuracy_of(peers: int, hears: int, ticks: int) -> float:
     """Return the mean accuracy of the peers' estimates on all held-out windows after so many ticks of a second."""
     manifest = preset("wrist", 1)
     people = load_people(manifest)
-    setting = Setting(seed=1, follow=FOLLOW, listen=_LISTEN, levels=0 if hears == _ALL else 2, hears=hears)
+    setting = Setting(seed=1, follow=FOLLOW, listen=_LISTEN, levels=levels_of(peers, hears), hears=hears)
     simulation = Simulation(manifest, split_over(people, peers, manifest), setting, numpy_learner)
     simulation.run(FOUNDING + ticks * SECOND)
     return float(np.mean(accuracies(simulation, people)))
@@ -120,7 +121,7 @@ def accuracy_of(peers: int, hears: int, ticks: int) -> float:
 
 def check_accuracy(race: Race) -> None:
     """Compare the models of a swarm in which each hears some to those of one in which all hear all."""
-    peers, hears, ticks = (16, 8, 2) if race.quick else (160, 64, 40)
+    peers, hears, ticks = (16, 8, 2) if race.quick else (200, WHOLE, 40)
     tasks = [(peers, each, ticks) for each in (_ALL, hears)]
     found = in_processes(race, "swarms that learn", accuracy_of, tasks)
     of_all, of_some = (found[task] for task in tasks)

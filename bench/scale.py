@@ -1,49 +1,75 @@
 """What a simulated peer costs: processor time and memory by the number of peers, and what training together saves."""
 
+from __future__ import annotations
+
 import multiprocessing
+import os
 import resource
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import TypeVar
 
 import numpy as np
 
 from bench.harness import AT_LEAST, AT_MOST, Race, interleaved
+from bench.rigs.processes import memory_bytes
 from bench.swarms import FOUNDING, SECOND, Person, accuracies, load_people
 from learnae.models.dataset import Dataset
 from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.privacy.clipping import NormClip
+from learnae.protocol.neighbourhood.attention import levels_of
 from learnae.simulation.batched import BatchedLearner, train_together
-from learnae.simulation.simulator import Setting, Simulation
+from learnae.simulation.simulator import START, Setting, Simulation
 from learnae.swarm.manifest import Manifest
-from learnae.swarm.presets import preset
+from learnae.swarm.presets import dense_config, preset
 
 Kind = TypeVar("Kind", bound=NumpyLearner)
 _FOLLOW = 8
 _TRAIN, _HELD = 64, 20  # rows of each peer, drawn from those of one person
 _MEETING = 8 * SECOND  # in which newcomers have heard of each other, and begin
 _TURNS = 20  # peers whose ticks are taken together
+_SMALL = 13  # hidden units: 501 weights
+_WEIGHED = 64  # members whose estimates are measured
+_GROWTH = 1.5
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one simulation took: seconds of the processor, bytes at the most, updates a peer; and what came of it."""
+    """What one simulation took: seconds of the processor and of a clock, and bytes of memory.
+
+    ``memory`` is the most that the process had, ``per_peer`` what came to it by the end, for each peer. What was
+    ``received`` is for each peer and update, ``updates`` are those of a peer in so many ``ticks``.
+    """
 
     peers: int
     seconds: float
+    wall: float
     memory: int
+    per_peer: float
+    received: float
     updates: float
+    ticks: float
     accuracy: float
     trace: str
 
+    @property
+    def per_update(self) -> float:
+        """Return the seconds of the processor that one update of one peer took, with all that it heard."""
+        return self.seconds / self.updates / self.peers
+
 
 def run(race: Race) -> None:
-    """Run all checks."""
-    check_learners(race)
-    check_growth(race)
+    """Run all checks, or those of the part that ``race.part`` names."""
+    parts = {
+        "learners": check_learners, "growth": check_growth, "thousand": check_thousand,
+        "ten-thousand": check_ten_thousand,
+    }  # fmt: skip
+    for name, check in parts.items():
+        if race.part in ("", name):
+            check(race)
 
 
 # -- learners together
@@ -74,7 +100,7 @@ def check_learners(race: Race) -> None:
     race.figure(f"{steps} steps of a learner alone", one * 1e3, "ms")
     race.figure(f"{steps} steps of each of {count} learners together", all_ * 1e3, "ms")
     race.check("time together to alone", all_ / one, 0.5, AT_MOST, "times", f"median of {repeats}, in turn")
-    race.check("largest difference of a weight", apart, 1e-5, AT_MOST, "", f"after {repeats * steps} steps")
+    race.check("largest difference of a weight", apart, 1e-6, AT_MOST, "", f"after {repeats * steps} steps")
 
 
 def learner(kind: type[Kind], manifest: Manifest, data: Dataset) -> Kind:
@@ -89,49 +115,120 @@ def learner(kind: type[Kind], manifest: Manifest, data: Dataset) -> Kind:
 
 
 def check_growth(race: Race) -> None:
-    """Measure a peer's share of ever larger swarms, and check that the same seed does the same again."""
-    sizes, ticks = ((8, 16), 6) if race.quick else ((50, 100, 200, 400), 20)
-    found = []
+    """Compare a peer's share of ever larger swarms, and check that the same seed does the same again."""
+    sizes, ticks = ((8, 40), 6) if race.quick else ((100, 300, 1000), 10)
+    found = {}
     for peers in sizes:
         with race.step(f"{peers} peers, {ticks} ticks"):
-            found.append(measured(peers, ticks))
-        cost = found[-1]
-        race.figure(f"{peers} peers: a peer and tick", cost.seconds / peers / ticks * 1e3, "ms of one core")
-        race.figure(f"{peers} peers: memory", cost.memory / 2**20, "MiB")
-        race.figure(f"{peers} peers: accuracy", cost.accuracy)
+            found[peers] = measured(Task(peers, ticks, founding=FOUNDING + _MEETING))
+        _show(race, found[peers])
+    few, many = found[sizes[0]], found[sizes[-1]]
     with race.step(f"{sizes[0]} peers again"):
-        again = measured(sizes[0], ticks)
-    race.check("the same seed replays byte for byte", float(again.trace == found[0].trace), 1, AT_LEAST)
-    least = min(cost.updates / ticks for cost in found)
+        again = measured(Task(sizes[0], ticks, founding=FOUNDING + _MEETING))
+    race.check("the same seed replays byte for byte", float(again.trace == few.trace), 1, AT_LEAST)
+    least = min(cost.updates / cost.ticks for cost in found.values())
     race.check("updates of a peer and tick", least, 0.8, AT_LEAST, "", "in the swarm where there are fewest")
+    sizes_said, note = f"{sizes[-1]:,} peers to {sizes[0]:,}", "of a peer and update"
+    race.check(f"processor: {sizes_said}", many.per_update / few.per_update, _GROWTH, AT_MOST, "times", note)
+    race.check(f"received: {sizes_said}", many.received / few.received, _GROWTH, AT_MOST, "times", note)
+    race.check(f"memory: {sizes_said}", many.per_peer / few.per_peer, _GROWTH, AT_MOST, "times", "of a peer")
 
 
-def measured(peers: int, ticks: int) -> Cost:
+def check_thousand(race: Race) -> None:
+    """Let a thousand peers of the wrist's model publish a hundred updates each."""
+    _check_whole(race, Task(16, 5) if race.quick else Task(1_000, 100), minutes=5, memory=6 * 10**9)
+
+
+def check_ten_thousand(race: Race) -> None:
+    """Let ten thousand peers of a model of 501 weights publish twenty updates each."""
+    _check_whole(race, Task(32, 5, hidden=_SMALL) if race.quick else Task(10_000, 20, hidden=_SMALL), minutes=15)
+
+
+def _check_whole(race: Race, task: Task, minutes: float, memory: float = 0.0) -> None:
+    with race.step(f"{task.peers:,} peers, {task.updates} updates of {task.manifest.model.count:,} weights"):
+        cost = measured(task)
+    _show(race, cost)
+    said = f"{task.peers:,} peers, {task.updates} updates of {task.manifest.model.count:,} weights"
+    race.check(said, cost.wall / 60, minutes, AT_MOST, "minutes", "from the first tick on, as a clock shows it")
+    race.check(f"{said}: updates of a peer", cost.updates, task.updates, AT_LEAST, "", "on the mean")
+    if memory:
+        race.check(f"{said}: memory", cost.memory / 1e9, memory / 1e9, AT_MOST, "GB", "of the whole process")
+
+
+def _show(race: Race, cost: Cost) -> None:
+    name = f"{cost.peers:,} peers"
+    race.figure(f"{name}: a peer and update", cost.per_update * 1e3, "ms of one core")
+    race.figure(f"{name}: received", cost.received, "B a peer and update")
+    race.figure(f"{name}: memory", cost.memory / 2**20, "MiB")
+    race.figure(f"{name}: memory of one", cost.per_peer / 2**10, "KiB")
+    race.figure(f"{name}: accuracy", cost.accuracy, "after so many updates")
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A swarm of so many ``peers``, which is measured after ``founding`` ms until each has published ``updates``.
+
+    Its model has a layer of so many ``hidden`` units; 0 for the wrist's.
+    """
+
+    peers: int
+    updates: int
+    founding: int = 0
+    hidden: int = 0
+
+    @property
+    def manifest(self) -> Manifest:
+        """Return what is trained."""
+        manifest = preset("wrist", 1)
+        return replace(manifest, config=dense_config(30, (self.hidden,), 7, "softmax")) if self.hidden else manifest
+
+
+def measured(task: Task) -> Cost:
     """Return what a simulation in a process of its own takes."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(simulated, peers, ticks).result()
+        return pool.submit(simulated, task).result()
 
 
-def simulated(peers: int, ticks: int) -> Cost:
-    """Let a swarm of the wrist's model train for ``ticks`` of 1 s."""
-    manifest = preset("wrist", 1)
-    people = load_people(manifest)
-    setting = Setting(seed=1, follow=_FOLLOW, together=min(250, max(20, _TURNS * 1000 // peers)))
-    simulation = Simulation(manifest, rows_of(manifest, people, peers), setting)
-    simulation.run(FOUNDING + _MEETING)
-    before, said = time.process_time(), updates(simulation)
-    simulation.run(ticks * setting.period)
-    seconds = time.process_time() - before
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
-    accuracy = float(np.mean(accuracies(simulation, people)))
-    return Cost(
-        peers, seconds, memory, (updates(simulation) - said) / peers, accuracy, simulation.network.trace.hexdigest()
+def simulated(task: Task) -> Cost:
+    """Let a swarm train that ticks every second."""
+    manifest, peers = task.manifest, task.peers
+    people, empty = load_people(manifest), _resident()
+    setting = Setting(
+        seed=1, follow=_FOLLOW, together=min(250, max(20, _TURNS * SECOND // peers)), levels=levels_of(peers)
     )
+    simulation = Simulation(manifest, rows_of(manifest, people, peers), setting)
+    simulation.run(task.founding)
+    said, taken = updates(simulation), received(simulation)
+    wall, before = time.monotonic(), time.process_time()
+    while (done := updates(simulation) - said) < task.updates * peers:
+        simulation.run(max(1, task.updates - done // peers) * setting.period)
+    weighed = simulation.members[:: max(1, peers // _WEIGHED)]
+    return Cost(
+        peers,
+        seconds=time.process_time() - before,
+        wall=time.monotonic() - wall,
+        memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10,
+        per_peer=(_resident() - empty) / peers,
+        received=(received(simulation) - taken) / done,
+        updates=done / peers,
+        ticks=(simulation.clock.time - START - task.founding) / setting.period,
+        accuracy=float(np.mean(accuracies(simulation, people, weighed))),
+        trace=simulation.network.trace.hexdigest(),
+    )
+
+
+def _resident() -> float:
+    return memory_bytes("status", "VmRSS", os.getpid())
 
 
 def updates(simulation: Simulation) -> int:
     """Return how many messages all peers have published."""
     return sum(member.peer.own.last.seq + 1 for member in simulation.members if member.peer.own.last)
+
+
+def received(simulation: Simulation) -> int:
+    """Return how many bytes all peers have taken in."""
+    return sum(member.host.bytes_in for member in simulation.members)
 
 
 def rows_of(manifest: Manifest, people: list[Person], peers: int) -> list[Dataset]:

@@ -178,7 +178,7 @@ def run_swarm(peers: int, follow: int, ticks: int, large: bool = False) -> Swarm
         message_bytes=(everything - frame_bytes - gossip) / per,
         gossip_bytes=gossip / per,
         replica_memory=float(np.mean([replica_memory(member) for member in simulation.members])),
-        tangle_memory=float(np.mean([deep_size(member.peer.tangle) for member in weighed])),
+        tangle_memory=float(np.mean([deep_size(member.peer.tangle, simulation.nodes) for member in weighed])),
         messages=float(np.mean([len(member.peer.tangle) for member in simulation.members])),
         accuracy=course[-1],
         course=tuple(course),
@@ -186,12 +186,15 @@ def run_swarm(peers: int, follow: int, ticks: int, large: bool = False) -> Swarm
     )
 
 
-def accuracies(simulation: Simulation, people: Sequence[Person]) -> list[float]:
-    """Return the accuracy of each peer's consensus estimate on the held-out windows of all people."""
+def accuracies(
+    simulation: Simulation, people: Sequence[Person], members: Sequence[Member] | None = None
+) -> list[float]:
+    """Return the accuracy of each peer's, or ``members``', consensus estimate on the held-out windows of all people."""
     model, objective = simulation.manifest.definition, simulation.manifest.objective
     rows = np.concatenate([person.holdout.features for person in people])
     classes = np.concatenate([person.holdout.classes for person in people])
-    found = [evaluate(model, objective, member.peer.estimate(), rows, classes) for member in simulation.members]
+    measured = simulation.members if members is None else members
+    found = [evaluate(model, objective, member.peer.estimate(), rows, classes) for member in measured]
     return [metrics.accuracy for metrics in found if metrics is not None and metrics.accuracy is not None]
 
 
@@ -200,10 +203,10 @@ def replica_memory(member: Member) -> int:
     return sum(replica.vector.nbytes for replica in member.peer.following.replicas.values())
 
 
-def deep_size(root: object) -> int:
-    """Return the bytes of an object and of all that it refers to, each counted once."""
+def deep_size(root: object, *but: object) -> int:
+    """Return the bytes of an object and of all that it refers to, each counted once; ``but`` not what peers share."""
     passed_over = (type, ModuleType, FunctionType, MethodType, Random)
-    seen: set[int] = set()
+    seen = set(map(id, but))
     total, stack = 0, [root]
     while stack:
         value = stack.pop()

@@ -162,9 +162,8 @@ class Swarm:
         blocks = [member.host.blocks for member in self.members]
         peers = len(self.members)
         stored = sum(sum(map(len, each.values())) for each in blocks)
-        return Keep(
-            median(ticks), sum(map(memory, self.members)) / peers, sum(map(len, blocks)) / peers, stored / peers
-        )
+        taken = sum(memory(member, self.simulation) for member in self.members)
+        return Keep(median(ticks), taken / peers, sum(map(len, blocks)) / peers, stored / peers)
 
     def add_newcomer(self) -> Member:
         """Add a member with an empty disk."""
@@ -219,11 +218,11 @@ def _seq(member: Member) -> int:
     return member.peer.own.last.seq if member.peer.own.last else -1
 
 
-def memory(member: Member) -> int:
+def memory(member: Member, simulation: Simulation) -> int:
     """Return the bytes that a peer's view of the swarm takes, without the weights of others and what it stores."""
     peer = member.peer
     wanted = [value for name, value in vars(peer.replication).items() if name.startswith("_")]
-    return deep_size([peer.tangle, peer.following.news, peer.view.names, wanted])
+    return deep_size([peer.tangle, peer.following.news, peer.view.names, wanted], simulation.nodes)
 
 
 def report(race: Race, life: Life, found: Found) -> None:

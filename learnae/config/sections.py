@@ -36,7 +36,7 @@ class PeerSection:
     hears: int = setting(
         0,
         "live peers up to which all are heard; of a larger swarm about so many",
-        Range(LEAST_HEARD, None, "a number of peers", zero="64, or as many as are followed"),
+        Range(LEAST_HEARD, None, "a number of peers", zero="32, or as many as are followed"),
     )
     history: str = setting(
         LIVE, "`all`: an archive, which keeps everything that was ever said in the swarm", choices=(LIVE, "all")

@@ -91,9 +91,11 @@ class Following:
         self._successors: dict[bytes, News] = {}  # by followed author: the keyframe that takes its place
         self._broken = BoundedDict[Cid, None](self.max_broken)
         self.size_of: Callable[[int], int] = lambda heard: heard  # the swarm's, by how many live others are heard
+        self._live: tuple[int, list[bytes]] | None = None  # as of an instant (Unix ms): a tick asks several times
 
     def note(self, message: Message) -> None:
         """Remember an attached update as its author's newest."""
+        self._live = None
         known = self.news.get(message.author)
         if isinstance(message.body, Update) and (known is None or message.time > known.time):
             self.news[message.author] = News(message.author, message.cid, message.time, message.body)
@@ -102,6 +104,7 @@ class Following:
         """Follow live authors, and decode the frames that are here; return changed replicas."""
         for author in [author for author in self.news if not self.tangle.newest_of(author)]:
             del self.news[author]
+        self._live = None  # what was heard may have banned some
         self._choose(now)
         changed, oldest = [], self._oldest(now)
         for author in list(self._followed):
@@ -120,9 +123,11 @@ class Following:
 
     def live(self, now: int) -> list[bytes]:
         """Return the authors, not banned, that have published lately."""
-        oldest = self._oldest(now)
-        fresh = [a for a, news in self.news.items() if news.time >= oldest or news.update.settled]
-        return [author for author in fresh if self.is_heard(author)]
+        if self._live is None or self._live[0] != now:
+            oldest = self._oldest(now)
+            fresh = [a for a, news in self.news.items() if news.time >= oldest or news.update.settled]
+            self._live = now, [author for author in fresh if self.is_heard(author)]
+        return list(self._live[1])
 
     def _oldest(self, now: int) -> int:
         """Return the time (Unix ms) before which an author who has not settled is live no more."""
@@ -170,13 +175,14 @@ class Following:
         """Return those of ``others`` among whom places are drawn; new keys lose theirs in ``keep`` to older ones."""
         if not self.is_open:
             return others
-        old = [author for author in others if not self._is_young(author, now)]
+        old, new = list[bytes](), list[bytes]()
+        for author in others:
+            (new if self._is_young(author, now) else old).append(author)
         young = [author for author in keep if self._is_young(author, now)]
         places = max(_YOUNG, self.most - (len(keep) - len(young)) - len(old))  # that no older key can take
         for author in young[places:]:
             keep.remove(author)
         free = places - len(young[:places])
-        new = [author for author in others if self._is_young(author, now)]
         return old + (new if len(new) <= free else self.rng.sample(new, free))
 
     def settled(self, now: int) -> list[bytes]:
@@ -306,6 +312,7 @@ class Following:
 
     def _note_offence(self, node: Node, error: PeerError) -> None:
         if node.author not in (self.me, *self.offences):
+            self._live = None
             self.offences[node.author] = f"message {node.cid.short}: {error.problem}"
 
     def _fail(self, cid: Cid, error: PeerError) -> None:

@@ -7,7 +7,7 @@ from learnae.membership.gate import Gate
 from learnae.ports import BlockStore, Clock
 from learnae.protocol.tangle import Tangle
 
-_LOOK_MS = 500  # between two looks through all authors
+_LOOK_MS = 5_000  # between two looks through all authors
 _SWEEP_MS = 600_000  # between two looks for blocks that nothing names: what came too late, or was never taken in
 
 

@@ -82,7 +82,7 @@ class FrameEncoder:
 
     def codec(self, count: int) -> str:
         """Return the codec of a delta of ``count`` values now."""
-        if not self.may_be_coarser or self.policy.delta not in LADDER:
+        if not self.may_be_coarser or self.policy.delta not in LADDER or self.room == math.inf:
             return self.policy.delta
         names = LADDER[LADDER.index(self.policy.delta) :]
         return next((name for name in names if self._mean_bytes(name, count) <= self.room), names[-1])

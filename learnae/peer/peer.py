@@ -3,7 +3,7 @@
 import logging
 import os
 import random
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, MutableMapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -46,7 +46,7 @@ from learnae.protocol.bodies import Profile, Summary, Update
 from learnae.protocol.identity import Identity, peer_name
 from learnae.protocol.messages import open_message
 from learnae.protocol.neighbourhood.attention import WHOLE, Attention
-from learnae.protocol.tangle import Tangle
+from learnae.protocol.tangle import Node, Tangle
 from learnae.samples.dp_statistics import layout_of
 from learnae.swarm.initial_weights import starting_weights
 from learnae.swarm.manifest import OPEN, Manifest
@@ -722,6 +722,7 @@ def compose_peer(
     traffic: Traffic | None = None,
     opener: Opener = open_message,
     decode: Decoder = decode_frame,
+    nodes: MutableMapping[Cid, Node] | None = None,
     *,
     is_back: bool = False,
     is_first: bool = False,
@@ -735,8 +736,8 @@ def compose_peer(
     ``is_back`` says that this key has spoken here before, also if nothing is left of its state (CatchUp); ``is_first``,
     that no other peer of the swarm can have spoken. ``gate`` is shared with the links; without one, it is made of the
     records in the store. ``opener`` and ``decode`` do as open_message and decode_frame: peers of one process share what
-    they find. ``secrets`` are those that a sealed swarm's messages are read and sealed with; by default,
-    those that records tell this peer. ``entropy`` returns so many unpredictable bytes.
+    they find, and the ``nodes`` of their tangles. ``secrets`` are those that a sealed swarm's messages are read and
+    sealed with; by default, those that records tell this peer. ``entropy`` returns so many unpredictable bytes.
 
     A peer alone, in memory, publishes its name and an update, once it has heard for some seconds that it is alone:
 
@@ -767,7 +768,7 @@ def compose_peer(
     steward = _steward(identity, gate, ports, errors, entropy)
     sums = _sums(identity.author, manifest, options, errors, entropy)
     secrets = secrets or (steward.keyring if steward else NO_SECRETS)
-    tangle, seals = Tangle(manifest.limits, rng, author), Seals(manifest.is_sealed, secrets, entropy)
+    tangle, seals = Tangle(manifest.limits, rng, author, nodes), Seals(manifest.is_sealed, secrets, entropy)
     replication = Replicator(
         manifest.swarm, tangle, ports.store, ports.gossip, clock, errors, opener,
         is_archive=is_archive, gate=gate, seals=seals,

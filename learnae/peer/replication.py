@@ -132,18 +132,15 @@ class Replicator:
     def _look_around(self, hearsay: Hearsay, opened: set[Cid], asked: dict[Cid, Bringer], total: Outcome) -> None:
         """Look for what others have named, in turn."""
         uptime, missed = self.tangle.uptime, 0
-        for bringer, known, cid, claim in hearsay.due(uptime, self.knows, self._has_room):
+        for bringer, known, cid, claim in hearsay.due(uptime, self.knows, self._has_room, self.tangle.cids()):
             if len(opened) >= self.messages_per_call or len(asked) + missed >= self.looks:
                 break
-            if cid in self.tangle and claim.needed != uptime:  # as most are, soon after they were named
-                hearsay.forget(bringer, cid)
-                continue
             if cid in asked:  # that another one has named, too
                 claim.looked_for(uptime)
                 continue
             is_wanted = self._is_wanted(cid, claim, hearsay is self._kept)
-            may_come = claim.is_asked and cid not in self._taken and self._is_new(cid)
-            if not is_wanted and not may_come:
+            may_come = is_wanted or (claim.is_asked and cid not in self._taken and self._is_new(cid))
+            if not may_come:
                 hearsay.forget(bringer, cid)
             elif cid not in self._refused and not self._is_too_early(cid):
                 claim.looked_for(uptime)
@@ -263,6 +260,9 @@ class Replicator:
                     self._kept.keep(heard.announcer, cid, self.tangle.uptime)
 
     def _note_entry(self, announcer: str, entry: Entry) -> None:
+        if entry.head in self.tangle and entry.author in self._first:  # as most are, each time that they are announced
+            self._hearsay.note(announcer, entry, (), self.tangle.uptime)
+            return
         if not self.interest.admits(entry.author):
             return
         if not self.gate.admits_prefix(entry.author):

@@ -15,7 +15,7 @@ from learnae.ipld import dagcbor
 from learnae.ipld.cid import Cid
 from learnae.ipld.fields import Fields
 from learnae.peer.learning.versions import pack_authors, unpack_authors
-from learnae.system.npz import DamagedArchiveError, open_sealed, sealed_archive
+from learnae.system.sealed_arrays import DamagedArraysError, open_arrays, seal_arrays
 from learnae.weights.codecs import Vector
 
 VERSION = 1
@@ -57,7 +57,7 @@ class PeerState:
     held: frozenset[bytes] = frozenset()
 
     def to_bytes(self) -> bytes:
-        """Return the sha2-256 of the rest, then an uncompressed .npz: a dag-cbor header and the arrays."""
+        """Return the sha2-256 of the rest, then arrays: a dag-cbor header, and what it is about."""
         return b"".join(self.to_pieces())
 
     def to_pieces(self) -> list[bytes | memoryview]:
@@ -80,14 +80,14 @@ class PeerState:
         if self.replica is not None:
             arrays["replica"] = self.replica
         arrays.update({_MEMBER + name: array for name, array in self.learner.items()})
-        return sealed_archive(arrays)
+        return seal_arrays(arrays)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> PeerState:
         """Read what ``to_bytes`` wrote; raises StateError for anything else."""
         try:
-            return cls._from_arrays(open_sealed(data))
-        except (DamagedArchiveError, ValueError, KeyError, LearnaeError) as error:
+            return cls._from_arrays(open_arrays(data))
+        except (DamagedArraysError, ValueError, KeyError, LearnaeError) as error:
             remedy = "move the state file away: the peer then continues its chain from what others hold of it"
             raise StateError(f"the saved state is damaged: {error}", remedy) from error
 

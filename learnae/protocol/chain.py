@@ -58,12 +58,15 @@ class Chain:
 
         That is twice the time between the author's last two, at least LEAST_GRACE and at most ``grace`` (ms).
         """
-        noticed = {seq: uptime if time is None else time for seq, time in self.checkpoints.items()}
-        self.checkpoints.update(noticed)
+        noticed: dict[int, int] = {}
+        for seq, time in self.checkpoints.items():
+            noticed[seq] = self.checkpoints[seq] = uptime if time is None else time
         if len(noticed) > 1:
             times = sorted(noticed.values())
             grace = min(grace, max(LEAST_GRACE, 2 * (times[-1] - times[-2])))
-        self.floor = max([self.floor, *(seq for seq, time in noticed.items() if uptime - time >= grace)])
+        for seq, since in noticed.items():
+            if seq > self.floor and uptime - since >= grace:
+                self.floor = seq
 
     def crowd(self, live: int, checkpoints: int) -> bool:
         """Raise ``floor`` where more than ``live`` messages, or so many checkpoints, are here, whatever their age.

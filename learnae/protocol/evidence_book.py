@@ -50,6 +50,10 @@ class EvidenceBook:
         """Return True if a trial waits for the message."""
         return cid in self._witnesses
 
+    def concerns(self, message: Message) -> bool:
+        """Return True if the message is evidence, or a trial waits for it."""
+        return message.cid in self._witnesses or isinstance(message.body, Evidence)
+
     def naming(self, cid: Cid) -> list[Evidence]:
         """Return the trials that wait for the message."""
         return list(self._witnesses.get(cid, ()))

@@ -1,7 +1,7 @@
 """What others have named and is not here: booked on who named it, bounded, looked for in turn, and given up. Pure."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from learnae.errors import EncodingError
@@ -74,6 +74,9 @@ class Hearsay:
 
     def note(self, announcer: str, entry: Entry, names: Sequence[Cid], now: int) -> None:
         """Take what an announcer says of an author, of which ``names`` are wanted, in place of what it said before."""
+        known = self._voices.get(announcer)
+        if not names and (known is None or entry.author not in known.heads):
+            return
         voice = self._voice(announcer)
         for cid in voice.heads.pop(entry.author, ()):
             claim = voice.names.get(cid)
@@ -124,21 +127,26 @@ class Hearsay:
         return given_up
 
     def due(
-        self, now: int, is_known: Callable[[bytes], bool], has_room: Callable[[bool], bool]
+        self,
+        now: int,
+        is_known: Callable[[bytes], bool],
+        has_room: Callable[[bool], bool],
+        here: Container[Cid] = (),
     ) -> Iterator[tuple[Bringer, bool, Cid, Claim]]:
         """Yield what is to be looked for now, and whether its bringer is known.
 
         That is a name of each bringer in turn, of a known one and of a stranger by turns. ``has_room`` says whether
-        more of known bringers (True), or of strangers, can be dealt with.
+        more of known bringers (True), or of strangers, can be dealt with. Names that are ``here`` are forgotten, unless
+        something still needs them.
         """
         queues: dict[bool, deque[tuple[Bringer, Iterator[tuple[Cid, Claim]]]]] = {True: deque(), False: deque()}
         for bringer, voice in list(self._voices.items()):
             if voice.names:
                 known = bringer == "" or (voice.author is not None and is_known(voice.author))
-                queues[known].append((bringer, self._due_of(voice, now)))
+                queues[known].append((bringer, self._due_of(voice, now, here)))
             else:
                 del self._voices[bringer]
-        while any(queues.values()):
+        while queues[True] or queues[False]:
             for known, queue in queues.items():
                 if not has_room(known):
                     queue.clear()
@@ -152,9 +160,12 @@ class Hearsay:
                 queue.append((bringer, names))
                 yield bringer, known, *found
 
-    def _due_of(self, voice: _Voice, now: int) -> Iterator[tuple[Cid, Claim]]:
+    def _due_of(self, voice: _Voice, now: int, here: Container[Cid]) -> Iterator[tuple[Cid, Claim]]:
         for cid, claim in list(voice.names.items()):
             if voice.names.get(cid) is not claim:
+                continue
+            if cid in here and claim.needed != now:  # as most are, soon after they were named
+                self._drop(voice, cid)
                 continue
             is_late = now - claim.since > GIVEN_UP_MS
             if now > claim.until or is_late:

@@ -134,8 +134,16 @@ def compose(
         "parents": parents,
         "checkpoint": checkpoint or seq == 0,
     }
-    fields["sig"] = identity.sign(_CONTEXT + dagcbor.encode(fields))
-    return _read(dagcbor.encode(fields), fields, Limits())
+    unsigned = dagcbor.encode(fields)
+    fields["sig"] = identity.sign(_CONTEXT + unsigned)
+    return _read(_signed(unsigned, fields["sig"]), fields, Limits())
+
+
+def _signed(unsigned: bytes, signature: bytes) -> bytes:
+    """Return the message that has the signature in its place, after seq."""
+    start = _AUTHOR.stop + len(_SEQ)
+    end = start + 1 + _LONGER.get(unsigned[start], 0)
+    return bytes([unsigned[0] + 1]) + unsigned[1:end] + _SIG + signature + unsigned[end:]
 
 
 def open_message(data: bytes, swarm: Cid, limits: Limits) -> Message:

@@ -8,7 +8,7 @@ messages are hints: nothing waits for them.
 import itertools
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, KeysView, MutableMapping
 from dataclasses import dataclass, field, replace
 
 from learnae.basics.bounded_dict import BoundedDict
@@ -68,6 +68,8 @@ class Outcome:
 class Tangle:
     """All live messages, and a bounded set of those that do not reach a checkpoint yet. ``me`` is the own key.
 
+    Tangles of one process make each node once if they share ``nodes``, which the caller bounds.
+
     >>> from learnae.ipld.cid import DAG_CBOR
     >>> from learnae.protocol.identity import Identity
     >>> from learnae.protocol.messages import compose
@@ -84,9 +86,12 @@ class Tangle:
     [8]
     """
 
-    def __init__(self, limits: Limits, rng: random.Random, me: bytes = b"") -> None:
+    def __init__(
+        self, limits: Limits, rng: random.Random, me: bytes = b"", nodes: MutableMapping[Cid, Node] | None = None
+    ) -> None:
         self.limits = limits
         self.me = me
+        self._made = nodes  # by any tangle of the process; None where there is but this one
         self._rng = rng
         self._nodes: dict[Cid, Node] = {}
         self._chains: dict[bytes, Chain] = {}
@@ -99,6 +104,7 @@ class Tangle:
         self._gone: dict[Cid, None] = {}  # blocks that may be needed no more
         self._displaced: dict[Cid, None] = {}  # those of them that never were attached
         self._latest = 0  # Unix ms: of all attached messages
+        self._entries: dict[bytes, Entry] = {}  # as they were last announced, until something is attached or dropped
         self._speakers: dict[bytes, None] = {}  # all of ``_chains``, who has spoken last at the end
         self.uptime = 0  # ms: the own clock's, which is never set
         self.favoured = frozenset[bytes]()  # authors who are never forgotten for others
@@ -113,7 +119,7 @@ class Tangle:
         """Return what is remembered of an attached message; None if it is not attached."""
         return self._nodes.get(cid)
 
-    def cids(self) -> Iterable[Cid]:
+    def cids(self) -> KeysView[Cid]:
         """Return all attached messages, in the order in which they were attached."""
         return self._nodes.keys()
 
@@ -171,7 +177,7 @@ class Tangle:
 
     def banned(self) -> list[bytes]:
         """Return the authors who have equivocated, and have not declared it."""
-        return [author for author, chain in self._chains.items() if chain.is_banned]
+        return [author for author, chain in self._chains.items() if chain.conflicts and chain.is_banned]
 
     def forked(self, author: bytes) -> int:
         """Return the seq below which the author has declared a fork; 0 without one."""
@@ -220,13 +226,14 @@ class Tangle:
             return []
         authors = self._by_prefix.get(entry.author, ())
         chain = self._chains[next(iter(authors))] if len(authors) == 1 else None
-        named = [cid for cid in dict.fromkeys((entry.checkpoint, entry.head)) if cid is not None]
-        if chain is not None:
-            if entry.seq not in chain.by_seq and entry.seq < chain.root:
-                return []
-            if chain.is_banned and chain.author != self.me:  # only a checkpoint can excuse it
-                named = named[:1] if entry.checkpoint else []
-        return [cid for cid in named if self.is_new(cid)]
+        if chain is not None and entry.seq not in chain.by_seq and entry.seq < chain.root:
+            return []
+        head, base = entry.head, entry.checkpoint
+        wanted = [base] if base is not None and base != head and self.is_new(base) else []
+        is_out = chain is not None and chain.is_banned and chain.author != self.me  # only a checkpoint can excuse it
+        if (base == head or not is_out) and self.is_new(head):
+            wanted.append(head)
+        return wanted
 
     def missing(self) -> Iterator[Cid]:
         """Return the messages that others here refer to and that are not here."""
@@ -361,6 +368,7 @@ class Tangle:
             self._uses[block] += 1
             self._gone.pop(block, None)
             self._displaced.pop(block, None)
+        self._entries.pop(chain.author, None)
         chain.by_seq[message.seq] = message.cid
         if message.checkpoint:
             chain.checkpoints[message.seq] = None
@@ -373,6 +381,14 @@ class Tangle:
             self._sink(chain)
 
     def _node_of(self, message: Message, chain: Chain) -> Node:
+        if self._made is None:
+            return self._make_node(message, chain)
+        node = self._made.get(message.cid)
+        if node is None:
+            node = self._made[message.cid] = self._make_node(message, chain)
+        return node
+
+    def _make_node(self, message: Message, chain: Chain) -> Node:
         frame = message.body.frame if isinstance(message.body, Update) else None
         header = FrameHeader(frame.kind, frame.codec, frame.count, None) if frame else None
         return Node(
@@ -437,6 +453,8 @@ class Tangle:
 
     def _hear_evidence(self, message: Message, outcome: Outcome) -> bool:
         """Take what a message says of an equivocation, or proves of one; return True if it is new evidence."""
+        if not self._evidence.concerns(message):
+            return False
         self._evidence.testify(message)
         evidence = self._evidence.keep(message)
         if evidence is not None:
@@ -486,10 +504,13 @@ class Tangle:
 
     def entry_of(self, author: bytes) -> Entry:
         """Return what is announced of one of the ``speakers``."""
-        chain = self._chains[author]
-        assert chain.newest is not None
-        head = self._nodes[chain.newest]
-        return Entry(author[:PREFIX_BYTES], head.seq, head.cid, chain.checkpoint)
+        entry = self._entries.get(author)
+        if entry is None:
+            chain = self._chains[author]
+            assert chain.newest is not None
+            head = self._nodes[chain.newest]
+            entry = self._entries[author] = Entry(author[:PREFIX_BYTES], head.seq, head.cid, chain.checkpoint)
+        return entry
 
     def hints_for(self, author: bytes, now: int, is_near: Callable[[bytes], bool] = lambda _: True) -> tuple[Cid, ...]:
         """Return up to two fresh messages of others, newest of their authors, for the author's next one to name.
@@ -610,6 +631,7 @@ class Tangle:
             self._drop(chain, seq)
 
     def _drop(self, chain: Chain, seq: int) -> None:
+        self._entries.pop(chain.author, None)
         node = self._nodes.pop(chain.drop(seq))
         self._gone[node.cid] = None
         self._release_blocks(node.blocks)

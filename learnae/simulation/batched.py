@@ -16,7 +16,7 @@ from learnae.ports import Trained
 from learnae.privacy.clipping import shares_of
 from learnae.weights.codecs import Vector
 
-_VALUES = 1 << 18  # of weights, optimiser and gradients that are worked on at once: a megabyte stays near the core
+_VALUES = 1 << 19  # of weights, optimiser and gradients that are worked on at once: two megabytes stay near the core
 _MOST_ROWS = 120  # of a batch: beyond, the reference sums in blocks
 
 Asked = tuple["BatchedLearner", int]

@@ -21,7 +21,9 @@ from learnae.protocol.limits import HOUR
 PACKET_BYTES = 40  # what an announcement or a request costs beside its CIDs
 _RETRY_MS = 2000  # after which a request that was not answered is made again
 _PLACES = 8  # hosts that are remembered of a block, those that got it last; where they are gone all are asked
-_PLACES_OF = 1 << 17  # blocks
+_PLACES_OF = 128  # blocks, for each host; a keyframe is asked for as long as its author has no newer one
+_NAMED = 32  # blocks, for each host: what is given at about the same time
+_FEW = 1024  # hosts: as much is remembered of fewer
 _CHAIN_BLOCKS = 256  # a message that was asked for, and its author's older ones that come along
 
 
@@ -66,12 +68,14 @@ class Network:
         self.trace = hashlib.sha256()
         self._events: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._order = 0
-        self._named = BoundedDict[Cid, bytes](_PLACES_OF)  # blocks whose names are right
-        self._holders = BoundedDict[Cid, list[int]](_PLACES_OF)
+        self._named = BoundedDict[Cid, bytes](_NAMED * _FEW)  # blocks whose names are right
+        self._holders = BoundedDict[Cid, list[int]](_PLACES_OF * _FEW)
 
     def host(self) -> Host:
         """Add a host."""
         self.hosts.append(Host(self, len(self.hosts)))
+        hosts = max(_FEW, len(self.hosts))
+        self._named.limit, self._holders.limit = _NAMED * hosts, _PLACES_OF * hosts
         return self.hosts[-1]
 
     def at(self, time: int, action: Callable[..., None], *args: Any) -> None:
@@ -99,8 +103,9 @@ class Network:
         if not self.reaches(source.index, target.index) or self.rng.random() < self.weather.loss:
             return
         copies = 2 if self.weather.doubles and self.rng.random() < self.weather.doubles else 1
+        least, most = self.weather.delay
         for _ in range(copies):
-            due = self.clock.time + self.rng.randint(*self.weather.delay)
+            due = self.clock.time + least + int(self.rng.random() * (most - least + 1))
             self.at(due, self._arrive, source, target, size, note, deliver, args)
 
     def _arrive(

@@ -14,13 +14,14 @@ from learnae.basics.overriding import override
 from learnae.models.dataset import Dataset
 from learnae.models.reference.numpy_learner import evaluate
 from learnae.ports import Clock, Learner
+from learnae.protocol.neighbourhood.attention import levels_of
 from learnae.samples.recordings import shipped_recording
 from learnae.samples.windows import Windower, add_windows
 from learnae.simulation.attacks import AHEAD, LIES
 from learnae.simulation.liars import Ahead, Crew, Lying, told, trained_on
 from learnae.simulation.network import Weather
 from learnae.simulation.scenario_file import ScenarioFile
-from learnae.simulation.simulator import START, Member, Setting, Simulation, numpy_learner
+from learnae.simulation.simulator import START, Member, Role, Setting, Simulation, numpy_learner
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import demo_data, preset
 
@@ -69,9 +70,10 @@ class Play:
         self._manifest = _manifest(scenario)
         train, held = _people(self._manifest)
         rng = np.random.default_rng(scenario.time.seed)
-        data = [
-            self._drawn(rng, train[index % _PEOPLE], held[index % _PEOPLE]) for index in range(scenario.swarm.peers)
-        ]
+        roles, peers = scenario.roles, scenario.swarm.peers
+        others = roles.trainers + roles.senders
+        counts = [roles.rows if index < others else scenario.swarm.rows for index in range(peers)]
+        data = [self._drawn(rng, train[i % _PEOPLE], held[i % _PEOPLE], count) for i, count in enumerate(counts)]
         self._rows = np.concatenate([rows for rows, _ in held])
         self._targets = np.concatenate([targets for _, targets in held])
         self.simulation = self._begun(data)
@@ -90,9 +92,9 @@ class Play:
         course.trace = network.trace.hexdigest()
         return course
 
-    def _drawn(self, rng: np.random.Generator, train: _Rows, held: _Rows) -> Dataset:
-        data, swarm = Dataset(self._manifest.model, self._manifest.objective), self._scenario.swarm
-        for (rows, targets), count, holdout in ((train, swarm.rows, False), (held, swarm.held_out, True)):
+    def _drawn(self, rng: np.random.Generator, train: _Rows, held: _Rows, trained: int) -> Dataset:
+        data, held_out = Dataset(self._manifest.model, self._manifest.objective), self._scenario.swarm.held_out
+        for (rows, targets), count, holdout in ((train, trained, False), (held, held_out, True)):
             chosen = rng.integers(0, len(rows), count)
             data.add(rows[chosen], targets[chosen], holdout)
         return data
@@ -121,13 +123,20 @@ class Play:
             listen=round(time.listen * _SECOND),
             follow=scenario.swarm.follow,
             weather=Weather((weather.least, weather.most), weather.lost, weather.doubled),
-            summaries=liars.peers > 0,
+            summaries=liars.peers > 0 or scenario.roles.senders > 0,
             together=period // _TOGETHER if time.together else 0,
+            levels=levels_of(scenario.swarm.peers),
         )
-        simulation = Simulation(manifest, [*data[:honest], *shown], setting, learner, make=member)
+        simulation = Simulation(manifest, [*data[:honest], *shown], setting, learner, make=member, roles=self._role)
         if liars.peers:
             crew.begin(simulation)
         return simulation
+
+    def _role(self, index: int) -> Role:
+        roles = self._scenario.roles
+        if index < roles.trainers:
+            return Role("trainer", roles.steps, roles.follow)
+        return Role(sends_alone=index < min(roles.trainers + roles.senders, self._honest))
 
     def _plan(self, at: Callable[..., None]) -> None:
         """Let the scenario's events happen when they are due."""

@@ -36,6 +36,20 @@ class SwarmSection:
 
 
 @dataclass(frozen=True, slots=True)
+class RolesSection:
+    """``[roles]``: honest peers that are no agents that train; archives may be among them."""
+
+    trainers: int = setting(0, "how many train for longer, on more rows, the first ones", Range(0, MOST_PEERS, "peers"))
+    steps: int = setting(260, "of the optimiser between two merges of a trainer", Range(1, 100_000, "steps"))
+    rows: int = setting(512, "of a trainer to train on, or of a sender to tell of", Range(1, 100_000, "rows"))
+    follow: int = setting(64, "whose frames a trainer fetches", Range(1, 64, "others"))
+    senders: int = setting(
+        0, "how many never train, and send summaries of their rows alone, those after the trainers",
+        Range(0, MOST_PEERS, "peers"),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
 class TimeSection:
     """``[time]``: virtual time, and the seed that all chance follows from."""
 
@@ -96,6 +110,7 @@ class ScenarioFile:
     """A whole scenario; every section, and every key of one, may be left out."""
 
     swarm: SwarmSection
+    roles: RolesSection
     time: TimeSection
     weather: WeatherSection
     churn: ChurnSection
@@ -104,7 +119,7 @@ class ScenarioFile:
     def __post_init__(self) -> None:
         for name in self.__slots__:
             check_keys(getattr(self, name), name)
-        swarm, weather, churn, liars = self.swarm, self.weather, self.churn, self.liars
+        swarm, roles, weather, churn, liars = self.swarm, self.roles, self.weather, self.churn, self.liars
         honest = swarm.peers - liars.peers
         if honest < 2:
             raise ConfigurationError(f"liars.peers is {liars.peers} of {swarm.peers}", "leave two honest ones")
@@ -113,6 +128,11 @@ class ScenarioFile:
             raise ConfigurationError(problem, "let two be there from the first on")
         if swarm.archives > honest:
             raise ConfigurationError(f"swarm.archives is {swarm.archives} of {honest} honest peers", "use fewer")
+        if roles.trainers + roles.senders > honest:
+            problem = f"roles.trainers and roles.senders are {roles.trainers + roles.senders} of {honest} honest peers"
+            raise ConfigurationError(problem, "use fewer")
+        if roles.senders > honest - 2:
+            raise ConfigurationError(f"roles.senders is {roles.senders} of {honest} honest peers", "let two train")
         if weather.least > weather.most:
             raise ConfigurationError(f"weather.least is {weather.least}, most {weather.most}", "use no more than most")
         if weather.cut_until and weather.cut_until <= weather.cut_from:

@@ -10,7 +10,7 @@ from learnae.weights.codecs import Data, Vector
 from learnae.weights.frames import decode_frame
 
 _MOST_BYTES = 256 << 20  # of decoded frames: old ones are not asked for again
-_MOST_FRAMES = 1 << 14
+_MOST_FRAMES = 1 << 17
 
 
 class SharedDecoder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -10,10 +11,12 @@ from functools import partial
 import numpy as np
 
 from learnae.adapters.composite.metered import MeteredStore
+from learnae.basics.bounded_dict import BoundedDict
 from learnae.errors import EquivocationError
 from learnae.ipld.cid import Cid
 from learnae.membership.sealing import Secrets
 from learnae.models.dataset import Dataset
+from learnae.models.passive_learner import PassiveLearner
 from learnae.models.private.private_learner import PrivateLearner
 from learnae.peer.learning.guard import suspicion_of
 from learnae.peer.learning.training import ENDLESS
@@ -25,10 +28,11 @@ from learnae.peer.summaries.releasing import Releasing
 from learnae.ports import BlockStore, Clock, Learner, StateStore, Traffic
 from learnae.privacy.clipping import NormClip
 from learnae.privacy.floors import Floors, ReleaseFloor
+from learnae.privacy.noise.gaussian import KEY_BYTES, normals_of
 from learnae.privacy.spent import PrivacySpent
 from learnae.protocol.identity import Identity, peer_name
 from learnae.protocol.opener import MessageOpener
-from learnae.protocol.tangle import Tangle
+from learnae.protocol.tangle import Node, Tangle
 from learnae.samples.dp_statistics import Statistics, layout_of
 from learnae.simulation.batched import BatchedLearner, train_together
 from learnae.simulation.in_memory import MemoryBlockStore, MemoryGossip, MemoryStateStore, SilentMonitor
@@ -37,7 +41,10 @@ from learnae.simulation.shared_work import SharedDecoder
 from learnae.swarm.manifest import Manifest
 
 START = 1_700_000_000_000  # the virtual clock's first reading, Unix milliseconds
-_OPENED = 1 << 14  # messages that all peers share once they are opened: none is asked for when it is long replaced
+_OPENED = 16  # of each peer: messages that all share once they are opened; none is asked for when it is long replaced
+_COLLECTED = 100_000  # objects more, until cycles are looked for: a thousand peers hold millions that are none
+_NODES = 64  # of each peer, that all tangles share: what is dropped is made anew
+_FEW = 256  # peers: as much is remembered of fewer
 
 LearnerFactory = Callable[[Manifest, Dataset, np.random.Generator], Learner]
 
@@ -73,6 +80,19 @@ class Setting:
     hears: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What one machine can: optimiser ``steps`` between two merges, and how many it follows; 0 for what all do.
+
+    One that ``sends_alone`` never trains: it tells of its rows, where the setting has ``summaries``.
+    """
+
+    name: str = "agent"
+    steps: int = 0
+    follow: int = 0
+    sends_alone: bool = False
+
+
 def identity_of(seed: int, index: int) -> Identity:
     """Return the key of a member of a simulation with that seed."""
     return Identity.from_seed(random.Random(f"{seed}/{index}").randbytes(32))
@@ -93,7 +113,9 @@ class Member:
         self.identity = identity_of(simulation.setting.seed, index)
         self.clock = self.own_clock(simulation.clock)
         self._state, self._summaries, self._contributions = MemoryStateStore(), MemoryStateStore(), MemoryStateStore()
-        self._entropy = random.Random(f"{simulation.setting.seed}/{index}/entropy")
+        self._entropy, self._noise = (
+            random.Random(f"{simulation.setting.seed}/{index}/{use}") for use in ("entropy", "noise")
+        )
         self.host = simulation.network.host()
         self.host.name = peer_name(self.identity.author)
         self.peer = self.boot()
@@ -130,7 +152,10 @@ class Member:
         """Make the peer from what is on the disk, at first or after a crash."""
         simulation, manifest = self._simulation, self._simulation.manifest
         seed = simulation.setting.seed * 1_000_003 + self._index
-        learner = simulation.learner(manifest, self._data, np.random.default_rng(seed))
+        role = simulation.roles(self._index)
+        passive = PassiveLearner(manifest.model.count, manifest.definition.moments)
+        rng = np.random.default_rng(seed)
+        learner = passive if role.sends_alone else simulation.learner(manifest, self._data, rng)
         traffic, gossip = Traffic(), MemoryGossip(self.host, simulation.setting.fanout)
         blocks, state = self.disk()
         store = MeteredStore(blocks, traffic, manifest.start)
@@ -138,10 +163,10 @@ class Member:
         setting = simulation.setting
         options = Options(
             f"peer-{self._index}",
-            "agent",
-            setting.follow,
+            role.name,
+            role.follow or setting.follow,
             seed,
-            steps=ENDLESS if setting.every else 0,
+            steps=ENDLESS if setting.every else role.steps,
             publish=PublishPolicy(setting.every),
             patience=setting.patience,
             rows=lambda: len(self._data.train),
@@ -157,8 +182,10 @@ class Member:
         if layout is not None:
             rows = self._data.train
             releasing = Releasing(
-                manifest.privacy, partial(Statistics.of, layout, rows), lambda: len(rows), self._summaries
-            )
+                manifest.privacy, partial(Statistics.of, layout, rows), lambda: len(rows), self._summaries,
+                is_alone=lambda: role.sends_alone, rng=self._noise,
+                normals=lambda count: normals_of(self._noise.randbytes(KEY_BYTES), count),
+            )  # fmt: skip
             lessons = Lessons(layout, self._data, np.random.default_rng(seed))
             options = replace(options, summaries=releasing, lessons=lessons, contributions=self._contributions)
         if isinstance(learner, PrivateLearner):
@@ -166,7 +193,7 @@ class Member:
         secrets, opener = simulation.secrets(self._index), simulation.opener
         peer = compose_peer(
             self.identity, manifest, ports, options, traffic=traffic, opener=opener, decode=simulation.decode,
-            secrets=secrets, entropy=self._entropy.randbytes,
+            nodes=simulation.nodes, secrets=secrets, entropy=self._entropy.randbytes,
         )  # fmt: skip
         self.host.previous_of = peer.tangle.previous_of
         return peer
@@ -176,7 +203,7 @@ class Simulation:
     """Peers that train in virtual time; everything that happens follows from ``setting.seed``.
 
     In a sealed swarm ``secrets`` gives what the member of a number has, None for what records tell it. ``addends``
-    gives what the member of a number adds to masked sums. ``make`` makes each machine.
+    gives what the member of a number adds to masked sums, ``roles`` what it can. ``make`` makes each machine.
     """
 
     def __init__(
@@ -188,16 +215,20 @@ class Simulation:
         secrets: Callable[[int], Secrets | None] = lambda _: None,
         addends: Callable[[int], Source | None] = lambda _: None,
         make: Callable[[Simulation, int, Dataset], Member] = Member,
+        roles: Callable[[int], Role] = lambda _: Role(),
     ) -> None:
         self.manifest = manifest
         self.learner = learner
         self.setting = setting
         self.secrets = secrets
         self.addends = addends
+        self.roles = roles
         self.clock = VirtualClock(START)
         self.network = Network(self.clock, random.Random(setting.seed), setting.weather)
-        self.opener = MessageOpener(_OPENED)
+        count = max(_FEW, len(datasets))
+        self.opener = MessageOpener(_OPENED * count)
         self.decode = SharedDecoder()
+        self.nodes = BoundedDict[Cid, Node](_NODES * count)
         self._due: list[Member] = []  # whose ticks are taken together
         self._training = True
         self.members = [make(self, index, data) for index, data in enumerate(datasets)]
@@ -208,7 +239,12 @@ class Simulation:
 
     def run(self, milliseconds: int) -> None:
         """Let virtual time pass."""
-        self.network.run_until(self.clock.time + milliseconds)
+        usual = gc.get_threshold()
+        gc.set_threshold(_COLLECTED, *usual[1:])
+        try:
+            self.network.run_until(self.clock.time + milliseconds)
+        finally:
+            gc.set_threshold(*usual)
 
     def settle(self, milliseconds: int) -> None:
         """Let time pass in which peers hear and announce, but publish nothing new."""

@@ -77,7 +77,7 @@ from learnae.runtime.backup import restore
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.own_loop import manifest_of, read_parameters
 from learnae.swarm.presets import PRESETS, preset
-from learnae.system import npz
+from learnae.system import sealed_arrays
 from learnae.system.installation import is_installed
 from learnae.system.paths import last_status
 from learnae.tables.arrays import Arrays
@@ -553,18 +553,18 @@ def _resealed(read: Callable[[bytes], object]) -> Callable[[bytes], object]:
     def decode(data: bytes) -> object:
         vector = np.zeros(3, np.float32)
         arrays = {"header": np.frombuffer(data, np.uint8), "vector": vector, "weights": vector, "estimate": vector}
-        return read(b"".join(npz.sealed_archive(arrays)))
+        return read(b"".join(sealed_arrays.seal_arrays(arrays)))
 
     return decode
 
 
 def _state_header() -> list[bytes]:
-    return [npz.open_sealed(_state())["header"].tobytes()]
+    return [sealed_arrays.open_arrays(_state())["header"].tobytes()]
 
 
 def _version_header() -> list[bytes]:
     version = Version(SWARM, 1, 1, None, {"ann": LINK}, np.zeros(3, np.float32), frozenset((AUTHOR,)))
-    return [npz.open_sealed(version.to_bytes())["header"].tobytes()]
+    return [sealed_arrays.open_arrays(version.to_bytes())["header"].tobytes()]
 
 
 def _books() -> list[bytes]:

@@ -8,7 +8,8 @@ there, and above saying always the same. No member that only learns comes near t
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ _ROUNDED = 1e-5  # of a value: in float32 what varies less may be nothing
 _MOST_UNITS = 1024  # that are compared with one another
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(frozen=True, slots=True)
 class TrapCheck:
     """Looks at weights with the training rows that are here by then.
 
@@ -54,7 +55,6 @@ class TrapCheck:
     model: ModelDefinition
     loss: Loss
     train: Rows
-    _at_start: tuple[Vector, int, Array] | None = field(default=None, init=False)  # see _fires_at_start
 
     def __call__(self, weights: Vector, before: Vector, start: Vector) -> str:
         """Return what is wrong with ``weights`` (count,), which are to replace ``before``; empty for nothing.
@@ -83,10 +83,13 @@ class TrapCheck:
         chosen = np.arange(units)
         if units > _MOST_UNITS:
             chosen = np.random.default_rng().choice(units, _MOST_UNITS, replace=False)
-        kernels = (self.model.split(each)[first][0].reshape(inputs, units)[:, chosen] for each in (weights, start))
-        parallel, own = map(_parallel, kernels)
+
+        def parallel_of(each: Vector) -> int:
+            return _parallel(self.model.split(each)[first][0].reshape(inputs, units)[:, chosen])
+
+        parallel = parallel_of(weights)
         most = _most_parallel(len(chosen)) if inputs >= _MANY_INPUTS else _MOST_PARALLEL_OF_FEW * len(chosen)
-        if parallel > max(own + most, _FEWEST_UNITS):
+        if parallel > max(most, _FEWEST_UNITS) and parallel > parallel_of(start) + most:
             return f"{parallel} of {len(chosen)} units of the first layer have the direction of another"
         return ""
 
@@ -95,15 +98,8 @@ class TrapCheck:
         if len(rows) < _FEWEST_ROWS:
             return ""
         told = self._told(weights, first, rows)
-        alike = self._why_alike(told, lambda: self._told(start, first, rows))
-        return alike or self._why_rare(told, self._fires_at_start(start, first, rows))
-
-    def _fires_at_start(self, start: Vector, first: int, rows: Array) -> Array:
-        """Return ``_fires`` of what all started from: the same at each check, until there are other rows."""
-        known = self._at_start
-        if known is None or known[0] is not start or known[1] != self.train.written:
-            known = self._at_start = start, self.train.written, _fires(self._told(start, first, rows))
-        return known[2]
+        first_told = cache(lambda: self._told(start, first, rows))  # hardly ever asked for
+        return self._why_alike(told, first_told) or self._why_rare(told, first_told)
 
     def _why_alike(self, told: Array, first_told: Callable[[], Array]) -> str:
         """Say whether units tell the same of all rows; no sign where rows vary so little that some at random do."""
@@ -116,17 +112,23 @@ class TrapCheck:
             return ""
         return f"{alike} of {min(units, _MOST_UNITS)} units of the first layer tell the same of all rows as another"
 
-    def _why_rare(self, told: Array, first_fires: Array) -> str:
+    def _why_rare(self, told: Array, first_told: Callable[[], Array]) -> str:
         count, units, fires = len(told), told.shape[-1], _fires(told)
         most_often = max(1, int(_RARE * count))
-        rare, own = (int(((each > 0) & (each <= most_often)).sum()) for each in (fires, first_fires))
-        if rare > max(MOST_RARE * units, own + _MORE_RARE * units, _FEWEST_UNITS):
+
+        def rarely(each: Array) -> int:
+            return int(((each > 0) & (each <= most_often)).sum())
+
+        rare = rarely(fires)
+        is_rare = rare > max(MOST_RARE * units, _MORE_RARE * units, _FEWEST_UNITS)
+        if is_rare and rare > rarely(_fires(first_told())) + _MORE_RARE * units:
             return f"{rare} of {units} units of the first layer fire on {most_often} of {count} rows at most"
-        firing, first_firing = (each[each > 0] for each in (fires, first_fires))  # one that is dead tells nothing
-        if min(len(firing), len(first_firing)) < _ENOUGH_UNITS:
+        firing = fires[fires > 0]  # one that is dead tells nothing
+        if len(firing) < _ENOUGH_UNITS or (middle := median(firing)) >= LEAST_FIRING * count:
             return ""
-        middle, own_middle = median(firing), median(first_firing)
-        if middle < min(LEAST_FIRING * count, own_middle / 2):
+        first_fires = _fires(first_told())
+        first_firing = first_fires[first_fires > 0]
+        if len(first_firing) >= _ENOUGH_UNITS and middle < median(first_firing) / 2:
             return f"half of the {units} units of the first layer fire on {middle:g} of {count} rows at most"
         return ""
 
@@ -147,17 +149,15 @@ class TrapCheck:
         rows, targets = _spread(self.train.rows, _LOSS_ROWS), _spread(self.train.targets, _LOSS_ROWS)
         if len(rows) < _FEWEST_ROWS:
             return ""
-        most, after = MOST_LOSS if self.loss.is_classification else MOST_ERROR, self._lost(weights, rows, targets)
-        if after <= most * (constant := self._constant(targets)):  # as it mostly is
+        after = self.loss.value(predict(self.model, weights, rows), targets)
+        times, constant = MOST_LOSS if self.loss.is_classification else MOST_ERROR, self._constant(targets)
+        if after <= times * constant:
             return ""
-        own = self._lost(before, rows, targets)
-        bound = most * max(own, constant)
+        own = self.loss.value(predict(self.model, before, rows), targets)
+        bound = times * max(own, constant)
         if after <= bound or not np.isfinite(bound):
             return ""
         return f"the loss on own rows is {after:.3g}, with the own weights {own:.3g}"
-
-    def _lost(self, weights: Vector, rows: Array, targets: Array) -> float:
-        return self.loss.value(predict(self.model, weights, rows), targets)
 
     def _constant(self, targets: Array) -> float:
         """Return the loss of what says the same of all rows: of classes, that all are as likely.

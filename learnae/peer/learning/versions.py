@@ -15,7 +15,7 @@ from learnae.ipld.cid import Cid
 from learnae.ipld.fields import Fields
 from learnae.protocol.bodies import Metrics
 from learnae.protocol.identity import PUBLIC_KEY_BYTES
-from learnae.system.npz import DamagedArchiveError, open_sealed, sealed_archive
+from learnae.system.sealed_arrays import DamagedArraysError, open_arrays, seal_arrays
 from learnae.weights.codecs import Vector
 
 BEST = "best"
@@ -59,13 +59,13 @@ class Version:
             "header": np.frombuffer(dagcbor.encode(header), np.uint8),
             "vector": self.vector,
         }
-        return sealed_archive(arrays)
+        return seal_arrays(arrays)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Version:
         """Read what ``to_pieces`` gave; raises StateError for anything else."""
         try:
-            arrays = open_sealed(data)
+            arrays = open_arrays(data)
             fields = Fields(dagcbor.decode(arrays["header"].tobytes()), "version", StateError)
             fields.integer("v", _FORMAT, _FORMAT)
             merged = {item.text("peer"): item.link("update") for item in fields.maps("merged", _MERGED)}
@@ -78,7 +78,7 @@ class Version:
                 vector=arrays["vector"].astype(np.float32),
                 held=unpack_authors(fields.value("held")),
             )
-        except (DamagedArchiveError, ValueError, KeyError, LearnaeError) as error:
+        except (DamagedArraysError, ValueError, KeyError, LearnaeError) as error:
             raise StateError(f"a version is damaged: {error}", "delete it, and take another one") from error
 
 

@@ -51,8 +51,9 @@ class Hearing:
         """Return the authors who are here and publish no updates, such as those that send summaries alone."""
         tangle, news = self._replication.tangle, self._following.news
         oldest = self._clock.now() - tangle.limits.horizon // 2  # who has nothing to say speaks each third of it
-        found = [(author, tangle.newest_of(author)) for author in tangle.speakers()]
-        nodes = [(author, tangle.node(cid)) for author, cid in found if cid and author not in (tangle.me, *news)]
+        silent = [author for author in tangle.speakers() if author not in news and author != tangle.me]
+        found = [(author, tangle.newest_of(author)) for author in silent]
+        nodes = [(author, tangle.node(cid)) for author, cid in found if cid]
         return [author for author, node in nodes if node and node.time >= oldest]
 
     def _attend(self) -> None:

@@ -17,6 +17,7 @@ from learnae.errors import LearnaeError, StateError
 from learnae.ipld import dagcbor
 from learnae.ipld.fields import Fields
 from learnae.ports import StateStore
+from learnae.privacy.noise.gaussian import Normals, fresh_normals
 from learnae.privacy.policy import PrivacyPolicy
 from learnae.protocol.bodies import Summary
 from learnae.protocol.limits import Limits
@@ -70,7 +71,8 @@ class Releasing:
     """Releases summaries of ``statistics``, as a swarm's ``privacy`` says, and remembers each in ``store``.
 
     ``rows`` counts the rows of which ``statistics`` would be. ``is_alone`` says whether this peer sends nothing
-    else, ``is_barred`` whether nothing new may be released. ``rng`` makes the noise of counts repeatable, in tests.
+    else, ``is_barred`` whether nothing new may be released. ``rng`` and ``normals`` make the noise of counts, and of
+    sums, repeatable in simulations.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Releasing:
         is_barred: Callable[[], bool] = lambda: False,
         overlap: int = 1,
         rng: random.Random | None = None,
+        normals: Normals = fresh_normals,
     ) -> None:
         self._privacy = privacy
         self._statistics = statistics
@@ -92,6 +95,7 @@ class Releasing:
         self._is_barred = is_barred
         self._overlap = overlap
         self._source = rng or random.SystemRandom()
+        self._normals = normals
         self._asked = -1  # the number of the last check: the first is made at the start
         self._record: Released | None = None
 
@@ -129,7 +133,7 @@ class Releasing:
             self._keep(replace(record, number=said.release, summary=replace(said, peer=None), is_closed=True))
         elif self._may_release() and self._is_time(now, horizon):
             number = record.number + 1
-            summary = self._statistics().release(number, self._privacy, self._overlap)
+            summary = self._statistics().release(number, self._privacy, self._overlap, self._normals)
             self._keep(replace(record, number=number, time=now, summary=summary))
             _log.info("summary %d: about %d rows, epsilon %g", number, summary.rows, summary.noise.epsilon)
         return self.record.summary

@@ -11,15 +11,24 @@ from collections.abc import Collection, Iterable
 
 from learnae.protocol.neighbourhood.interest import LEVELS, Interest, Zone, place_of
 
-WHOLE = 64  # live authors up to which all are heard; where the owner wants another number, all below follow from it
-MOST = 32  # live authors of one zone; one with more is halved …
-LEAST = 10  # … unless a half would have fewer than these: a zone that has is doubled. Halves of 33 have 10 to 23
+WHOLE = 32  # live authors up to which all are heard; where the owner wants another number, all below follow from it
+MOST = 16  # live authors of one zone; one with more is halved …
+LEAST = 5  # … unless a half would have fewer than these: a zone that has is doubled. Halves of 17 have 5 to 12
 CROWD = 2 * MOST  # that is halved in any case
 VISIT_MS = 30 * 60_000  # of the own uptime, for which a peer stays in one zone that is not its own
 _LOOK_MS = 1_000  # between two looks
 WAIT_MS = 30_000  # in which what is announced in a new zone has come, before it is doubled; twice as long each time …
 _HINT_WAIT_MS = 10_000  # the same where the size was a hint, which may be wrong
 _MOST_WAIT_MS = 16 * WAIT_MS  # … that it had to be halved again
+
+
+def levels_of(peers: int, hears: int = WHOLE) -> int:
+    """Return how many levels the zones of so many peers come to have, where each hears as many; 0 for one zone of all.
+
+    >>> [levels_of(peers) for peers in (8, 64, 100, 1_000, 10_000)]
+    [0, 2, 3, 6, 9]
+    """
+    return 0 if peers <= hears else (peers * 8 // (hears * 3)).bit_length() - 1  # of three eighths of these each
 
 
 class _Sight:
@@ -65,12 +74,12 @@ class Attention:
 
     >>> attention = Attention(b"swarm", bytes(32), random.Random(1))
     >>> live = [bytes([number, *bytes(31)]) for number in range(200)]
-    >>> attention.look(live[:64], live[:64], uptime=0), attention.interest.is_whole
+    >>> attention.look(live[:32], live[:32], uptime=0), attention.interest.is_whole
     (False, True)
     >>> attention.look(live, live, uptime=1000)
     True
     >>> home, visited = attention.interest.zones
-    >>> 10 <= sum(place_of(b"swarm", author) in home for author in live) <= 32, home.overlaps(visited)
+    >>> 5 <= sum(place_of(b"swarm", author) in home for author in live) <= 16, home.overlaps(visited)
     (True, False)
     >>> 100 <= attention.size(heard=64) <= 400
     True

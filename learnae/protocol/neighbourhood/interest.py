@@ -67,9 +67,9 @@ def path_of(place: int, levels: int = LEVELS) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Interest:
-    """Whom a peer hears: authors in its ``zones``, the one of its own ``place`` first. ``swarm`` is a CID's bytes.
+    """Whom a peer hears: authors in its one or two ``zones``, the one of its own ``place`` first.
 
-    In a small swarm the only zone is all of it.
+    ``swarm`` is a CID's bytes. In a small swarm the only zone is all of it.
     """
 
     swarm: bytes
@@ -96,7 +96,7 @@ class Interest:
         if not self.home.levels:
             return True
         place = place_of(self.swarm, author[:PREFIX_BYTES])
-        return any(place in zone for zone in self.zones)
+        return place in self.zones[0] or place in self.zones[-1]
 
     def is_near(self, author: bytes) -> bool:
         """Return True if an author is in the home zone: all who hear this peer there hear it, too."""

@@ -95,7 +95,9 @@ def test_published_frames_are_the_chain_that_followers_need() -> None:
 def test_what_a_checkpoint_has_replaced_for_a_grace_leaves_the_disk() -> None:
     machine = ticked(200)
     assert machine.peer.status()["seq"] == 200
-    assert seqs(machine.said()) == list(range(189, 201)), "a grace of ten seconds, and the chain back to a checkpoint"
+    first, *_, last = seqs(machine.said())
+    assert 180 <= first <= 189, "a grace of ten seconds, the chain back to a checkpoint, and five between two looks"
+    assert last == 200
     named = [cid for message in machine.said() for cid in (message.cid, *message.blocks)]
     assert set(machine.host.blocks) == set(named)
     assert len(machine.peer.tangle) == len(machine.said())

@@ -39,6 +39,18 @@ def test_each_bringer_has_its_turn_and_every_second_one_is_of_those_known() -> N
     assert looked_for(hearsay, 0, known=friend, room=(True,)) == mine, "there is no room for more of strangers"
 
 
+def test_names_of_what_is_here_are_forgotten_unless_something_needs_them_now() -> None:
+    hearsay, (first, second) = Hearsay(4096), names(0, 2)
+    for cid in (first, second):
+        hearsay.keep("one", cid, 0)
+    hearsay.need("one", second, 5)
+
+    found = [cid for _, _, cid, _ in hearsay.due(5, lambda _: True, lambda _: True, {first, second})]
+
+    assert found == [second]
+    assert len(hearsay) == 1
+
+
 def test_names_are_bounded_and_a_flood_takes_the_place_of_its_own() -> None:
     hearsay, true = Hearsay(200), names(0, 8)
     for cid in true:

@@ -77,6 +77,7 @@ def test_the_first_message_is_a_checkpoint_and_continues_nothing() -> None:
 @pytest.mark.parametrize("seq", [0, 1, 23, 24, 255, 256, 65_535, 65_536, 2**32 - 1, 2**32, 2**53])
 def test_an_envelope_says_what_the_message_says_before_anything_is_decoded(seq: int) -> None:
     message = compose(identity(1), SWARM, seq, (some_cid(1),), NOW, NOTE)
+    assert open_message(message.data, SWARM, Limits()) == message
     envelope = Envelope.read(message.data)
     fields = dagcbor.decode(message.data)
     signature = fields.pop("sig")

@@ -104,7 +104,7 @@ def test_on_the_mean_a_swarm_of_many_thousands_costs_what_one_of_a_hundred_does(
 
 
 def test_invented_authors_make_no_peer_hear_fewer() -> None:
-    swarm, invented = authors(40), authors(1000, seed=7)
+    swarm, invented = authors(20), authors(1000, seed=7)
     listener = Listener(swarm[0])
     listener.stay(swarm, HOUR, new=invented)
     assert listener.interest.is_whole
@@ -125,7 +125,7 @@ def test_a_swarm_that_shrinks_is_heard_as_a_whole_again() -> None:
     swarm, listener = authors(500), Listener(authors(1, seed=5)[0])
     listener.stay(swarm, 10_000)
     assert not listener.interest.is_whole
-    listener.stay(swarm[:12], HOUR)
+    listener.stay(swarm[:6], HOUR)
     assert listener.interest.is_whole
 
 
@@ -137,7 +137,7 @@ def test_who_begins_with_too_small_zones_finds_the_others() -> None:
 
 
 def test_a_hint_is_taken_once_and_no_false_one_is_believed_for_long() -> None:
-    swarm = authors(30)
+    swarm = authors(15)
     listener = Listener(swarm[0])
     listener.attention.begin(LEVELS)
     assert listener.interest.home.levels == LEVELS

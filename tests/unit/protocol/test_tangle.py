@@ -15,7 +15,7 @@ from learnae.protocol.announcements import PREFIX_BYTES, Entry
 from learnae.protocol.chain import LEAST_GRACE
 from learnae.protocol.limits import HOUR, MINUTE, Limits
 from learnae.protocol.messages import Message, open_message
-from learnae.protocol.tangle import Tangle
+from learnae.protocol.tangle import Node, Tangle
 
 DAY = 24 * HOUR
 GRACE = Limits().grace
@@ -118,6 +118,27 @@ def test_headers_and_authors_are_kept_once() -> None:
     assert nodes[1].header is nodes[2].header
     assert nodes[2].author is nodes[0].author
     assert [node.frame for node in nodes] == [message.body.frame for message in again]
+
+
+def test_tangles_of_one_process_share_what_they_remember_of_a_message() -> None:
+    nodes: dict[Cid, Node] = {}
+    one, other = (Tangle(Limits(), random.Random(1), nodes=nodes) for _ in range(2))
+    message = Author(1).say()
+    for tangle in (one, other):
+        offer(tangle, message)
+    assert one.node(message.cid) is other.node(message.cid)
+    assert list(nodes) == [message.cid]
+    assert new_tangle().node(message.cid) is None
+
+
+def test_what_is_announced_of_an_author_follows_what_is_attached_and_forgotten() -> None:
+    tangle, author = new_tangle(), Author(1)
+    first, second, third = author.say(), author.say(), author.say(checkpoint=True)
+    for newest, root in ((first, first), (second, first), (third, third)):
+        offer(tangle, newest)
+        assert tangle.entry_of(author.author) == entry_of(newest, root)
+    assert first.cid in forget_old(tangle)
+    assert tangle.entry_of(author.author) == entry_of(third)
 
 
 def test_invented_headers_do_not_pile_up() -> None:

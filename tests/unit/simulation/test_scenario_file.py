@@ -74,6 +74,8 @@ def test_the_example_of_the_page_is_a_scenario(tmp_path: Path) -> None:
         ("[churn]\nnewcomers = 7", ["churn.newcomers is 7 of 8"]),
         ("[churn]\nnewcomers = 2\nminute = 2", ["churn.minute is 2 of 2"]),
         ("[liars]\npeers = 7", ["liars.peers is 7 of 8"]),
+        ("[roles]\ntrainers = 5\nsenders = 4", ["roles.trainers and roles.senders are 9 of 8"]),
+        ("[roles]\nsenders = 7", ["roles.senders is 7 of 8", "let two train"]),
         ("[liars]\nkind = 'late'", ["liars.kind", "sign-flip"]),
         ("[swarm]\npeers = 8\npeers = 9", ["storm.toml"]),
         ("[swarm\n", ["storm.toml"]),
@@ -113,6 +115,22 @@ def test_newcomers_come_and_learn_what_the_others_know(tmp_path: Path) -> None:
     peers = [member.peer for member in play.simulation.members]
     assert all(len(peer.following.replicas) == 4 for peer in peers)
     assert all(peer.steps for peer in peers)
+
+
+def test_trainers_go_further_and_senders_only_tell_of_their_rows(tmp_path: Path) -> None:
+    roles = "trainers = 1\nsteps = 8\nrows = 200\nsenders = 2"
+    scenario = scenario_of(f"[swarm]\npeers = 5\nsteps = 2\n[roles]\n{roles}\n[time]\nminutes = 0.5\n", tmp_path)
+    play = Play(scenario)
+    course = play.run()
+    assert course == Play(scenario).run()
+    trainer, *senders, agent, _ = [member.peer for member in play.simulation.members]
+    assert [peer.options.role for peer in (trainer, agent)] == ["trainer", "agent"]
+    assert trainer.training.between_merges == 8
+    assert agent.training.between_merges == 2
+    assert trainer.options.rows() > 2 * agent.options.rows()
+    assert all(peer.steps == 0 and peer.options.summaries.is_alone() for peer in senders if peer.options.summaries)
+    assert {peer.author for peer in senders} <= set(agent.view.summaries)
+    assert set(agent.following.replicas).isdisjoint(peer.author for peer in senders)
 
 
 def test_the_page_holds_every_curve_and_no_script(tmp_path: Path) -> None:
