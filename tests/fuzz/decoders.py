@@ -564,7 +564,7 @@ def _state_header() -> list[bytes]:
 
 def _version_header() -> list[bytes]:
     version = Version(SWARM, 1, 1, None, {"ann": LINK}, np.zeros(3, np.float32), frozenset((AUTHOR,)))
-    return [sealed_arrays.open_arrays(version.to_bytes())["header"].tobytes()]
+    return [sealed_arrays.open_arrays(b"".join(version.to_pieces()))["header"].tobytes()]
 
 
 def _books() -> list[bytes]:

@@ -170,7 +170,7 @@ def kept(home: Path, manifest: Manifest) -> None:
     create_swarm(manifest, home / "swarms" / str(manifest.swarm))
     version = Version(manifest.swarm, 1_700_000_000_000, 26, None, {}, drawn(manifest))
     (home / "peers" / "ann" / "versions").mkdir(parents=True)
-    (home / "peers" / "ann" / "versions" / "best").write_bytes(version.to_bytes())
+    (home / "peers" / "ann" / "versions" / "best").write_bytes(b"".join(version.to_pieces()))
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
