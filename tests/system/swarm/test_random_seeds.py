@@ -35,7 +35,7 @@ CRASHES = tuple(
 CRASHING = [Scenario(seed, 2, 36, events=CRASHES) for seed in (1, 2)]
 KILLED_WHILE_SAVING = [
     Scenario(1, 2, 30, events=(Event(20_000, KILL, 0, 7_000, fuse), Event(26_000, POWER_CUT, 0, 500, 1)))
-    for fuse in range(102, 112)
+    for fuse in range(16, 60)
 ]
 REPLAYED = [
     Scenario(

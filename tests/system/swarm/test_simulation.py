@@ -701,7 +701,7 @@ def test_memory_and_disks_stay_bounded_while_training_continues():
     simulation.run(6 * HORIZON)
     messages, blocks = largest_over(simulation, 20)
 
-    within = 9 * (FORGETFUL.grace // SECOND + 4)  # a checkpoint each other second, noticed at most some seconds late
+    within = 9 * (FORGETFUL.grace // SECOND + 9)  # a checkpoint each other second; all are looked through each five
     assert messages <= within
     assert messages <= 1.2 * early_messages
     assert blocks <= 1.2 * early_blocks
