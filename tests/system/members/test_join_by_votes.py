@@ -129,7 +129,7 @@ def test_over_http(site: Site) -> None:
     port = free_port()
     where = f"http://127.0.0.1:{port}"
     site.found()
-    site.link("ann", f'serve = "127.0.0.1:{port}"')
+    site.link("ann", f'serve = "127.0.0.1:{port}"\nper_address = 24')  # the others have one address here
     site.link("ben", f'peers = "{where}"')
     site.start("ann")
     site.start("ben")
