@@ -44,7 +44,7 @@ from learnae.privacy.policy import MASKED
 from learnae.privacy.spent import PrivacySpent
 from learnae.protocol.bodies import Profile, Summary, Update
 from learnae.protocol.identity import Identity, peer_name
-from learnae.protocol.messages import open_message
+from learnae.protocol.messages import Message, open_message
 from learnae.protocol.neighbourhood.attention import WHOLE, Attention
 from learnae.protocol.tangle import Node, Tangle
 from learnae.samples.dp_statistics import layout_of
@@ -593,15 +593,20 @@ class Peer:
         summary = summaries.due(self.ports.clock.now(), self.manifest.limits.horizon, said)
         if summary is None:
             return None
-        if last and said and said.release == summary.release:
-            is_soon = summaries.is_alone() or not self._told.issuperset(self.tangle.authors())
-            least = 0 if is_soon else self.manifest.limits.horizon // _SAID_PER_HORIZON
-            if 0 <= self.ports.clock.now() - last.time < least or last.seq >= self.view.checkpoint:
-                return None
-        if not summaries.is_alone() and self.own.needs_checkpoint:  # nothing else would be attached
+        is_alone = summaries.is_alone()
+        if last and said and said.release == summary.release and self._is_known(last, is_alone):
+            return None
+        if not is_alone and self.own.needs_checkpoint:  # nothing else would be attached
             return None
         self._told = frozenset(self.tangle.authors())
-        return self.publisher.summarise(summary, checkpoint=summaries.is_alone())
+        return self.publisher.summarise(summary, checkpoint=is_alone)
+
+    def _is_known(self, last: Message, is_alone: bool) -> bool:
+        """Return True if others have the ``last`` summary: no checkpoint has followed it, or all heard it lately."""
+        if last.seq >= self.view.checkpoint:
+            return True
+        least = 0 if is_alone else self.manifest.limits.horizon // _SAID_PER_HORIZON
+        return 0 <= self.ports.clock.now() - last.time < least and self._told.issuperset(self.tangle.authors())
 
     def _must_renew(self) -> bool:
         age = self.ports.clock.now() - self.view.checkpointed
