@@ -29,6 +29,14 @@ def summarised(rows: int = 1000) -> Board:
     return board
 
 
+def trainer(every: int) -> Board:
+    """Return a board that trains; after so many updates the next is a checkpoint."""
+    board = Board(manifest=tiny_manifest(codec=FramePolicy("f32", "q8", every=every)))
+    board.trains = True
+    board.boot()
+    return board
+
+
 def again(board: Board, rows: int = 500) -> None:
     """Start again with other rows than before."""
     board.boot()
@@ -67,11 +75,8 @@ def test_few_rows_are_not_told() -> None:
 
 def test_who_comes_after_a_checkpoint_is_told_soon() -> None:
     """A checkpoint replaces what was before it: newcomers do not fetch the summary that it has followed."""
-    board = Board(manifest=tiny_manifest(codec=FramePolicy("f32", "q8", every=2)))
-    board.trains = True
-    board.boot()
+    board = trainer(every=2)
     board.collect(1000)
-
     board.wait()
 
     def summary_after_ticks() -> Message:
@@ -147,9 +152,7 @@ def test_a_whole_directory_from_a_backup_costs_no_second_draw() -> None:
 
 
 def test_a_backup_of_a_trainer_whose_summary_is_forgotten_releases_nothing_new() -> None:
-    board = Board(manifest=tiny_manifest(codec=FramePolicy("f32", "q8", every=2)))
-    board.trains = True
-    board.boot()
+    board = trainer(every=2)
     board.tick(2)
     state, released = board.state.load(), board.released.load()
     board.collect(1000)
@@ -186,9 +189,7 @@ def test_a_crash_between_the_draw_and_the_message_shows_the_same_draw() -> None:
 
 
 def test_a_trainer_says_its_summary_after_each_checkpoint_and_its_deltas_go_on() -> None:
-    board = Board(manifest=tiny_manifest(codec=FramePolicy("f32", "q8", every=4)))
-    board.trains = True
-    board.boot()
+    board = trainer(every=4)
     board.collect(1000)
     board.wait()
     seen: dict[int, Message] = {}
