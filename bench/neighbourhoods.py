@@ -35,6 +35,7 @@ _LISTEN = 250  # ms: as members do
 _PERIOD = 4 * SECOND  # between two ticks, where it is only counted what they cost: few of them are enough
 _WEIGHED = 6  # members whose tangles are weighed
 _GROWTH = 1.5
+_TWIN_TICKS, _APART = 6, 1.25  # of simulated peers beside as many agents
 _LOST = 0.01
 _ALL = 1 << 30
 _PATIENCE = 300.0
@@ -175,10 +176,21 @@ def check_agents(race: Race) -> None:
         race.figure(f"{count} agents: updates", crowd.updates, "an agent")
     if race.quick:
         return
+    with race.step(f"{many} simulated peers"):
+        twins = cost_of(many, hears, _TWIN_TICKS)
+    race.figure(f"{many} simulated peers: taken in", twins.taken, "B of blocks a peer and update, by its own count")
+    race.figure(f"{many} simulated peers: received", twins.received, "B a peer and update")
     sizes, note = f"{many} agents to {few}", f"real processes, real Mosquitto; each hears all up to {hears}"
     race.check(f"sent by the broker: {sizes}", large.sent / small.sent, _GROWTH, AT_MOST, "times", note)
     race.check(f"memory of a process: {sizes}", large.memory / small.memory, _GROWTH, AT_MOST, "times", note)
     race.check(f"others heard by each of {many} agents", large.heard, hears, AT_MOST, "", note)
+    said = f"sent by the broker, to what {many} agents count"
+    race.check(
+        said, large.sent / large.taken, _GROWTH, AT_MOST, "times", "announcements and MQTT are not counted by these"
+    )
+    apart = max(large.taken / twins.taken, twins.taken / large.taken)
+    note = "bytes of blocks a peer and update, by their own count; the greater to the less"
+    race.check(f"{many} agents and as many simulated", apart, _APART, AT_MOST, "times", note)
 
 
 def crowd_of(race: Race, count: int, hears: int, seconds: float) -> Crowd:
