@@ -25,7 +25,7 @@ def train(message: Message, context: Context) -> Message:
         own.restore(dict(zip(own.state(), context.state["optimiser"].to_numpy_ndarrays(), strict=True)))
     trained = own.train(MANIFEST.training.steps)
     context.state["optimiser"] = ArrayRecord(list(own.state().values()))
-    said = {"arrays": ArrayRecord([own.weights()]), "metrics": MetricRecord({"num-examples": trained.samples})}
+    said = {"arrays": ArrayRecord([own.weights()]), "metrics": MetricRecord({"num-examples": trained.rows})}
     return Message(content=RecordDict(said), reply_to=message)
 
 

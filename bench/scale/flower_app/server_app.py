@@ -7,9 +7,11 @@ after it, and the accuracy of the mean after ROUNDS.
 import json
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from flwr.app import ArrayRecord, Context
+from flwr.app import ArrayRecord, Context, Message
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 from flwr.simulation import run_simulation
@@ -21,13 +23,24 @@ _CORES = 2
 _MANIFEST = client_app.MANIFEST
 
 
+class _Strategy(FedAvg):
+    """Averages what all clients answer: of those that fail, Flower itself would only say so in its log."""
+
+    def aggregate_train(self, server_round: int, replies: Iterable[Message]) -> tuple[Any, Any]:
+        """Return the mean; raises RuntimeError where a client has failed."""
+        answers = list(replies)
+        if failed := [answer.error for answer in answers if answer.has_error()]:
+            raise RuntimeError(f"{len(failed)} of {len(answers)} clients have failed: {failed[0]}")
+        return super().aggregate_train(server_round, answers)
+
+
 def main(clients: int, rounds: int, file: Path) -> None:
     """Run a simulation whose clients have a core each while they train."""
     server, ended, means = ServerApp(), [], []
 
     @server.main()
     def run(grid: Grid, _: Context) -> None:
-        strategy = FedAvg(fraction_evaluate=0.0, min_train_nodes=clients, min_available_nodes=clients)
+        strategy = _Strategy(fraction_evaluate=0.0, min_train_nodes=clients, min_available_nodes=clients)
         start = ArrayRecord([_MANIFEST.definition.initial(_MANIFEST.seed)])
         strategy.start(grid, start, num_rounds=1 + rounds, evaluate_fn=note)
 
