@@ -35,6 +35,7 @@ _LISTEN = 250  # ms: as members do
 _PERIOD = 4 * SECOND  # between two ticks, where it is only counted what they cost: few of them are enough
 _WEIGHED = 6  # members whose tangles are weighed
 _GROWTH = 1.5
+_TWIN_TICKS, _APART = 6, 1.25  # of simulated peers beside as many agents
 _LOST = 0.01
 _ALL = 1 << 30
 _PATIENCE = 300.0
@@ -54,10 +55,14 @@ def run(race: Race) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a peer takes for one update of all: ``received`` bytes, processor ``milliseconds``, ``memory`` (bytes)."""
+    """What a peer takes for one update of all: ``received`` bytes, processor ``milliseconds``, ``memory`` (bytes).
+
+    ``taken`` bytes are blocks alone, as each peer itself counts them.
+    """
 
     heard: float
     received: float
+    taken: float
     milliseconds: float
     memory: float
 
@@ -69,6 +74,7 @@ def cost_of(peers: int, hears: int, ticks: int) -> Cost:
     simulation = Simulation(manifest, split_over(load_people(manifest), peers, manifest), setting, Wanderer)
     simulation.run(FOUNDING + 5 * _PERIOD)
     before, begun, updates = _received(simulation), time.process_time(), _updates(simulation)
+    taken = _taken(simulation)
     simulation.run(ticks * _PERIOD)
     count = _updates(simulation) - updates
     seconds = time.process_time() - begun
@@ -77,6 +83,7 @@ def cost_of(peers: int, hears: int, ticks: int) -> Cost:
     return Cost(
         heard=float(np.mean([len(list(member.peer.tangle.speakers())) - 1 for member in simulation.members])),
         received=(_received(simulation) - before) / count,
+        taken=(_taken(simulation) - taken) / count,
         milliseconds=1000 * seconds / count,
         memory=tangles + float(np.mean([replica_memory(member) for member in simulation.members])),
     )
@@ -84,6 +91,10 @@ def cost_of(peers: int, hears: int, ticks: int) -> Cost:
 
 def _received(simulation: Simulation) -> int:
     return sum(member.host.bytes_in for member in simulation.members)
+
+
+def _taken(simulation: Simulation) -> int:
+    return sum(member.peer.traffic.bytes_in for member in simulation.members)
 
 
 def _updates(simulation: Simulation) -> int:
@@ -136,9 +147,13 @@ def check_accuracy(race: Race) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Crowd:
-    """What agents at one broker took, each and for each update of its own: bytes sent to it, seconds, memory."""
+    """What agents at one broker took, each and for each update of its own: bytes sent to it, seconds, memory.
+
+    ``taken`` bytes are blocks alone, as each agent itself counts them.
+    """
 
     sent: float
+    taken: float
     seconds: float
     memory: float
     heard: float
@@ -155,15 +170,27 @@ def check_agents(race: Race) -> None:
     for count, crowd in ((few, small), (many, large)):
         race.figure(f"{count} agents: others heard", crowd.heard, "at the end, on the mean")
         race.figure(f"{count} agents: sent by the broker", crowd.sent, "B an agent and update")
+        race.figure(f"{count} agents: taken in", crowd.taken, "B of blocks an agent and update, by its own count")
         race.figure(f"{count} agents: processor", crowd.seconds, "s an agent and update")
         race.figure(f"{count} agents: memory", crowd.memory, "B an agent (private)")
         race.figure(f"{count} agents: updates", crowd.updates, "an agent")
     if race.quick:
         return
+    with race.step(f"{many} simulated peers"):
+        twins = cost_of(many, hears, _TWIN_TICKS)
+    race.figure(f"{many} simulated peers: taken in", twins.taken, "B of blocks a peer and update, by its own count")
+    race.figure(f"{many} simulated peers: received", twins.received, "B a peer and update")
     sizes, note = f"{many} agents to {few}", f"real processes, real Mosquitto; each hears all up to {hears}"
     race.check(f"sent by the broker: {sizes}", large.sent / small.sent, _GROWTH, AT_MOST, "times", note)
     race.check(f"memory of a process: {sizes}", large.memory / small.memory, _GROWTH, AT_MOST, "times", note)
     race.check(f"others heard by each of {many} agents", large.heard, hears, AT_MOST, "", note)
+    said = f"sent by the broker, to what {many} agents count"
+    race.check(
+        said, large.sent / large.taken, _GROWTH, AT_MOST, "times", "announcements and MQTT are not counted by these"
+    )
+    apart = max(large.taken / twins.taken, twins.taken / large.taken)
+    note = "bytes of blocks a peer and update, by their own count; the greater to the less"
+    race.check(f"{many} agents and as many simulated", apart, _APART, AT_MOST, "times", note)
 
 
 def crowd_of(race: Race, count: int, hears: int, seconds: float) -> Crowd:
@@ -188,14 +215,17 @@ def crowd_of(race: Race, count: int, hears: int, seconds: float) -> Crowd:
             after = _at(section, agents)
             memory = [memory_bytes("smaps_rollup", "Private_Dirty", agent.pid) for agent in agents]
             heard = [int(agent.status().get("zones", {}).get("heard", count - 1)) for agent in agents]
-    updates, sent, used = (later - earlier for later, earlier in zip(after, before, strict=True))
-    return Crowd(sent / updates, used / updates, float(np.mean(memory)), float(np.mean(heard)), updates / count)
+    updates, sent, taken, used = (later - earlier for later, earlier in zip(after, before, strict=True))
+    return Crowd(
+        sent / updates, taken / updates, used / updates, float(np.mean(memory)), float(np.mean(heard)), updates / count
+    )
 
 
-def _at(section: MqttSection, agents: list[Agent]) -> tuple[int, int, float]:
-    """Return updates, bytes that the broker has sent, and processor seconds so far."""
+def _at(section: MqttSection, agents: list[Agent]) -> tuple[int, int, int, float]:
+    """Return updates, bytes that the broker has sent and that agents say they took in, and processor seconds so far."""
     _, sent = BrokerMeter(section).read()
-    return sum(map(_seq, agents)), sent, sum(cpu_seconds(agent.pid) for agent in agents)
+    taken = sum(int(agent.status()["bytes_in"]) for agent in agents)
+    return sum(map(_seq, agents)), sent, taken, sum(cpu_seconds(agent.pid) for agent in agents)
 
 
 def _seq(agent: Agent) -> int:

@@ -24,6 +24,7 @@ from learnae.samples.windows import Windower
 from learnae.simulation.simulator import Member, Setting, Simulation, numpy_learner
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import demo_data, dense_config, preset
+from learnae.weights.codecs import Vector
 
 PEOPLE = range(1, 9)
 HOLDOUT = 0.3  # the last part of each exercise
@@ -190,12 +191,18 @@ def accuracies(
     simulation: Simulation, people: Sequence[Person], members: Sequence[Member] | None = None
 ) -> list[float]:
     """Return the accuracy of each peer's, or ``members``', consensus estimate on the held-out windows of all people."""
-    model, objective = simulation.manifest.definition, simulation.manifest.objective
+    measured = simulation.members if members is None else members
+    return [accuracy_of(simulation.manifest, member.peer.estimate(), people) for member in measured]
+
+
+def accuracy_of(manifest: Manifest, weights: Vector, people: Sequence[Person]) -> float:
+    """Return the accuracy of ``weights`` (count,) on the held-out windows of all people."""
     rows = np.concatenate([person.holdout.features for person in people])
     classes = np.concatenate([person.holdout.classes for person in people])
-    measured = simulation.members if members is None else members
-    found = [evaluate(model, objective, member.peer.estimate(), rows, classes) for member in measured]
-    return [metrics.accuracy for metrics in found if metrics is not None and metrics.accuracy is not None]
+    metrics = evaluate(manifest.definition, manifest.objective, weights, rows, classes)
+    assert metrics is not None
+    assert metrics.accuracy is not None
+    return metrics.accuracy
 
 
 def replica_memory(member: Member) -> int:

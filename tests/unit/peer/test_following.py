@@ -92,9 +92,9 @@ def published(side: Side, author: Publisher, *values: float, **options: Any) -> 
 
 def test_a_chain_of_frames_becomes_a_replica() -> None:
     side, author = Side(), Publisher(1)
-    messages = published(side, author, 1.0, 2.0, 4.0)
+    messages = published(side, author, 1.0, 3.0, 7.0)
     (replica,) = side.advance()
-    assert (replica.cid, replica.vector.tolist()) == (messages[-1].cid, [4.0] * COUNT)
+    assert (replica.cid, replica.vector.tolist()) == (messages[-1].cid, [7.0] * COUNT)
     assert (replica.samples, replica.time) == (10, messages[-1].time)
     assert side.traffic.bytes_in == 3 * 4 * COUNT
     assert side.advance() == []

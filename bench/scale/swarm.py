@@ -1,4 +1,4 @@
-"""What a simulated peer costs: processor time and memory by the number of peers, and what training together saves."""
+"""Swarms as the simulator runs them, and learners together; what each costs is measured in a process of its own."""
 
 from __future__ import annotations
 
@@ -59,17 +59,6 @@ class Cost:
     def per_update(self) -> float:
         """Return the seconds of the processor that one update of one peer took, with all that it heard."""
         return self.seconds / self.updates / self.peers
-
-
-def run(race: Race) -> None:
-    """Run all checks, or those of the part that ``race.part`` names."""
-    parts = {
-        "learners": check_learners, "growth": check_growth, "thousand": check_thousand,
-        "ten-thousand": check_ten_thousand,
-    }  # fmt: skip
-    for name, check in parts.items():
-        if race.part in ("", name):
-            check(race)
 
 
 # -- learners together
