@@ -22,6 +22,7 @@ from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.privacy.clipping import NormClip
 from learnae.protocol.neighbourhood.attention import levels_of
 from learnae.simulation.batched import BatchedLearner, train_together
+from learnae.simulation.shards import Shard, play_in_shards
 from learnae.simulation.simulator import START, Setting, Simulation
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import dense_config, preset
@@ -175,6 +176,7 @@ class Task:
     updates: int
     founding: int = 0
     hidden: int = 0
+    processes: int = 1
 
     @property
     def manifest(self) -> Manifest:
@@ -186,34 +188,34 @@ class Task:
 def measured(task: Task) -> Cost:
     """Return what a simulation in a process of its own takes."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(simulated, task).result()
+        return pool.submit(play_in_shards, task.processes, simulated, task).result()
 
 
-def simulated(task: Task) -> Cost:
+def simulated(shard: Shard, task: Task) -> Cost:
     """Let a swarm train that ticks every second."""
     manifest, peers = task.manifest, task.peers
     people, empty = load_people(manifest), _resident()
-    setting = Setting(
-        seed=1, follow=_FOLLOW, together=min(250, max(20, _TURNS * SECOND // peers)), levels=levels_of(peers)
-    )
-    simulation = Simulation(manifest, rows_of(manifest, people, peers), setting)
+    together = min(250, max(20, _TURNS * shard.count * SECOND // peers))
+    setting = Setting(seed=1, follow=_FOLLOW, together=together, levels=levels_of(peers))
+    simulation = Simulation(manifest, rows_of(manifest, people, peers), setting, shard=shard)
     simulation.run(task.founding)
     said, taken = updates(simulation), received(simulation)
     wall, before = time.monotonic(), time.process_time()
     while (done := updates(simulation) - said) < task.updates * peers:
         simulation.run(max(1, task.updates - done // peers) * setting.period)
+    seconds, wall = shard.sum(time.process_time() - before), time.monotonic() - wall
     weighed = simulation.members[:: max(1, peers // _WEIGHED)]
     return Cost(
         peers,
-        seconds=time.process_time() - before,
-        wall=time.monotonic() - wall,
-        memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10,
-        per_peer=(_resident() - empty) / peers,
+        seconds=seconds,
+        wall=wall,
+        memory=shard.sum(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10),
+        per_peer=shard.sum(_resident() - empty) / peers,
         received=(received(simulation) - taken) / done,
         updates=done / peers,
         ticks=(simulation.clock.time - START - task.founding) / setting.period,
-        accuracy=float(np.mean(accuracies(simulation, people, weighed))),
-        trace=simulation.network.trace.hexdigest(),
+        accuracy=shard.sum(float(np.mean(accuracies(simulation, people, weighed)))) / shard.count,
+        trace=simulation.network.digest(),
     )
 
 
@@ -223,12 +225,13 @@ def _resident() -> float:
 
 def updates(simulation: Simulation) -> int:
     """Return how many messages all peers have published."""
-    return sum(member.peer.own.last.seq + 1 for member in simulation.members if member.peer.own.last)
+    lasts = [member.peer.own.last for member in simulation.members]
+    return simulation.shard.sum(sum(last.seq + 1 for last in lasts if last))
 
 
 def received(simulation: Simulation) -> int:
     """Return how many bytes all peers have taken in."""
-    return sum(member.host.bytes_in for member in simulation.members)
+    return simulation.shard.sum(sum(host.bytes_in for host in simulation.network.hosts))
 
 
 def rows_of(manifest: Manifest, people: list[Person], peers: int) -> list[Dataset]:
