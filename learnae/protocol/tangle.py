@@ -9,7 +9,7 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, KeysView, MutableMapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from learnae.basics.bounded_dict import BoundedDict
 from learnae.errors import BannedError, FutureError, LimitError, MessageError, ReplayError, SequenceError, StaleError
@@ -53,7 +53,8 @@ class Node:
     @property
     def frame(self) -> FrameHeader | None:
         """Return how to decode the update's frame; None for any other message."""
-        return replace(self.header, base=self.base) if self.header and self.base else self.header
+        header, base = self.header, self.base
+        return FrameHeader(header.kind, header.codec, header.count, base) if header and base else header
 
 
 @dataclass(slots=True)

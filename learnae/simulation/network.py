@@ -223,10 +223,12 @@ class Host:
 
     def answer(self, asker: Host, wanted: Sequence[Cid]) -> None:
         """Send the blocks that are here; with a message those that it continues, as far as the asker lacks them."""
-        chains = (self._chain(asker, cid) for cid in wanted)
-        found = {each: self.blocks[each] for chain in chains for each in chain if each in self.blocks}
-        for codec in (RAW, DAG_CBOR):  # what is asked for together comes together
-            blocks = {cid: data for cid, data in found.items() if cid.codec == codec}
+        found: dict[int, dict[Cid, bytes]] = {RAW: {}, DAG_CBOR: {}}
+        for cid in wanted:
+            for each in self._chain(asker, cid) if cid.codec == DAG_CBOR else (cid,):
+                if each in self.blocks:
+                    found[each.codec][each] = self.blocks[each]
+        for blocks in found.values():  # what is asked for together comes together
             if blocks:
                 size, note = sum(map(len, blocks.values())), next(iter(blocks)).to_bytes().hex()
                 self.network.send(self, asker, size, note, asker.receive, blocks)

@@ -93,10 +93,11 @@ class Interest:
 
     def admits(self, author: bytes) -> bool:
         """Return True if an author is heard, of whose key the beginning is enough."""
-        if not self.home.levels:
+        home, visited = self.zones[0], self.zones[-1]
+        if not home.levels:
             return True
         place = place_of(self.swarm, author[:PREFIX_BYTES])
-        return place in self.zones[0] or place in self.zones[-1]
+        return place in home or place in visited
 
     def is_near(self, author: bytes) -> bool:
         """Return True if an author is in the home zone: all who hear this peer there hear it, too."""
