@@ -522,8 +522,9 @@ class Tangle:
         ahead = (
             now + self.limits.skew // _DRAG
         )  # the own message, and those of others after it, must be nearer than skew
-        near = (chain for other, chain in self._chains.items() if other != author and is_near(other))
-        others = [each.newest for each in near if each.newest and cut <= self._nodes[each.newest].time <= ahead]
+        spoken = ((other, chain.newest) for other, chain in self._chains.items() if chain.newest and other != author)
+        fresh = [(other, newest) for other, newest in spoken if cut <= self._nodes[newest].time <= ahead]
+        others = [newest for other, newest in fresh if is_near(other)]
         room = self.limits.parents - 1
         return tuple(others if len(others) <= room else self._rng.sample(others, room))
 

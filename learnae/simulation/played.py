@@ -132,7 +132,9 @@ class Play:
             together=period // _TOGETHER if time.together else 0,
             levels=levels_of(scenario.swarm.peers),
         )
-        simulation = Simulation(manifest, [*data[:honest], *shown], setting, learner, make=member, roles=self._role, shard=self._shard)
+        simulation = Simulation(
+            manifest, [*data[:honest], *shown], setting, learner, make=member, roles=self._role, shard=self._shard
+        )
         if liars.peers:
             crew.begin(simulation)
         return simulation

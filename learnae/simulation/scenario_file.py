@@ -141,8 +141,8 @@ class ScenarioFile:
         if weather.least > weather.most:
             raise ConfigurationError(f"weather.least is {weather.least}, most {weather.most}", "use no more than most")
         if self.time.processes > 1 and (liars.peers or not weather.least):
-            problem = f"time.processes is {self.time.processes}, liars.peers {liars.peers}, weather.least {weather.least}"
-            raise ConfigurationError(problem, "let one process play liars, who act together, and packets without delay")
+            found = f"time.processes is {self.time.processes}, liars.peers {liars.peers}, weather.least {weather.least}"
+            raise ConfigurationError(found, "let one process play liars, who act together, and packets without delay")
         if weather.cut_until and weather.cut_until <= weather.cut_from:
             problem = f"weather.cut_until is {weather.cut_until:g}, cut_from {weather.cut_from:g}"
             raise ConfigurationError(problem, "let a cut end after it begins; 0: it is never cut")
