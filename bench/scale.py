@@ -34,6 +34,7 @@ _MEETING = 8 * SECOND  # in which newcomers have heard of each other, and begin
 _TURNS = 100  # peers of a process whose ticks are taken together: of more, processes wait less for each other
 _SMALL = 13  # hidden units: 501 weights
 _WEIGHED = 64  # members whose estimates are measured
+_CORES = 2  # that a whole swarm may take: as many processes play it
 _GROWTH = 1.5
 
 
@@ -41,7 +42,7 @@ _GROWTH = 1.5
 class Cost:
     """What one simulation took: seconds of the processor and of a clock, and bytes of memory.
 
-    ``memory`` is the most that the process had, ``per_peer`` what came to it by the end, for each peer. What was
+    ``memory`` is the most that all processes had, ``per_peer`` what came to it by the end, for each peer. What was
     ``received`` is for each peer and update, ``updates`` are those of a peer in so many ``ticks``.
     """
 
@@ -137,12 +138,14 @@ def check_growth(race: Race) -> None:
 
 def check_thousand(race: Race) -> None:
     """Let a thousand peers of the wrist's model publish a hundred updates each."""
-    _check_whole(race, Task(16, 5) if race.quick else Task(1_000, 100), minutes=5, memory=6 * 10**9)
+    task = Task(16, 5, processes=_CORES) if race.quick else Task(1_000, 100, processes=_CORES)
+    _check_whole(race, task, minutes=5, memory=6 * 10**9)
 
 
 def check_ten_thousand(race: Race) -> None:
     """Let ten thousand peers of a model of 501 weights publish twenty updates each."""
-    _check_whole(race, Task(32, 5, hidden=_SMALL) if race.quick else Task(10_000, 20, hidden=_SMALL), minutes=15)
+    peers, updates = (32, 5) if race.quick else (10_000, 20)
+    _check_whole(race, Task(peers, updates, hidden=_SMALL, processes=_CORES), minutes=15)
 
 
 def _check_whole(race: Race, task: Task, minutes: float, memory: float = 0.0) -> None:
@@ -153,7 +156,7 @@ def _check_whole(race: Race, task: Task, minutes: float, memory: float = 0.0) ->
     race.check(said, cost.wall / 60, minutes, AT_MOST, "minutes", "from the first tick on, as a clock shows it")
     race.check(f"{said}: updates of a peer", cost.updates, task.updates, AT_LEAST, "", "on the mean")
     if memory:
-        race.check(f"{said}: memory", cost.memory / 1e9, memory / 1e9, AT_MOST, "GB", "of the whole process")
+        race.check(f"{said}: memory", cost.memory / 1e9, memory / 1e9, AT_MOST, "GB", f"of {task.processes} processes")
 
 
 def _show(race: Race, cost: Cost) -> None:
@@ -169,7 +172,7 @@ def _show(race: Race, cost: Cost) -> None:
 class Task:
     """A swarm of so many ``peers``, which is measured after ``founding`` ms until each has published ``updates``.
 
-    Its model has a layer of so many ``hidden`` units; 0 for the wrist's.
+    Its model has a layer of so many ``hidden`` units; 0 for the wrist's. So many ``processes`` play it.
     """
 
     peers: int
