@@ -31,7 +31,7 @@ Kind = TypeVar("Kind", bound=NumpyLearner)
 _FOLLOW = 8
 _TRAIN, _HELD = 64, 20  # rows of each peer, drawn from those of one person
 _MEETING = 8 * SECOND  # in which newcomers have heard of each other, and begin
-_TURNS = 40  # peers of a process whose ticks are taken together
+_TURNS = 100  # peers of a process whose ticks are taken together: of more, processes wait less for each other
 _SMALL = 13  # hidden units: 501 weights
 _WEIGHED = 64  # members whose estimates are measured
 _CORES = 2  # that a whole swarm may take: as many processes play it
