@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from learnae.basics.bounded_dict import BoundedDict
 from learnae.errors import BannedError, FutureError, LimitError, MessageError, ReplayError, SequenceError, StaleError
-from learnae.ipld.cid import CID_BYTES, RAW, Cid
+from learnae.ipld.cid import RAW, Cid
 from learnae.protocol.announcements import PREFIX_BYTES, Entry
 from learnae.protocol.bodies import Evidence, FrameHeader, Update
 from learnae.protocol.chain import Chain
@@ -40,15 +40,9 @@ class Node:
     seq: int
     time: int
     parents: tuple[Cid, ...]
-    block_names: bytes  # one after another: half as large as Cids
+    blocks: tuple[Cid, ...]  # of the frame: the names that the tangle counts
     header: FrameHeader | None  # of an update; without its base
     base: Cid | None
-
-    @property
-    def blocks(self) -> tuple[Cid, ...]:
-        """Return the names of the frame's blocks."""
-        names = self.block_names
-        return tuple(Cid.from_bytes(names[start : start + CID_BYTES]) for start in range(0, len(names), CID_BYTES))
 
     @property
     def frame(self) -> FrameHeader | None:
@@ -398,7 +392,7 @@ class Tangle:
             seq=message.seq,
             time=message.time,
             parents=message.parents,
-            block_names=b"".join(map(Cid.to_bytes, message.blocks)),
+            blocks=message.blocks,
             header=self._headers.setdefault(header, header) if header else None,
             base=frame.base if frame else None,
         )
