@@ -22,6 +22,7 @@ from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.privacy.clipping import NormClip
 from learnae.protocol.neighbourhood.attention import levels_of
 from learnae.simulation.batched import BatchedLearner, train_together
+from learnae.simulation.shards import Shard, play_in_shards
 from learnae.simulation.simulator import START, Setting, Simulation
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import dense_config, preset
@@ -30,9 +31,10 @@ Kind = TypeVar("Kind", bound=NumpyLearner)
 _FOLLOW = 8
 _TRAIN, _HELD = 64, 20  # rows of each peer, drawn from those of one person
 _MEETING = 8 * SECOND  # in which newcomers have heard of each other, and begin
-_TURNS = 20  # peers whose ticks are taken together
+_TURNS = 100  # peers of a process whose ticks are taken together: of more, processes wait less for each other
 _SMALL = 13  # hidden units: 501 weights
 _WEIGHED = 64  # members whose estimates are measured
+_CORES = 2  # that a whole swarm may take: as many processes play it
 _GROWTH = 1.5
 
 
@@ -40,7 +42,7 @@ _GROWTH = 1.5
 class Cost:
     """What one simulation took: seconds of the processor and of a clock, and bytes of memory.
 
-    ``memory`` is the most that the process had, ``per_peer`` what came to it by the end, for each peer. What was
+    ``memory`` is the most that all processes had, ``per_peer`` what came to it by the end, for each peer. What was
     ``received`` is for each peer and update, ``updates`` are those of a peer in so many ``ticks``.
     """
 
@@ -125,12 +127,14 @@ def check_growth(race: Race) -> None:
 
 def check_thousand(race: Race) -> None:
     """Let a thousand peers of the wrist's model publish a hundred updates each."""
-    _check_whole(race, Task(16, 5) if race.quick else Task(1_000, 100), minutes=5, memory=6 * 10**9)
+    task = Task(16, 5, processes=_CORES) if race.quick else Task(1_000, 100, processes=_CORES)
+    _check_whole(race, task, minutes=5, memory=6 * 10**9)
 
 
 def check_ten_thousand(race: Race) -> None:
     """Let ten thousand peers of a model of 501 weights publish twenty updates each."""
-    _check_whole(race, Task(32, 5, hidden=_SMALL) if race.quick else Task(10_000, 20, hidden=_SMALL), minutes=15)
+    peers, updates = (32, 5) if race.quick else (10_000, 20)
+    _check_whole(race, Task(peers, updates, hidden=_SMALL, processes=_CORES), minutes=15)
 
 
 def _check_whole(race: Race, task: Task, minutes: float, memory: float = 0.0) -> None:
@@ -141,7 +145,7 @@ def _check_whole(race: Race, task: Task, minutes: float, memory: float = 0.0) ->
     race.check(said, cost.wall / 60, minutes, AT_MOST, "minutes", "from the first tick on, as a clock shows it")
     race.check(f"{said}: updates of a peer", cost.updates, task.updates, AT_LEAST, "", "on the mean")
     if memory:
-        race.check(f"{said}: memory", cost.memory / 1e9, memory / 1e9, AT_MOST, "GB", "of the whole process")
+        race.check(f"{said}: memory", cost.memory / 1e9, memory / 1e9, AT_MOST, "GB", f"of {task.processes} processes")
 
 
 def _show(race: Race, cost: Cost) -> None:
@@ -157,13 +161,14 @@ def _show(race: Race, cost: Cost) -> None:
 class Task:
     """A swarm of so many ``peers``, which is measured after ``founding`` ms until each has published ``updates``.
 
-    Its model has a layer of so many ``hidden`` units; 0 for the wrist's.
+    Its model has a layer of so many ``hidden`` units; 0 for the wrist's. So many ``processes`` play it.
     """
 
     peers: int
     updates: int
     founding: int = 0
     hidden: int = 0
+    processes: int = 1
 
     @property
     def manifest(self) -> Manifest:
@@ -175,34 +180,34 @@ class Task:
 def measured(task: Task) -> Cost:
     """Return what a simulation in a process of its own takes."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(simulated, task).result()
+        return pool.submit(play_in_shards, task.processes, simulated, task).result()
 
 
-def simulated(task: Task) -> Cost:
+def simulated(shard: Shard, task: Task) -> Cost:
     """Let a swarm train that ticks every second."""
     manifest, peers = task.manifest, task.peers
     people, empty = load_people(manifest), _resident()
-    setting = Setting(
-        seed=1, follow=_FOLLOW, together=min(250, max(20, _TURNS * SECOND // peers)), levels=levels_of(peers)
-    )
-    simulation = Simulation(manifest, rows_of(manifest, people, peers), setting)
+    together = min(250, max(20, _TURNS * shard.count * SECOND // peers))
+    setting = Setting(seed=1, follow=_FOLLOW, together=together, levels=levels_of(peers))
+    simulation = Simulation(manifest, rows_of(manifest, people, peers), setting, shard=shard)
     simulation.run(task.founding)
     said, taken = updates(simulation), received(simulation)
     wall, before = time.monotonic(), time.process_time()
     while (done := updates(simulation) - said) < task.updates * peers:
         simulation.run(max(1, task.updates - done // peers) * setting.period)
+    seconds, wall = shard.sum(time.process_time() - before), time.monotonic() - wall
     weighed = simulation.members[:: max(1, peers // _WEIGHED)]
     return Cost(
         peers,
-        seconds=time.process_time() - before,
-        wall=time.monotonic() - wall,
-        memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10,
-        per_peer=(_resident() - empty) / peers,
+        seconds=seconds,
+        wall=wall,
+        memory=shard.sum(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10),
+        per_peer=shard.sum(_resident() - empty) / peers,
         received=(received(simulation) - taken) / done,
         updates=done / peers,
         ticks=(simulation.clock.time - START - task.founding) / setting.period,
-        accuracy=float(np.mean(accuracies(simulation, people, weighed))),
-        trace=simulation.network.trace.hexdigest(),
+        accuracy=shard.sum(float(np.mean(accuracies(simulation, people, weighed)))) / shard.count,
+        trace=simulation.network.digest(),
     )
 
 
@@ -212,12 +217,13 @@ def _resident() -> float:
 
 def updates(simulation: Simulation) -> int:
     """Return how many messages all peers have published."""
-    return sum(member.peer.own.last.seq + 1 for member in simulation.members if member.peer.own.last)
+    lasts = [member.peer.own.last for member in simulation.members]
+    return simulation.shard.sum(sum(last.seq + 1 for last in lasts if last))
 
 
 def received(simulation: Simulation) -> int:
     """Return how many bytes all peers have taken in."""
-    return sum(member.host.bytes_in for member in simulation.members)
+    return simulation.shard.sum(sum(host.bytes_in for host in simulation.network.hosts))
 
 
 def rows_of(manifest: Manifest, people: list[Person], peers: int) -> list[Dataset]:

@@ -98,6 +98,8 @@ def _utf8(text: str) -> bytes:
 
 
 def _check_scalar(value: object) -> object:
+    if isinstance(value, (bytes, bool)):
+        return value
     if isinstance(value, str):
         _utf8(value)
     elif isinstance(value, int):
@@ -106,7 +108,7 @@ def _check_scalar(value: object) -> object:
     elif isinstance(value, float):
         if not math.isfinite(value):
             raise EncodingError(f"a number is {value}", "only finite numbers are encoded")
-    elif value is not None and not isinstance(value, bytes):
+    elif value is not None:
         raise EncodingError(f"a value of type {type(value).__name__} has no dag-cbor form")
     return value
 

@@ -177,6 +177,7 @@ class Peer:
     def __post_init__(self) -> None:
         self.author = self.own.author
         self.swarm = self.manifest.swarm
+        self._swarm_name = str(self.swarm)
         self.tangle = self.replication.tangle
         self.has_start = False
         self.is_private = self.options.privacy() is not None
@@ -659,7 +660,7 @@ class Peer:
             "shown": self.view.shown(self.options.name),
             "role": self.options.role,
             "software": learnae.__version__,
-            "swarm": str(self.swarm),
+            "swarm": self._swarm_name,
             "time": now,
             "seq": self.own.last.seq if self.own.last else None,
             "steps": self.steps,

@@ -83,6 +83,7 @@ class Replicator:
         self._version = self.gate.version
         self.records = 0  # taken in so far
         self.most_named = 0  # authors in one announcement: of more than fit, it names some
+        self._named: dict[Entry, list[Cid]] = {}  # what is wanted of entries that have been heard at this look
         self._turn = 0  # of the authors that take turns in announcements
         self._first = BoundedDict[bytes, int](limit)  # by author: the seq that was announced first
         self._claims = BoundedDict[str, tuple[int, int]](_STRANGERS)  # of newer own messages, see _note_claim
@@ -187,6 +188,7 @@ class Replicator:
     def name(self, message: Message) -> None:
         """Take a message for announced: what it continues is looked for, too."""
         self._note_entry("", Entry(message.author[:PREFIX_BYTES], message.seq, message.cid, None))
+        self._named.clear()
 
     def begin(self) -> None:
         """Count from now on who is announced, for ``progress``."""
@@ -258,21 +260,27 @@ class Replicator:
             for cid in heard.announcement.kept[: limits.kept]:
                 if self._lacks_kept(cid):
                     self._kept.keep(heard.announcer, cid, self.tangle.uptime)
+        self._named.clear()
 
     def _note_entry(self, announcer: str, entry: Entry) -> None:
         if entry.head in self.tangle and entry.author in self._first:  # as most are, each time that they are announced
             self._hearsay.note(announcer, entry, (), self.tangle.uptime)
             return
-        if not self.interest.admits(entry.author):
-            return
-        if not self.gate.admits_prefix(entry.author):
-            self._unknown[announcer, entry.author] = entry
-            return
-        if entry.author == self.tangle.me[:PREFIX_BYTES] and entry.seq > self.own_signed:
-            self._note_claim(announcer, entry.seq)
-        if entry.author not in self._first:
-            self._first[entry.author] = entry.seq
-        self._hearsay.note(announcer, entry, self.tangle.wanted_of(entry), self.tangle.uptime)
+        names = self._named.get(entry)  # others have said the same
+        if names is None:
+            if not self.interest.admits(entry.author):
+                return
+            if not self.gate.admits_prefix(entry.author):
+                self._unknown[announcer, entry.author] = entry
+                return
+            if entry.author not in self._first:
+                self._first[entry.author] = entry.seq
+            names = self.tangle.wanted_of(entry)
+            if entry.author != self.tangle.me[:PREFIX_BYTES]:
+                self._named[entry] = names
+            elif entry.seq > self.own_signed:
+                self._note_claim(announcer, entry.seq)
+        self._hearsay.note(announcer, entry, names, self.tangle.uptime)
 
     def _note_claim(self, announcer: str, seq: int) -> None:
         """Note that a newer own message is named: when first, and the highest seq, of each known bringer.

@@ -9,11 +9,11 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, KeysView, MutableMapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from learnae.basics.bounded_dict import BoundedDict
 from learnae.errors import BannedError, FutureError, LimitError, MessageError, ReplayError, SequenceError, StaleError
-from learnae.ipld.cid import CID_BYTES, RAW, Cid
+from learnae.ipld.cid import RAW, Cid
 from learnae.protocol.announcements import PREFIX_BYTES, Entry
 from learnae.protocol.bodies import Evidence, FrameHeader, Update
 from learnae.protocol.chain import Chain
@@ -40,20 +40,15 @@ class Node:
     seq: int
     time: int
     parents: tuple[Cid, ...]
-    block_names: bytes  # one after another: half as large as Cids
+    blocks: tuple[Cid, ...]  # of the frame: the names that the tangle counts
     header: FrameHeader | None  # of an update; without its base
     base: Cid | None
 
     @property
-    def blocks(self) -> tuple[Cid, ...]:
-        """Return the names of the frame's blocks."""
-        names = self.block_names
-        return tuple(Cid.from_bytes(names[start : start + CID_BYTES]) for start in range(0, len(names), CID_BYTES))
-
-    @property
     def frame(self) -> FrameHeader | None:
         """Return how to decode the update's frame; None for any other message."""
-        return replace(self.header, base=self.base) if self.header and self.base else self.header
+        header, base = self.header, self.base
+        return FrameHeader(header.kind, header.codec, header.count, base) if header and base else header
 
 
 @dataclass(slots=True)
@@ -397,7 +392,7 @@ class Tangle:
             seq=message.seq,
             time=message.time,
             parents=message.parents,
-            block_names=b"".join(map(Cid.to_bytes, message.blocks)),
+            blocks=message.blocks,
             header=self._headers.setdefault(header, header) if header else None,
             base=frame.base if frame else None,
         )
@@ -521,8 +516,9 @@ class Tangle:
         ahead = (
             now + self.limits.skew // _DRAG
         )  # the own message, and those of others after it, must be nearer than skew
-        near = (chain for other, chain in self._chains.items() if other != author and is_near(other))
-        others = [each.newest for each in near if each.newest and cut <= self._nodes[each.newest].time <= ahead]
+        spoken = ((other, chain.newest) for other, chain in self._chains.items() if chain.newest and other != author)
+        fresh = [(other, newest) for other, newest in spoken if cut <= self._nodes[newest].time <= ahead]
+        others = [newest for other, newest in fresh if is_near(other)]
         room = self.limits.parents - 1
         return tuple(others if len(others) <= room else self._rng.sample(others, room))
 

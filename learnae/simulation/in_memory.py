@@ -6,15 +6,14 @@ They obey the same contract suite as every other adapter.
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from learnae.basics.overriding import override
 from learnae.errors import BlockMissingError, TransportError
 from learnae.ipld.cid import MAX_BLOCK_BYTES, Cid
 from learnae.ports import BlockStore, Exchange, Gossip, Heard, Inference, Monitor, StateStore, name_block
 from learnae.protocol.announcements import Announcement
-from learnae.protocol.neighbourhood.interest import LEVELS, Interest, Zone
-from learnae.simulation.network import PACKET_BYTES, Host, Network
+from learnae.protocol.neighbourhood.interest import Interest, Zone
+from learnae.simulation.network import Host
 
 
 class MemoryStateStore(StateStore):
@@ -84,8 +83,7 @@ class MemoryBlockStore(BlockStore):
 
     @override
     def delete(self, cids: Iterable[Cid], unused_for: int = 0) -> None:
-        for cid in cids:
-            self._host.blocks.pop(cid, None)
+        self._host.drop(cids)
 
 
 class MemoryExchange(Exchange):
@@ -132,44 +130,6 @@ class MemoryExchange(Exchange):
             raise TransportError("the exchange is closed")
 
 
-class Audience:
-    """Which hosts of a network hear which zones, as a broker knows its subscribers."""
-
-    def __init__(self) -> None:
-        self._hosts: dict[Zone, dict[int, Host]] = {}
-        self._zones: dict[int, tuple[Zone, ...]] = {}
-        self._known: dict[tuple[int, int], list[Host]] = {}  # by place, and how many hosts there were
-
-    @classmethod
-    def of(cls, network: Network) -> "Audience":
-        """Return the audience of a network."""
-        return _AUDIENCES.setdefault(network, cls())
-
-    def attend(self, host: Host, zones: tuple[Zone, ...]) -> None:
-        """Let a host hear these zones, and no others."""
-        self._known.clear()
-        for zone in self._zones.get(host.index, ()):
-            del self._hosts[zone][host.index]
-        self._zones[host.index] = zones
-        for zone in zones:
-            self._hosts.setdefault(zone, {})[host.index] = host
-
-    def listeners(self, network: Network, place: int) -> list[Host]:
-        """Return the hosts that hear a place, in their order; those that have said nothing hear all."""
-        known = self._known.get((place, len(network.hosts)))
-        if known is not None:
-            return known
-        silent = len(self._zones) < len(network.hosts)
-        found = {host.index: host for host in network.hosts if host.index not in self._zones} if silent else {}
-        for levels in range(LEVELS + 1):
-            found |= self._hosts.get(Zone.of(place, levels), {})
-        known = self._known[place, len(network.hosts)] = [found[index] for index in sorted(found)]
-        return known
-
-
-_AUDIENCES = WeakKeyDictionary[Network, Audience]()
-
-
 class MemoryGossip(Gossip):
     """Tells ``fanout`` random hosts, of those that hear this one, as a gossip mesh does."""
 
@@ -177,28 +137,26 @@ class MemoryGossip(Gossip):
         self._heard = 0
         self._host = host
         self._fanout = fanout
-        self._audience = Audience.of(host.network)
         self._place = 0
-        self._audience.attend(host, (Zone(),))
+        host.network.attend(host, (Zone(),))
 
     @override
     def attend(self, interest: Interest) -> bool:
         self._place = interest.place
-        self._audience.attend(self._host, interest.zones)
+        self._host.network.attend(self._host, interest.zones)
         return True
 
     @override
     def announce(self, announcement: Announcement) -> None:
         announcement.check()
         network, own = self._host.network, self._host.index
-        size, heard = PACKET_BYTES + announcement.size, Heard(self._host.name, announcement)
-        audience = self._audience.listeners(network, self._place)
+        audience = network.audience.listeners(network.hosts, self._place)
         mine = bisect_left(audience, own, key=lambda host: host.index)
         is_in = mine < len(audience) and audience[mine] is self._host
         others = len(audience) - is_in
-        for place in network.rng.sample(range(others), min(self._fanout, others)):
-            target = audience[place + (is_in and place >= mine)]
-            network.send(self._host, target, size, "heads", target.hear, heard)
+        chosen = network.rng.sample(range(others), min(self._fanout, others))
+        targets = [audience[place + (is_in and place >= mine)] for place in chosen]
+        network.tell(self._host, targets, Heard(self._host.name, announcement))
 
     @override
     def heard(self) -> Iterable[Heard]:

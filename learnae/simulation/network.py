@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import random
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ from learnae.basics.overriding import override
 from learnae.ipld.cid import CID_BYTES, DAG_CBOR, MAX_BLOCK_BYTES, RAW, Cid
 from learnae.ports import Clock, Heard
 from learnae.protocol.limits import HOUR
+from learnae.protocol.neighbourhood.interest import Zone
+from learnae.simulation.audience import Audience
 
 PACKET_BYTES = 40  # what an announcement or a request costs beside its CIDs
 _RETRY_MS = 2000  # after which a request that was not answered is made again
@@ -65,18 +67,22 @@ class Network:
         self.hosts: list[Host] = []
         self.groups: dict[int, int] = {}
         self.down: set[int] = set()
+        self.audience = Audience[Host]()
         self.trace = hashlib.sha256()
         self._events: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._order = 0
         self._named = BoundedDict[Cid, bytes](_NAMED * _FEW)  # blocks whose names are right
         self._holders = BoundedDict[Cid, list[int]](_PLACES_OF * _FEW)
 
-    def host(self) -> Host:
-        """Add a host."""
-        self.hosts.append(Host(self, len(self.hosts)))
+    def host(self, name: str = "") -> Host:
+        """Add a host; without a name it has its number."""
+        self.hosts.append(self._made(len(self.hosts), name))
         hosts = max(_FEW, len(self.hosts))
         self._named.limit, self._holders.limit = _NAMED * hosts, _PLACES_OF * hosts
         return self.hosts[-1]
+
+    def _made(self, index: int, name: str) -> Host:
+        return Host(self, index, name)
 
     def at(self, time: int, action: Callable[..., None], *args: Any) -> None:
         """Let ``action(*args)`` happen at a virtual time."""
@@ -91,6 +97,10 @@ class Network:
             action(*args)
         self.clock.time = max(self.clock.time, time)
 
+    def digest(self) -> str:
+        """Return the digest of all packets so far."""
+        return self.trace.hexdigest()
+
     def reaches(self, source: int, target: int) -> bool:
         """Return True if packets can pass now."""
         if self.down and (source in self.down or target in self.down):
@@ -100,17 +110,31 @@ class Network:
     def send(self, source: Host, target: Host, size: int, note: str, deliver: Callable[..., None], *args: Any) -> None:
         """Send one packet; it may be lost, and it is late. ``note`` goes into the trace."""
         source.bytes_out += size
+        for due in self.arrivals(source, target):
+            self.at(due, self.arrive, source, target, size, note, deliver, args)
+
+    def arrivals(self, source: Host, target: Host) -> Iterator[int]:
+        """Draw when the copies of a packet arrive; none does where it is lost."""
         if not self.reaches(source.index, target.index) or self.rng.random() < self.weather.loss:
             return
         copies = 2 if self.weather.doubles and self.rng.random() < self.weather.doubles else 1
         least, most = self.weather.delay
         for _ in range(copies):
-            due = self.clock.time + least + int(self.rng.random() * (most - least + 1))
-            self.at(due, self._arrive, source, target, size, note, deliver, args)
+            yield self.clock.time + least + int(self.rng.random() * (most - least + 1))
 
-    def _arrive(
+    def tell(self, source: Host, targets: Sequence[Host], heard: Heard) -> None:
+        """Send an announcement to hosts."""
+        for target in targets:
+            self.send(source, target, PACKET_BYTES + heard.announcement.size, "heads", target.hear, heard)
+
+    def attend(self, host: Host, zones: tuple[Zone, ...]) -> None:
+        """Let a host hear these zones, and no others."""
+        self.audience.attend(host.index, host, zones)
+
+    def arrive(
         self, source: Host, target: Host, size: int, note: str, deliver: Callable[..., None], args: tuple[Any, ...]
     ) -> None:
+        """Deliver a packet, if it can pass now."""
         if self.reaches(source.index, target.index):
             target.bytes_in += size
             self.trace.update(f"{self.clock.time} {source.index} {target.index} {size} {note}\n".encode())
@@ -153,10 +177,10 @@ class Network:
 class Host:
     """One machine's blocks and announcements; its disk survives while it is down."""
 
-    def __init__(self, network: Network, index: int) -> None:
+    def __init__(self, network: Network, index: int, name: str = "") -> None:
         self.network = network
         self.index = index
-        self.name = str(index)
+        self.name = name or str(index)
         self.blocks: MutableMapping[Cid, bytes] = {}
         self.inbox: list[Heard] = []
         self.bytes_out = 0
@@ -173,6 +197,11 @@ class Host:
         """Hold a block, and let others know."""
         self.blocks[cid] = data
         self.network.note_holder(cid, self.index)
+
+    def drop(self, cids: Iterable[Cid]) -> None:
+        """Hold these blocks no longer."""
+        for cid in cids:
+            self.blocks.pop(cid, None)
 
     def ask(self, cids: Sequence[Cid], most: int = MAX_BLOCK_BYTES) -> None:
         """Request blocks from hosts that hold them, as few as it takes, with one packet each."""
@@ -194,10 +223,12 @@ class Host:
 
     def answer(self, asker: Host, wanted: Sequence[Cid]) -> None:
         """Send the blocks that are here; with a message those that it continues, as far as the asker lacks them."""
-        chains = (self._chain(asker, cid) for cid in wanted)
-        found = {each: self.blocks[each] for chain in chains for each in chain if each in self.blocks}
-        for codec in (RAW, DAG_CBOR):  # what is asked for together comes together
-            blocks = {cid: data for cid, data in found.items() if cid.codec == codec}
+        found: dict[int, dict[Cid, bytes]] = {RAW: {}, DAG_CBOR: {}}
+        for cid in wanted:
+            for each in self._chain(asker, cid) if cid.codec == DAG_CBOR else (cid,):
+                if each in self.blocks:
+                    found[each.codec][each] = self.blocks[each]
+        for blocks in found.values():  # what is asked for together comes together
             if blocks:
                 size, note = sum(map(len, blocks.values())), next(iter(blocks)).to_bytes().hex()
                 self.network.send(self, asker, size, note, asker.receive, blocks)

@@ -21,6 +21,7 @@ from learnae.simulation.attacks import AHEAD, LIES
 from learnae.simulation.liars import Ahead, Crew, Lying, told, trained_on
 from learnae.simulation.network import Weather
 from learnae.simulation.scenario_file import ScenarioFile
+from learnae.simulation.shards import Shard
 from learnae.simulation.simulator import START, Member, Role, Setting, Simulation, numpy_learner
 from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import demo_data, preset
@@ -61,10 +62,14 @@ class Course:
 
 
 class Play:
-    """One run of ``scenario``. Honest peers come first, the newcomers last among them; then liars."""
+    """One run of ``scenario``. Honest peers come first, the newcomers last among them; then liars.
 
-    def __init__(self, scenario: ScenarioFile) -> None:
+    Where several processes play it, this is the part of one ``shard``, and all come to the same course.
+    """
+
+    def __init__(self, scenario: ScenarioFile, shard: Shard | None = None) -> None:
         self._scenario = scenario
+        self._shard = shard or Shard()
         self._rng = random.Random(f"{scenario.time.seed}/scenario")
         self._honest = scenario.swarm.peers - scenario.liars.peers
         self._manifest = _manifest(scenario)
@@ -89,7 +94,7 @@ class Play:
                 self.simulation.run(due - self.simulation.clock.time)
             course.points.append(self._point())
             say((number + 1) / time.samples)
-        course.trace = network.trace.hexdigest()
+        course.trace = network.digest()
         return course
 
     def _drawn(self, rng: np.random.Generator, train: _Rows, held: _Rows, trained: int) -> Dataset:
@@ -127,7 +132,9 @@ class Play:
             together=period // _TOGETHER if time.together else 0,
             levels=levels_of(scenario.swarm.peers),
         )
-        simulation = Simulation(manifest, [*data[:honest], *shown], setting, learner, make=member, roles=self._role)
+        simulation = Simulation(
+            manifest, [*data[:honest], *shown], setting, learner, make=member, roles=self._role, shard=self._shard
+        )
         if liars.peers:
             crew.begin(simulation)
         return simulation
@@ -171,17 +178,20 @@ class Play:
         self.simulation.network.at(due, action, index)
 
     def _point(self) -> Point:
-        members, down = self.simulation.members[: self._honest], self.simulation.network.down
+        shard, down = self._shard, self.simulation.network.down
+        members = [member for member in self.simulation.members if member.host.index < self._honest]
         up = [member for member in members if member.host.index not in down]
-        scores = [self._accuracy(member) for member in up[:: max(1, len(up) // _MEASURED)]]
-        said = [member.peer.own.last.seq + 1 for member in members if member.peer.own.last]
+        measured = up[:: max(1, len(up) * shard.count // _MEASURED)]
+        scores = [score for part in shard.gather([self._accuracy(member) for member in measured]) for score in part]
+        said = sum(member.peer.own.last.seq + 1 for member in members if member.peer.own.last)
+        taken = sum(host.bytes_in for host in self.simulation.network.hosts[: self._honest])
         return Point(
             time=self.simulation.clock.time,
             accuracy=float(np.mean(scores)) if scores else 0.0,
             worst=float(np.min(scores)) if scores else 0.0,
             away=len(down),
-            updates=sum(said) / len(members),
-            bytes_in=float(np.mean([member.host.bytes_in for member in members])),
+            updates=shard.sum(said) / self._honest,
+            bytes_in=shard.sum(taken) / self._honest,
         )
 
     def _accuracy(self, member: Member) -> float:

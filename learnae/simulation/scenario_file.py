@@ -12,6 +12,7 @@ from learnae.simulation.attacks import LATE, LIES, SYBIL
 from learnae.weights.merge import RULES
 
 MOST_PEERS = 10_000
+MOST_PROCESSES = 64
 LYING = tuple(kind for kind, lie in LIES.items() if lie.does not in (LATE, SYBIL))  # these have keys of their own here
 _SECOND, _MINUTE = 1000, 60_000
 _PRESETS = ("wrist",)  # whose rows come with the library
@@ -64,6 +65,10 @@ class TimeSection:
     together: bool = setting(
         True, "let ticks within a twentieth of a period be taken at once, so that learners train together: faster"
     )
+    processes: int = setting(
+        1, "that play it together, on as many cores; what happens follows from the seed and from this",
+        Range(1, MOST_PROCESSES, "processes"),
+    )  # fmt: skip
     samples: int = setting(40, "how often it is measured on the way", Range(1, 10_000, "times"))
 
 
@@ -135,6 +140,9 @@ class ScenarioFile:
             raise ConfigurationError(f"roles.senders is {roles.senders} of {honest} honest peers", "let two train")
         if weather.least > weather.most:
             raise ConfigurationError(f"weather.least is {weather.least}, most {weather.most}", "use no more than most")
+        if self.time.processes > 1 and (liars.peers or not weather.least):
+            found = f"time.processes is {self.time.processes}, liars.peers {liars.peers}, weather.least {weather.least}"
+            raise ConfigurationError(found, "let one process play liars, who act together, and packets without delay")
         if weather.cut_until and weather.cut_until <= weather.cut_from:
             problem = f"weather.cut_until is {weather.cut_until:g}, cut_from {weather.cut_from:g}"
             raise ConfigurationError(problem, "let a cut end after it begins; 0: it is never cut")

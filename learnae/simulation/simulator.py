@@ -37,6 +37,8 @@ from learnae.samples.dp_statistics import Statistics, layout_of
 from learnae.simulation.batched import BatchedLearner, train_together
 from learnae.simulation.in_memory import MemoryBlockStore, MemoryGossip, MemoryStateStore, SilentMonitor
 from learnae.simulation.network import Network, VirtualClock, Weather
+from learnae.simulation.sharded_network import ShardedNetwork
+from learnae.simulation.shards import Shard
 from learnae.simulation.shared_work import SharedDecoder
 from learnae.swarm.manifest import Manifest
 
@@ -116,8 +118,7 @@ class Member:
         self._entropy, self._noise = (
             random.Random(f"{simulation.setting.seed}/{index}/{use}") for use in ("entropy", "noise")
         )
-        self.host = simulation.network.host()
-        self.host.name = peer_name(self.identity.author)
+        self.host = simulation.network.host(peer_name(self.identity.author))
         self.peer = self.boot()
 
     def own_clock(self, clock: Clock) -> Clock:
@@ -204,6 +205,7 @@ class Simulation:
 
     In a sealed swarm ``secrets`` gives what the member of a number has, None for what records tell it. ``addends``
     gives what the member of a number adds to masked sums, ``roles`` what it can. ``make`` makes each machine.
+    Of several processes that play it, ``members`` are those of this ``shard``; all do the same with all machines.
     """
 
     def __init__(
@@ -216,6 +218,7 @@ class Simulation:
         addends: Callable[[int], Source | None] = lambda _: None,
         make: Callable[[Simulation, int, Dataset], Member] = Member,
         roles: Callable[[int], Role] = lambda _: Role(),
+        shard: Shard | None = None,
     ) -> None:
         self.manifest = manifest
         self.learner = learner
@@ -224,14 +227,23 @@ class Simulation:
         self.addends = addends
         self.roles = roles
         self.clock = VirtualClock(START)
-        self.network = Network(self.clock, random.Random(setting.seed), setting.weather)
+        self.shard = shard or Shard()
+        if self.shard.count > 1:
+            self.network: Network = ShardedNetwork(self.clock, setting.seed, setting.weather, self.shard)
+        else:
+            self.network = Network(self.clock, random.Random(setting.seed), setting.weather)
         count = max(_FEW, len(datasets))
         self.opener = MessageOpener(_OPENED * count)
         self.decode = SharedDecoder()
         self.nodes = BoundedDict[Cid, Node](_NODES * count)
         self._due: list[Member] = []  # whose ticks are taken together
         self._training = True
-        self.members = [make(self, index, data) for index, data in enumerate(datasets)]
+        self.members: list[Member] = []
+        for index, data in enumerate(datasets):
+            if self.shard.has(index):
+                self.members.append(make(self, index, data))
+            else:
+                self.network.host(peer_name(identity_of(setting.seed, index).author))
         for member in self.members:
             self.schedule(member)
             if setting.listen:
@@ -267,7 +279,9 @@ class Simulation:
     def restart(self, index: int) -> None:
         """Start a stopped machine again, from its disk."""
         self.network.down.discard(index)
-        member = self.members[index]
+        if not self.shard.has(index):
+            return
+        member = self.members[index // self.shard.count]
         member.host.inbox.clear()
         member.host.asked.clear()
         member.peer = member.boot()

@@ -49,10 +49,11 @@ class _Sight:
     def size(self, settled: list[int], live: list[int], uptime: int) -> None:
         """Halve the zone until few enough ``settled`` places are in it; double it if few of the ``live`` are."""
         self._changed = uptime if self._changed is None else self._changed
-        within = [place for place in settled if place in self.zone]
-        before = self.levels
+        before, zone = self.levels, self.zone
+        within = [place for place in settled if place in zone]
         while len(within) > self._most and self.levels < LEVELS:
-            half = [place for place in within if place in Zone.of(self.centre, self.levels + 1)]
+            smaller = Zone.of(self.centre, self.levels + 1)
+            half = [place for place in within if place in smaller]
             if len(half) < self._least and len(within) <= self._crowd:
                 break
             within, self.levels = half, self.levels + 1
@@ -60,7 +61,7 @@ class _Sight:
             if self._was_doubled:
                 self._wait = min(2 * self._wait, _MOST_WAIT_MS)
             self._changed, self._was_doubled = uptime, False
-        elif uptime - self._changed >= self._wait and sum(place in self.zone for place in live) < self._least:
+        elif uptime - self._changed >= self._wait and sum(place in zone for place in live) < self._least:
             self._changed, self._was_doubled = uptime, True
             self.levels -= 1
 

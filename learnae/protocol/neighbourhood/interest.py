@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 
+from learnae.basics.bounded_dict import BoundedDict
 from learnae.errors import EncodingError
 from learnae.protocol.announcements import PREFIX_BYTES
 from learnae.protocol.identity import author_of_name
@@ -13,6 +14,7 @@ from learnae.protocol.identity import author_of_name
 LEVELS = 16  # bits of a place: 65,536 zones of some 32 authors each are two million
 _CONTEXT = b"learnae/place/1"
 _REMEMBERED = 1 << 16  # places: authors are looked up at each announcement
+_LOOKED_UP = 1 << 10  # authors, of each interest
 
 
 @lru_cache(_REMEMBERED)
@@ -75,6 +77,9 @@ class Interest:
     swarm: bytes
     place: int
     zones: tuple[Zone, ...] = (Zone(),)
+    _known: dict[bytes, bool] = field(
+        default_factory=partial(BoundedDict, _LOOKED_UP), init=False, repr=False, compare=False
+    )
 
     @classmethod
     def of(cls, swarm: bytes, author: bytes) -> Interest:
@@ -95,8 +100,12 @@ class Interest:
         """Return True if an author is heard, of whose key the beginning is enough."""
         if not self.home.levels:
             return True
-        place = place_of(self.swarm, author[:PREFIX_BYTES])
-        return place in self.zones[0] or place in self.zones[-1]
+        prefix = author[:PREFIX_BYTES]
+        known = self._known.get(prefix)
+        if known is None:
+            place = place_of(self.swarm, prefix)
+            known = self._known[prefix] = place in self.zones[0] or place in self.zones[-1]
+        return known
 
     def is_near(self, author: bytes) -> bool:
         """Return True if an author is in the home zone: all who hear this peer there hear it, too."""

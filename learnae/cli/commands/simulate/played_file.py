@@ -12,6 +12,7 @@ from learnae.cli.progress import progress
 if TYPE_CHECKING:
     from learnae.simulation.played import Course
     from learnae.simulation.scenario_file import ScenarioFile
+    from learnae.simulation.shards import Shard
 
 _ROWS = 10  # of the table: the page has all
 
@@ -25,13 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Play the scenario, and tell what became of it."""
-    from learnae.simulation.played import Play  # noqa: PLC0415 - a whole peer, which other commands have no use for
-    from learnae.simulation.scenario_file import read_scenario  # noqa: PLC0415
+    from learnae.simulation.scenario_file import read_scenario  # noqa: PLC0415 - what other commands have no use for
+    from learnae.simulation.shards import play_in_shards  # noqa: PLC0415
     from learnae.system.atomic_files import write_atomic  # noqa: PLC0415
 
     scenario = read_scenario(options.file)
-    with progress(f"{scenario.swarm.peers} peers, {scenario.time.minutes:g} minutes") as say:
-        course = Play(scenario).run(say)
+    course = play_in_shards(scenario.time.processes, _played, scenario)
     if options.page is not None:
         write_atomic(options.page, page_of(scenario, course).encode(), durable=False)
     if options.json:
@@ -39,6 +39,15 @@ def run(options: argparse.Namespace) -> int:
     else:
         _tell(scenario, course)
     return 0
+
+
+def _played(shard: Shard, scenario: ScenarioFile) -> Course:
+    from learnae.simulation.played import Play  # noqa: PLC0415 - a whole peer
+
+    if shard.index:
+        return Play(scenario, shard).run()
+    with progress(f"{scenario.swarm.peers} peers, {scenario.time.minutes:g} minutes") as say:
+        return Play(scenario, shard).run(say)
 
 
 def _tell(scenario: ScenarioFile, course: Course) -> None:
