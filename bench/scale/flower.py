@@ -1,8 +1,7 @@
 """Peer-rounds a second: this project's simulator beside Flower's simulation engine, on the same task and in turn.
 
 The same rows, model, starting weights, learner, steps and batches: what differs is what carries an update from one to
-the others. Flower's engine gets both cores, a process each; the simulator has one process. What it takes to start
-either is left out. The engine runs in a Python of its own, which an environment variable names.
+the others. Both have two cores, a process each. What it takes to start either is left out. The engine runs in a Python of its own, which an environment variable names.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from pathlib import Path
 from statistics import median
 
 from bench.harness import AT_LEAST, Race
-from bench.scale.swarm import Task, measured
+from bench.scale.swarm import CORES, Task, measured
 from bench.swarms import FOUNDING
 
 VARIABLE = "LEARNAE_BENCH_FLOWER"
@@ -62,12 +61,12 @@ def _compare(race: Race, python: str, peers: int, rounds: int, repeats: int) -> 
         accuracy = median(each.accuracy for each in runs)
         race.figure(f"{peers} peers, {name}: accuracy", accuracy, f"after {rounds} updates of each")
     theirs, ours = (median(each.speed for each in runs) for runs in found.values())
-    note = f"median of {repeats}, in turn; two cores and one"
+    note = f"median of {repeats}, in turn; two cores each"
     race.check(f"{peers} peers: peer-rounds a second to Flower's", ours / theirs, _TIMES, AT_LEAST, "times", note)
 
 
 def _run_swarm(peers: int, rounds: int) -> Found:
-    cost = measured(Task(peers, rounds, founding=FOUNDING))
+    cost = measured(Task(peers, rounds, founding=FOUNDING, processes=CORES))
     return Found(cost.updates * peers / cost.wall, cost.accuracy)
 
 

@@ -34,7 +34,7 @@ _MEETING = 8 * SECOND  # in which newcomers have heard of each other, and begin
 _TURNS = 100  # peers of a process whose ticks are taken together: of more, processes wait less for each other
 _SMALL = 13  # hidden units: 501 weights
 _WEIGHED = 64  # members whose estimates are measured
-_CORES = 2  # that a whole swarm may take: as many processes play it
+CORES = 2  # that a whole swarm may take: as many processes play it
 _GROWTH = 1.5
 
 
@@ -127,14 +127,14 @@ def check_growth(race: Race) -> None:
 
 def check_thousand(race: Race) -> None:
     """Let a thousand peers of the wrist's model publish a hundred updates each."""
-    task = Task(16, 5, processes=_CORES) if race.quick else Task(1_000, 100, processes=_CORES)
+    task = Task(16, 5, processes=CORES) if race.quick else Task(1_000, 100, processes=CORES)
     _check_whole(race, task, minutes=5, memory=6 * 10**9)
 
 
 def check_ten_thousand(race: Race) -> None:
     """Let ten thousand peers of a model of 501 weights publish twenty updates each."""
     peers, updates = (32, 5) if race.quick else (10_000, 20)
-    _check_whole(race, Task(peers, updates, hidden=_SMALL, processes=_CORES), minutes=15)
+    _check_whole(race, Task(peers, updates, hidden=_SMALL, processes=CORES), minutes=15)
 
 
 def _check_whole(race: Race, task: Task, minutes: float, memory: float = 0.0) -> None:
