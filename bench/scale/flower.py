@@ -1,7 +1,8 @@
 """Peer-rounds a second: this project's simulator beside Flower's simulation engine, on the same task and in turn.
 
 The same rows, model, starting weights, learner, steps and batches: what differs is what carries an update from one to
-the others. Both have two cores, a process each. What it takes to start either is left out. The engine runs in a Python of its own, which an environment variable names.
+the others. Both have two cores, a process each. What it takes to start either is left out. The engine runs in a Python
+of its own, which an environment variable names.
 """
 
 from __future__ import annotations
