@@ -37,7 +37,9 @@ def mean(replicas: dict[bytes, Replica]) -> Vector:
 
 def guard_of() -> tuple[Guard, ErrorLog]:
     errors = ErrorLog()
-    return Guard(lambda weights, before, start: "too far" if np.linalg.norm(weights) > 3 else "", errors, START), errors
+    return Guard(
+        lambda weights, before, start, others: "too far" if np.linalg.norm(weights) > 3 else "", errors, START
+    ), errors
 
 
 def test_who_brings_a_trap_is_muted_named_and_heard_again() -> None:
