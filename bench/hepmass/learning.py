@@ -132,7 +132,7 @@ def _show(source: Rows, reached: Mapping[Plan, Reached]) -> None:
         by_mass = [f"{mean(score.by_mass[index] for score in scores):.3f}" for index in range(len(MASSES))]
         accuracy = mean(score.accuracy for score in scores)
         cells = (f"{each.worst:.4f}", f"{mean(score.auc for score in scores):.4f}", f"{accuracy:.4f}", *by_mass)
-        shown.add_row(plan.name, *cells, f"{mean(each.steps):,.0f}")
+        shown.add_row(plan.name, *cells, f"{mean(each.steps):,.0f}", f"{each.alarms}")
     wide_console().print(shown)
 
 
