@@ -155,7 +155,7 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
         addend=addend_of(manifest, statistics, releasing),
         privacy=private.spent,
         recall=private.recall,
-        suspicion=suspicion_of(manifest, dataset),
+        suspicion=suspicion_of(manifest, dataset, config.privacy.draws),
         floors=release_floor(config.privacy, dataset),
         personal=personal_of(manifest, dataset, workspace.store, config.train.personal),
         hears=config.peer.hears,

@@ -142,7 +142,7 @@ def _build(
             "training_seconds": round(learner.seconds, 3),
             "connections": workspace.store.states() | links.status(),
         },
-        suspicion=suspicion_of(swarm.manifest, dataset),
+        suspicion=suspicion_of(swarm.manifest, dataset, config.privacy.draws),
         floors=release_floor(config.privacy, dataset),
         personal=personal_of(swarm.manifest, dataset, workspace.store, config.train.personal),
         summaries=releasing,

@@ -12,7 +12,7 @@ from rich.table import Table as Shown
 from bench.harness import AT_MOST, Race, in_processes, wide_console
 from bench.hepmass.collisions import MASSES
 from bench.hepmass.sources import Rows, source_of
-from bench.hepmass.swarms import ONE_MASS, Plan, Reached, reach
+from bench.hepmass.swarms import LASTS, ONE_MASS, Plan, Reached, reach
 from learnae.weights.merge import JUDGED, MEAN
 
 TRAIN_ROWS, TEST_ROWS = 500_000, 400_000
@@ -42,6 +42,16 @@ def _twice(plan: Plan) -> Plan:
     return replace(plan, steps=2 * plan.steps, updates=2 * plan.updates, down=0.5)
 
 
+def _bars_down(*, lasts: int = LASTS, between: bool = False) -> tuple[Bar, ...]:
+    """Return the bars of peers of one mass, with links that are down in another way."""
+    one, blind = (replace(_twice(plan), lasts=lasts, between=between) for plan in (_ONE, _ONE_BLIND))
+    return (
+        Bar(one, _POOLED, _WITH_MASS + _MORE_DOWN),
+        Bar(replace(one, seed=2), replace(_POOLED, seed=2), _WITH_MASS + _MORE_DOWN),
+        Bar(blind, _POOLED_BLIND, _BLIND + _MORE_DOWN),
+    )
+
+
 BARS = {
     "iid": (
         Bar(Plan(8), _POOLED, _IID),
@@ -54,7 +64,7 @@ BARS = {
         Bar(_ONE, _POOLED, _WITH_MASS),
         Bar(_ONE_BLIND, _POOLED_BLIND, _BLIND),
         Bar(replace(_ONE, updates=200), _POOLED),
-        Bar(replace(_ONE, rule=JUDGED), _POOLED),
+        Bar(replace(_ONE, rule=JUDGED), _POOLED, _WITH_MASS),
         Bar(replace(_ONE, peers=4, left_out=_LEFT_OUT), Plan(1, left_out=_LEFT_OUT)),
     ),
     "links": (
@@ -66,6 +76,8 @@ BARS = {
         Bar(_twice(_ONE_BLIND), _POOLED_BLIND, _BLIND + _MORE_DOWN),
         Bar(replace(_twice(_ONE_BLIND), seed=2), replace(_POOLED_BLIND, seed=2), _BLIND + _MORE_DOWN),
         Bar(replace(_ONE, updates=2 * _ONE.updates, down=0.5), _POOLED),
+        *_bars_down(lasts=1),  # as what is demanded was measured: half of the peers are left out of each merge
+        *_bars_down(between=True),
     ),
 }
 
@@ -92,7 +104,8 @@ def run(race: Race, part: str) -> None:
         from bench.hepmass.picture import draw  # noqa: PLC0415 - matplotlib, for which other parts have no use
 
         title = source.name.replace(" ", "-")
-        draw(source.name, reached, Path("build/bench") / f"{title}-links.png")
+        shown = {plan: each for plan, each in reached.items() if plan.lasts == LASTS and not plan.between}
+        draw(source.name, shown, Path("build/bench") / f"{title}-links.png")
 
 
 def _sized(race: Race, bar: Bar) -> Bar:
@@ -119,7 +132,7 @@ def _show(source: Rows, reached: Mapping[Plan, Reached]) -> None:
         by_mass = [f"{mean(score.by_mass[index] for score in scores):.3f}" for index in range(len(MASSES))]
         accuracy = mean(score.accuracy for score in scores)
         cells = (f"{each.worst:.4f}", f"{mean(score.auc for score in scores):.4f}", f"{accuracy:.4f}", *by_mass)
-        shown.add_row(plan.name, *cells, f"{mean(each.steps):,.0f}")
+        shown.add_row(plan.name, *cells, f"{mean(each.steps):,.0f}", f"{each.alarms}")
     wide_console().print(shown)
 
 

@@ -25,7 +25,7 @@ def draw(name: str, reached: Mapping[Plan, Reached], path: Path) -> None:
         swarms = [(plan, each) for plan, each in shown.items() if plan.peers > 1]
         for (plan, each), colour in zip(swarms, COLOURS, strict=False):
             shares, aucs = zip(*each.course, strict=True)
-            label = f"{plan.peers} peers, {plan.split}, down {plan.down:.0%}: {plan.steps:,} steps in {plan.updates}"
+            label = f"{plan.peers} peers, {plan.split}, {plan.outages}: {plan.steps:,} steps in {plan.updates}"
             axes.plot(shares, aucs, marker=".", color=colour, label=f"{label} updates")
         for plan, each in shown.items():
             if plan.peers == 1:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import combinations
 from typing import Any, Protocol
 
 import numpy as np
@@ -31,7 +33,8 @@ IID, ONE_MASS = "IID", "one mass a peer"
 _LISTEN = 250  # ms: as members do
 _HOLDOUT, _MOST_HELD = 20, 500  # one row of so many, and at most so many
 _MOST_FOLLOWED = 64  # as many as a trainer
-_LINK_MS = 10_000  # how long a link is up, and down, on average
+_UPDATE_MS = 1000  # about
+LASTS = 10  # updates that a link is up, or down, before chance decides again, on average
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +43,9 @@ class Plan:
     ``updates``.
 
     Networks get the mass or not (``has_mass``). Of the mass that is ``left_out`` none has a row. Each link is ``down``
-    for that share of the time, by chance, and each on its own. The learning ``rate`` ``falls`` to nothing, or stays;
-    replicas are merged by the ``rule``.
+    for that share of the time, by chance, and each on its own: that of a peer to all others, or ``between`` each two
+    peers. Whether it is down is drawn anew after so many updates, ``lasts``, on average. The learning ``rate``
+    ``falls`` to nothing, or stays; replicas are merged by the ``rule``.
     """
 
     peers: int
@@ -51,11 +55,21 @@ class Plan:
     updates: int = 100
     batch: int = 256
     down: float = 0.0
+    between: bool = False
+    lasts: int = LASTS
     left_out: int = 0
     rule: str = JUDGED
     rate: float = 0.15
     falls: bool = True
     seed: int = 1
+
+    @property
+    def outages(self) -> str:
+        """Return what is said of links that are down."""
+        whose = "links of each two" if self.between else "links"
+        return f"{whose} down {self.down:.0%} of the time" + (
+            f" for {self.lasts} updates" if self.lasts != LASTS else ""
+        )
 
     @property
     def name(self) -> str:
@@ -64,7 +78,7 @@ class Plan:
         said += [self.split] if self.peers > 1 else []
         said += ["with the mass" if self.has_mass else "without the mass"]
         said += [f"{self.left_out} held out"] if self.left_out else []
-        said += [f"links down {self.down:.0%} of the time"] if self.down else []
+        said += [self.outages] if self.down else []
         said += [f"rule {self.rule}"] if self.peers > 1 else []
         said += [f"{self.steps:,} steps" + (f" in {self.updates} updates" if self.peers > 1 else "")]
         said += [f"rate {self.rate:g}" + ("" if self.falls else ", always")]
@@ -208,18 +222,27 @@ def reach(plan: Plan, source: Source, looks: int = 1) -> Reached:
 
 
 class Links:
-    """Each peer's link goes down and comes back by chance, in virtual time, and each on its own."""
+    """Each peer's link, or that between each two peers, goes down and comes back by chance, in virtual time."""
 
     def __init__(self, simulation: Simulation, plan: Plan) -> None:
-        self._network, self._down = simulation.network, plan.down
+        self._network, self._plan = simulation.network, plan
         self._rng = random.Random(plan.seed)
-        for index in range(plan.peers):
-            self._change(index)
+        peers = range(plan.peers)
+        if plan.between:
+            for pair in combinations(peers, 2):
+                self._change(partial(self._cut, pair))
+        else:
+            for index in peers:
+                self._change(partial(self._isolate, index))
 
-    def _change(self, index: int) -> None:
+    def _change(self, turn: Callable[[bool], None]) -> None:
+        turn(self._rng.random() < self._plan.down)
+        lasts = round(self._rng.expovariate(1 / (self._plan.lasts * _UPDATE_MS)))
+        self._network.at(self._network.clock.time + lasts, partial(self._change, turn))
+
+    def _cut(self, pair: tuple[int, int], is_down: bool) -> None:
+        (self._network.cuts.add if is_down else self._network.cuts.discard)(pair)
+
+    def _isolate(self, index: int, is_down: bool) -> None:
         groups = {key: group for key, group in self._network.groups.items() if key != index}
-        if self._rng.random() < self._down:
-            groups[index] = 1 + index  # it alone
-        self._network.groups = groups
-        due = self._network.clock.time + round(self._rng.expovariate(1 / _LINK_MS))
-        self._network.at(due, partial(self._change, index))
+        self._network.groups = {**groups, index: 1 + index} if is_down else groups

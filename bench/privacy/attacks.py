@@ -23,7 +23,7 @@ from learnae.weights.codecs import Vector
 from learnae.weights.frames import FramePolicy
 
 _PEOPLE, _SEEDS = range(1, 9), range(5)
-_FLOOR = PrivacySection().rows
+_FLOOR, _DRAWS = PrivacySection().rows, PrivacySection().draws
 _MOST_AUC = 0.60
 _MOST_MS = 5.0  # of a look for traps
 _TRAPS = {  # hidden units, steps, batch, rate, how many updates
@@ -69,7 +69,7 @@ def _hostile(race: Race, few: bool) -> None:
         _count(race, f"{name}, sent by a member", manifest, own, [trap, *later[3:]])
         found.append(_is_refused(manifest))
         rounded = replace(manifest, codec=FramePolicy("q8", "q8"))  # its owner has accepted raw windows
-        check = TrapCheck(manifest.definition, manifest.objective, dataset_of(manifest, own).train)
+        check = TrapCheck(manifest.definition, manifest.objective, dataset_of(manifest, own).train, _DRAWS)
         start = manifest.definition.initial(0)
         taken = 0 if check(trap, start, start) else _near(rounded, own, updates(rounded, own, often, trap))[2]
         race.check(f"{name}: windows rebuilt within 20 %, by default", taken, 0, AT_MOST)

@@ -55,13 +55,14 @@ AUC, SHARE, ERROR = "auc", "rows rebuilt", "relative error"
 
 @dataclass(frozen=True, slots=True)
 class Guarding:
-    """What protects this member: its learner, the least ``rows`` of an update, and the look for traps.
+    """What protects this member: its learner, the least ``rows`` and ``draws`` of an update, and the look for traps.
 
     Its updates take ``steps`` optimiser steps, 0 for as many as the manifest says.
     """
 
     learner: LearnerFactory
     rows: int
+    draws: int
     steps: int
     looks_for_traps: bool
     shows_scores: bool
@@ -144,7 +145,9 @@ class Trial:
         rows = _spread(inputs_of(self._model, self._own.rows), _MOST_INPUTS)
         without = self._updates(unprotected, self._own, _TRAPPED_UPDATES, trap)
         if self._guarding.looks_for_traps:
-            check = TrapCheck(self._model, self._manifest.objective, self._dataset(self._own).train)
+            check = TrapCheck(
+                self._model, self._manifest.objective, self._dataset(self._own).train, self._guarding.draws
+            )
             start = self._model.initial(self._manifest.seed)
             if why := check(trap, start, start):
                 return Tried(name, SHARE, self._rebuilt(without, rows), None, f"not trained on: {why}")

@@ -58,7 +58,10 @@ class Weather:
 
 
 class Network:
-    """Hosts that exchange packets. ``groups`` partitions them; a host that is down hears nothing."""
+    """Hosts that exchange packets. ``groups`` partitions them; a host that is down hears nothing.
+
+    Nothing passes between two hosts that are among the ``cuts``: the lesser index first.
+    """
 
     def __init__(self, clock: VirtualClock, rng: random.Random, weather: Weather) -> None:
         self.clock = clock
@@ -68,6 +71,7 @@ class Network:
         self.groups: dict[int, int] = {}
         self.down: set[int] = set()
         self.audience = Audience[Host]()
+        self.cuts: set[tuple[int, int]] = set()
         self.trace = hashlib.sha256()
         self._events: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._order = 0
@@ -104,6 +108,8 @@ class Network:
     def reaches(self, source: int, target: int) -> bool:
         """Return True if packets can pass now."""
         if self.down and (source in self.down or target in self.down):
+            return False
+        if self.cuts and (min(source, target), max(source, target)) in self.cuts:
             return False
         return not self.groups or self.groups.get(source, 0) == self.groups.get(target, 0)
 

@@ -149,6 +149,12 @@ class Member:
         """Listen between two turns."""
         self.peer.listen()
 
+    def _rows_drawn(self, role: Role) -> int:
+        """Return of how many rows an update is at least."""
+        training, setting = self._simulation.manifest.training, self._simulation.setting
+        once = 0 if setting.every else training.batch * (role.steps or training.steps)
+        return max(once, setting.floors.draws)
+
     def boot(self) -> Peer:
         """Make the peer from what is on the disk, at first or after a crash."""
         simulation, manifest = self._simulation, self._simulation.manifest
@@ -173,7 +179,7 @@ class Member:
             rows=lambda: len(self._data.train),
             addend=lambda _: simulation.addends(self._index),
             is_archive=self.is_archive,
-            suspicion=suspicion_of(manifest, self._data),
+            suspicion=suspicion_of(manifest, self._data, self._rows_drawn(role)),
             floors=ReleaseFloor(setting.floors, self._data.train),
             held_out=self._data.holdout,
             levels=setting.levels,

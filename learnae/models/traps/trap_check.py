@@ -3,11 +3,14 @@
 What can be seen (adr 101): many units that fire on one row in many, whose change is that row (Boenisch et al.
 2023); units of one direction, whatever share they fire on, or that say the same of all rows though their directions
 differ where rows do not vary: their thresholds cut the rows apart (Fowl et al. 2022); and a loss far above what was
-there, and above saying always the same. No member that only learns comes near the bounds.
+there, above saying always the same, and above that of most others. No member that only learns comes near the bounds.
+
+Units of one direction part rows, and what lies between two of them can be told: it is no sign where each part is of
+many rows in every update (adr 142).
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -35,6 +38,8 @@ _COSINE = 0.99
 _CORRELATION = 0.999  # of what two units say of rows: honest ones reach 0.998, and less parts no rows
 _FEWEST_INPUTS, _MANY_INPUTS = 5, 16  # in fewer dimensions, directions at random are near one another, or come to be
 _MOST_PARALLEL_OF_FEW = 0.1  # of the units, where inputs are not many
+_FEW_TOLD = 20  # of an update's rows: of as many together none was rebuilt, of 16 one in three tries
+_MOST_PARTING = 32  # units that are asked how many rows each two of them part
 _FEWEST_UNITS, _FEWEST_PARALLEL = 2, 4  # that must show a sign
 _ENOUGH_UNITS = 16  # for half of them to say something
 _FEWEST_ROWS = 64  # fewer show little, and no update of them is published
@@ -49,17 +54,19 @@ _MOST_UNITS = 1024  # that are compared with one another
 class TrapCheck:
     """Looks at weights with the training rows that are here by then.
 
-    What the weights that all started from show is no sign.
+    An update draws so many ``rows_drawn`` of them at least; 0 where nothing is known. What the weights that all started
+    from show is no sign.
     """
 
     model: ModelDefinition
     loss: Loss
     train: Rows
+    rows_drawn: int = 0
 
-    def __call__(self, weights: Vector, before: Vector, start: Vector) -> str:
+    def __call__(self, weights: Vector, before: Vector, start: Vector, others: Sequence[Vector] = ()) -> str:
         """Return what is wrong with ``weights`` (count,), which are to replace ``before``; empty for nothing.
 
-        ``start`` is what all started from.
+        ``start`` is what all started from. ``weights`` are made of those of ``others``, and the own ones.
         """
         kernels = (index for index, layer in enumerate(self.model.layers) if isinstance(layer, KernelLayer))
         first = next(kernels, None)
@@ -69,7 +76,7 @@ class TrapCheck:
             return (
                 self._why_parallel(weights, start, first)
                 or self._why_told(weights, start, first)
-                or self._why_bad(weights, before)
+                or self._why_bad(weights, before, others)
             )
 
     def _units(self, first: int) -> int:
@@ -84,14 +91,34 @@ class TrapCheck:
         if units > _MOST_UNITS:
             chosen = np.random.default_rng().choice(units, _MOST_UNITS, replace=False)
 
-        def parallel_of(each: Vector) -> int:
+        def parallel_of(each: Vector) -> Array:
             return _parallel(self.model.split(each)[first][0].reshape(inputs, units)[:, chosen])
 
         parallel = parallel_of(weights)
         most = _most_parallel(len(chosen)) if inputs >= _MANY_INPUTS else _MOST_PARALLEL_OF_FEW * len(chosen)
-        if parallel > max(most, _FEWEST_UNITS) and parallel > parallel_of(start) + most:
-            return f"{parallel} of {len(chosen)} units of the first layer have the direction of another"
-        return ""
+        most = max(most, _FEWEST_UNITS)
+        if len(parallel) <= most or len(parallel) <= len(parallel_of(start)) + most:
+            return ""
+        if self._parting_few(weights, first, chosen[parallel]) <= most:
+            return ""
+        return f"{len(parallel)} of {len(chosen)} units of the first layer have the direction of another"
+
+    def _parting_few(self, weights: Vector, first: int, suspects: Array) -> int:
+        """Count the units of ``suspects`` (k,) that part few rows of an update from what another one fires on.
+
+        The difference of the changes of two units is what rows on which one of them fires, and the other does not, have
+        in common. Of opposite directions those rows lie between on which both fire, or neither.
+        """
+        rows = _spread(self.train.rows, max(_FEWEST_ROWS, _MOST_PRODUCTS // self._products(first)))
+        if len(rows) < _FEWEST_ROWS or len(suspects) > _MOST_PARTING or self._places(first) > 1:
+            return len(suspects)
+        fires = (self._told(weights, first, rows)[:, suspects] > 0).astype(np.float32)
+        parted = fires.T @ (1 - fires)
+        parted += parted.T
+        parted = np.minimum(parted, len(rows) - parted)
+        np.fill_diagonal(parted, len(rows))
+        in_update = min(self.rows_drawn, len(self.train.rows)) / len(rows)
+        return int((parted.min(axis=0) * in_update < _FEW_TOLD).sum())
 
     def _why_told(self, weights: Vector, start: Vector, first: int) -> str:
         rows = _spread(self.train.rows, max(_FEWEST_ROWS, min(_MOST_ROWS, _MOST_PRODUCTS // self._products(first))))
@@ -99,18 +126,20 @@ class TrapCheck:
             return ""
         told = self._told(weights, first, rows)
         first_told = cache(lambda: self._told(start, first, rows))  # hardly ever asked for
-        return self._why_alike(told, first_told) or self._why_rare(told, first_told)
+        return self._why_alike(weights, first, told, first_told) or self._why_rare(told, first_told)
 
-    def _why_alike(self, told: Array, first_told: Callable[[], Array]) -> str:
+    def _why_alike(self, weights: Vector, first: int, told: Array, first_told: Callable[[], Array]) -> str:
         """Say whether units tell the same of all rows; no sign where rows vary so little that some at random do."""
         units = told.shape[-1]
-        chosen: Array | slice = slice(None)
+        chosen = np.arange(units)
         if units > _MOST_UNITS:
             chosen = np.random.default_rng().choice(units, _MOST_UNITS, replace=False)
-        most = _most_parallel(min(units, _MOST_UNITS))
-        if units < _ENOUGH_UNITS or (alike := _alike(told[..., chosen])) <= most or _alike(first_told()[..., chosen]):
+        most = _most_parallel(len(chosen))
+        if units < _ENOUGH_UNITS or len(alike := _alike(told[..., chosen])) <= most:
             return ""
-        return f"{alike} of {min(units, _MOST_UNITS)} units of the first layer tell the same of all rows as another"
+        if len(_alike(first_told()[..., chosen])) or self._parting_few(weights, first, chosen[alike]) <= most:
+            return ""
+        return f"{len(alike)} of {len(chosen)} units of the first layer tell the same of all rows as another"
 
     def _why_rare(self, told: Array, first_told: Callable[[], Array]) -> str:
         count, units, fires = len(told), told.shape[-1], _fires(told)
@@ -141,20 +170,29 @@ class TrapCheck:
 
     def _products(self, first: int) -> int:
         """Return how many products one row costs in the first layer, or a bound."""
-        layer = self.model.layers[first]
-        positions = getattr(getattr(layer, "sliding", None), "count", 1)
-        return max(1, math.prod(layer.shapes[0]) * positions)
+        return max(1, math.prod(self.model.layers[first].shapes[0]) * self._places(first))
 
-    def _why_bad(self, weights: Vector, before: Vector) -> str:
+    def _places(self, first: int) -> int:
+        """Return at how many places of a row the units of the first layer look."""
+        return int(getattr(getattr(self.model.layers[first], "sliding", None), "count", 1))
+
+    def _why_bad(self, weights: Vector, before: Vector, others: Sequence[Vector]) -> str:
+        """Say whether the loss is far above what is usual: own rows may be unlike those of most others."""
         rows, targets = _spread(self.train.rows, _LOSS_ROWS), _spread(self.train.targets, _LOSS_ROWS)
         if len(rows) < _FEWEST_ROWS:
             return ""
-        after = self.loss.value(predict(self.model, weights, rows), targets)
+
+        def lost(each: Vector) -> float:
+            return self.loss.value(predict(self.model, each, rows), targets)
+
+        after = lost(weights)
         times, constant = MOST_LOSS if self.loss.is_classification else MOST_ERROR, self._constant(targets)
         if after <= times * constant:
             return ""
-        own = self.loss.value(predict(self.model, before, rows), targets)
-        bound = times * max(own, constant)
+        own = lost(before)
+        losses = np.nan_to_num([own, *map(lost, others)], nan=np.inf)
+        usual = float(np.sort(losses)[len(others) // 2])  # of fewer than half that lie, no liar's is above it
+        bound = times * max(own, usual, constant)
         if after <= bound or not np.isfinite(bound):
             return ""
         return f"the loss on own rows is {after:.3g}, with the own weights {own:.3g}"
@@ -178,8 +216,8 @@ def _fires(told: Array) -> Array:
     return np.asarray((told > 0).reshape(len(told), -1, told.shape[-1]).any(axis=1).sum(axis=0))
 
 
-def _alike(told: Array) -> int:
-    """Count the units that say of all rows what another does, but for a factor and a constant."""
+def _alike(told: Array) -> Array:
+    """Return the units (k,) that say of all rows what another does, but for a factor and a constant."""
     varying = _spread(told.reshape(-1, told.shape[-1]), _COMPARED_ROWS).astype(np.float64)
     largest = np.abs(varying).max(axis=0)
     varying -= varying.mean(axis=0)
@@ -187,13 +225,14 @@ def _alike(told: Array) -> int:
     return _parallel(varying, _CORRELATION)
 
 
-def _parallel(kernel: Array, cosine: float = _COSINE) -> int:
-    """Count the columns of ``kernel`` (inputs, units) that have nearly the direction of another, or its opposite."""
+def _parallel(kernel: Array, cosine: float = _COSINE) -> Array:
+    """Return which columns (k,) of ``kernel`` (inputs, units) have nearly the direction of another, or its opposite."""
     lengths = norms_of(kernel.astype(np.float64, copy=False), 0)[0]
-    directions = kernel[:, lengths > 0] / lengths[lengths > 0]
+    some = np.flatnonzero(lengths > 0)
+    directions = kernel[:, some] / lengths[some]
     cosines = np.abs(directions.T @ directions)
     np.fill_diagonal(cosines, 0.0)
-    return int((cosines.max(axis=0, initial=0.0) > cosine).sum())
+    return some[cosines.max(axis=0, initial=0.0) > cosine]
 
 
 def _spread(array: Array, most: int) -> Array:

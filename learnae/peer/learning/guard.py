@@ -1,7 +1,7 @@
 """Keeping weights that look like a trap from being trained on: who brought them is not heard until its next update."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from learnae.basics.error_log import ErrorLog
 from learnae.basics.light_numpy import norm
@@ -18,23 +18,27 @@ from learnae.weights.codecs import Vector
 NAMED_MS = 15 * MINUTE  # between two warnings of one author
 
 Replicas = Mapping[bytes, Replica]
-Suspicion = Callable[[Vector, Vector, Vector], str]
+Suspicion = Callable[[Vector, Vector, Vector, Sequence[Vector]], str]
 Combine = Callable[[Replicas], Vector]
+NONE: Replicas = {}  # others
 
 _log = logging.getLogger(__name__)
 
 
-def suspicion_of(manifest: Manifest, data: Dataset) -> Suspicion:
-    """Return the check with the rows of ``data``; one that finds nothing where only Keras knows the model."""
+def suspicion_of(manifest: Manifest, data: Dataset, rows_drawn: int) -> Suspicion:
+    """Return the check with the rows of ``data``, of which each update draws so many at least.
+
+    It finds nothing where only Keras knows the model.
+    """
     if manifest.only_keras:
         return lambda *_: ""
-    return TrapCheck(manifest.definition, manifest.objective, data.train)
+    return TrapCheck(manifest.definition, manifest.objective, data.train, rows_drawn)
 
 
 class Guard:
     """Asks ``suspicion`` what is wrong with weights (count,) that are to replace others, given what all started from.
 
-    ``start`` is that.
+    ``start`` is that. It is told, too, what they are made of.
     """
 
     def __init__(self, suspicion: Suspicion, errors: ErrorLog, start: Vector) -> None:
@@ -46,9 +50,9 @@ class Guard:
         self._named: dict[bytes, int] = {}  # by author: when it was, in ms
         self._refused: frozenset[Cid] = frozenset()  # a trap together, and no single one is to blame
 
-    def why(self, weights: Vector, before: Vector) -> str:
-        """Return what is wrong with ``weights`` that are to replace ``before``; empty for nothing."""
-        return self._suspicion(weights, before, self.start)
+    def why(self, weights: Vector, before: Vector, replicas: Replicas = NONE) -> str:
+        """Return what is wrong with ``weights``, of ``replicas``, that are to replace ``before``; empty for nothing."""
+        return self._suspicion(weights, before, self.start, [replica.vector for replica in replicas.values()])
 
     def heard(self, replicas: Replicas) -> dict[bytes, Replica]:
         """Return those that are not muted."""
@@ -69,12 +73,12 @@ class Guard:
         if names == self._refused:
             return None
         result = function(heard)
-        if not (why := self.why(result, before)):
+        if not (why := self.why(result, before, heard)):
             return result
         for author in self._culprits(heard, before, function):
             self._mute(author, heard[author].cid, why, now)
         result = function(self.heard(replicas))
-        if not self.why(result, before):
+        if not self.why(result, before, heard):
             return result
         self._refused = frozenset(replica.cid for replica in self.heard(replicas).values())
         self.note(f"the weights of {len(self._refused)} peers together: {why}")
@@ -88,11 +92,15 @@ class Guard:
 
     def _culprits(self, heard: Replicas, before: Vector, function: Combine) -> list[bytes]:
         """Return who brings the trap: those whose weights are one, or else one without whom there is none."""
-        found = [author for author, replica in heard.items() if self.why(replica.vector, before)]
-        if found and not self.why(function(_without(heard, found)), before):
+
+        def is_one_without(authors: list[bytes]) -> bool:
+            return bool(self.why(function(_without(heard, authors)), before, heard))
+
+        found = [author for author, replica in heard.items() if self.why(replica.vector, before, heard)]
+        if found and not is_one_without(found):
             return found
         far = sorted(heard, key=lambda author: -norm(heard[author].vector - before))
-        alone = next((each for each in far if not self.why(function(_without(heard, [each])), before)), None)
+        alone = next((each for each in far if not is_one_without([each])), None)
         return found if alone is None else [alone]
 
     def _mute(self, author: bytes, cid: Cid, why: str, now: int) -> None:

@@ -142,7 +142,7 @@ class Merging:
         heard = self._heard
         fresh, young = self._are_others(heard), self._are_young(heard)
         result = self._momentum.go_on(own, merged, len(heard), now, self._loss_of, fresh, young)
-        if result is not merged and (why := self._guard.why(result, own)):
+        if result is not merged and (why := self._guard.why(result, own, heard)):
             self._guard.note(f"what merges have moved towards: {why}")
             self._momentum.stop(merged)
             return merged

@@ -26,8 +26,8 @@ def clipped(manifest: Manifest, data: Dataset, rng: np.random.Generator) -> Lear
     )
 
 
-DEFAULTS = Guarding(clipped, 100, 0, looks_for_traps=True, shows_scores=False)
-OPEN = Guarding(unprotected, 0, 0, looks_for_traps=False, shows_scores=True)
+DEFAULTS = Guarding(clipped, 100, 256, 0, looks_for_traps=True, shows_scores=False)
+OPEN = Guarding(unprotected, 0, 0, 0, looks_for_traps=False, shows_scores=True)
 
 
 def tried(manifest: Manifest, guarding: Guarding) -> list[Tried]:

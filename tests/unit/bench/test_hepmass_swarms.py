@@ -1,5 +1,6 @@
 """How the benchmark on HEPMASS-like rows shares them out, cuts links, and reads files of the user's."""
 
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -70,9 +71,9 @@ def test_a_network_without_the_mass_does_not_see_it(has_mass: bool) -> None:
     assert len(data.holdout) == 10
 
 
-@pytest.mark.parametrize("down", [0.25, 0.75])
-def test_links_are_down_for_their_share_of_the_time(down: float) -> None:
-    plan = Plan(6, down=down)
+@pytest.mark.parametrize(("down", "lasts"), [(0.25, 10), (0.75, 10), (0.5, 1)])
+def test_links_are_down_for_their_share_of_the_time(down: float, lasts: int) -> None:
+    plan = Plan(6, down=down, lasts=lasts)
     simulation = Simulation(manifest_of(plan), [], Setting())
     Links(simulation, plan)
     seen = []
@@ -82,6 +83,20 @@ def test_links_are_down_for_their_share_of_the_time(down: float) -> None:
         assert len(set(simulation.network.groups.values())) == len(simulation.network.groups)
 
     assert np.mean(seen) == pytest.approx(down, abs=0.03)
+
+
+def test_links_of_each_two_are_down_each_on_its_own() -> None:
+    plan = Plan(6, down=0.5, between=True)
+    simulation = Simulation(manifest_of(plan), [], Setting())
+    Links(simulation, plan)
+    network, seen = simulation.network, []
+    for _ in range(3000):
+        simulation.run(1000)
+        up = [network.reaches(one, other) for one, other in combinations(range(plan.peers), 2)]
+        assert all(network.reaches(*pair) == network.reaches(*pair[::-1]) for pair in network.cuts)
+        seen.append(1 - np.mean(up))
+    assert np.mean(seen) == pytest.approx(0.5, abs=0.03)
+    assert not network.groups
 
 
 def test_a_swarm_learns_with_links_that_are_down_and_one_that_has_none_is_all_rows_in_one_place() -> None:

@@ -92,9 +92,9 @@ def _guarding(manifest: Manifest, section: PrivacySection, directory: Path, made
 
     shows_scores = section.inference == SCORE
     if training_privacy(manifest, section) is None:
-        return Guarding(learner, section.rows, 0, looks_for_traps=True, shows_scores=shows_scores)
+        return Guarding(learner, section.rows, section.draws, 0, looks_for_traps=True, shows_scores=shows_scores)
     steps = manifest.training.steps if manifest.privacy.training else PRIVATE_STEPS
-    return Guarding(learner, 0, steps, looks_for_traps=False, shows_scores=shows_scores)  # noise stands for both
+    return Guarding(learner, 0, 0, steps, looks_for_traps=False, shows_scores=shows_scores)  # noise stands for both
 
 
 def _published(swarm: Swarm, own: OwnRows, seconds: float, say: Callable[[str], None]) -> list[Tried]:

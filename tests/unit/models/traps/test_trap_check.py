@@ -1,5 +1,6 @@
 """Weights that carry rows away are seen before anything is trained on them; weights that were only trained are not."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from bench.rigs.attacked import WRIST, dataset_of, person, raw_windows, updates
 from learnae.audit.imprint import imprint
 from learnae.audit.own_rows import OwnRows
+from learnae.audit.reconstruction import changes, errors, quotients
 from learnae.models.dataset import Dataset
 from learnae.models.traps.trap_check import TrapCheck
 from learnae.swarm.manifest import Manifest
@@ -123,3 +125,98 @@ def test_what_other_people_have_learnt_is_no_trap(name: str) -> None:
 def test_what_all_started_from_is_no_sign() -> None:
     start = rare(WRIST, 0.02)
     assert check_of(WRIST)(start, start, start) == ""
+
+
+COLUMN = replace(preset("hepmass", 1), config=dense_config(28, (64,), 1, "sigmoid"))
+VALUES = np.array([-1.4, -0.7, 0.0, 0.7, 1.4])
+DRAWN = 256  # rows of an update at least
+
+
+def along_a_column(values: np.ndarray, rows_drawn: int, count: int = 4000) -> TrapCheck:
+    """Return a check with rows whose last column has some of ``values``."""
+    rng = np.random.default_rng(1)
+    rows = rng.normal(size=(count, 28))
+    rows[:, -1] = rng.choice(values, count)
+    data = Dataset(COLUMN.model, COLUMN.objective)
+    data.add(rows, (rng.random(count) < 0.5).astype(int))
+    return TrapCheck(COLUMN.definition, COLUMN.objective, data.train, rows_drawn)
+
+
+def looking(thresholds: Sequence[float], signs: Sequence[int] = (1,)) -> Vector:
+    """Return weights with a unit for each of ``thresholds``, along the last column, in the directions of ``signs``."""
+    weights, directions = COLUMN.definition.initial(5), np.resize(signs, len(thresholds))
+    kernel, bias = COLUMN.definition.split(weights)[0]
+    kernel[:, : len(thresholds)] = 0
+    kernel[-1, : len(thresholds)] = directions
+    bias[: len(thresholds)] = -directions * np.array(thresholds)
+    return weights
+
+
+BETWEEN = [-1.05, -0.35, 0.35, 1.05]  # the five values
+
+
+def test_a_strong_column_of_few_values_is_no_trap() -> None:
+    """Peers that know signal of one mass each come to five or six units along the mass."""
+    check = along_a_column(VALUES, DRAWN)
+    for signs in ((1,), (1, -1)):
+        honest = looking([*BETWEEN, -0.4, 0.4], signs)
+        assert verdict(check, COLUMN, honest) == ""
+        for few in (along_a_column(VALUES, 0), along_a_column(VALUES, DRAWN, count=70)):
+            assert "6 of 64 units" in verdict(few, COLUMN, honest), "of few rows each part is of few"
+
+
+@pytest.mark.parametrize("signs", [(1,), (1, -1)])
+def test_thresholds_that_part_few_rows_along_a_column_are_a_trap(signs: tuple[int, ...]) -> None:
+    check = along_a_column(np.linspace(-1.7, 1.7, 4000), DRAWN)
+    close = np.linspace(-1.5, 1.5, 20)
+    assert "20 of 64 units" in verdict(check, COLUMN, looking(close, signs))
+    assert "6 of 64 units" in verdict(check, COLUMN, looking([0.5, 0.501, 0.502, 0.503, 0.504, -1], signs))
+    assert "40 of 64 units" in verdict(check, COLUMN, looking(np.linspace(-3, 3, 40), signs)), "too many to ask"
+    assert "8 of 64 units" in verdict(check, COLUMN, looking(BETWEEN * 2, signs)), "the same rows are no rows"
+
+
+def test_two_directions_in_turn_hide_nothing() -> None:
+    """Neighbours in order part many rows, each and the next but one few."""
+    check = along_a_column(np.linspace(-1.7, 1.7, 4000), DRAWN)
+    trap = looking(np.repeat(np.linspace(-0.02, 0.02, 8), 2))
+    kernel = COLUMN.definition.split(trap)[0][0]
+    kernel[0, 1:16:2] = 0.13  # cosine 0.992
+    assert "16 of 64 units" in verdict(check, COLUMN, trap)
+
+
+def test_a_trap_in_small_steps_is_seen_when_its_units_are_of_one_direction() -> None:
+    check, own = along_a_column(np.linspace(-1.7, 1.7, 4000), DRAWN), COLUMN.definition.initial(COLUMN.seed)
+    start, trap = own, looking(np.linspace(-1, 1, 16))
+    for _ in range(200):
+        merged = own + (trap - own) / np.float32(20)
+        if "units of the first layer have the direction of another" in check(merged, own, start):
+            break
+        own = merged
+    kernel = COLUMN.definition.split(own)[0][0][:, :16].astype(float)
+    directions = kernel / np.linalg.norm(kernel, axis=0)
+    near = np.abs(directions.T @ directions) - np.eye(16) > 0.99
+    assert near.any(axis=0).sum() <= 4
+
+
+def test_what_passes_gives_no_row() -> None:
+    """Parts of just as many rows as are let through, with thresholds at own quantiles: more than any attacker knows."""
+    manifest = raw_windows(12, 8, 32, 1e-5)
+    own = person(1, manifest)
+    rebuilt = []
+    for seed in range(3):
+        trap = imprint(manifest.definition, own.rows, np.random.default_rng(seed))
+        check = TrapCheck(manifest.definition, manifest.objective, dataset_of(manifest, own).train, DRAWN)
+        found = changes(manifest.definition, updates(manifest, own, 10, trap, lambda _, trap=trap: trap, seed))  # type: ignore[misc]
+        rebuilt.append(int((errors(quotients(found), own.rows) < 0.2).sum()))
+        assert check._parting_few(trap, 1, np.arange(12)) <= 4, "they are let through"
+    assert rebuilt == [0, 0, 0]
+
+
+def test_a_loss_that_most_others_have_on_own_rows_is_no_sign() -> None:
+    start, check = WRIST.definition.initial(WRIST.seed), check_of(WRIST)
+    far = [20 * WRIST.definition.initial(seed) for seed in (9, 10, 11)]
+    assert "the loss" in check(far[0], start, start, far[:1]), "of two none is most"
+    assert "the loss" in check(far[0], start, start, [*far[:1], start, start])
+    assert check(far[0], start, start, far) == "", "own rows are unlike theirs"
+    broken = np.full_like(start, np.nan)
+    assert "the loss" in check(far[0], start, start, [broken, start, start])

@@ -1,6 +1,6 @@
 """A member that sends a trap: no other trains on it, it is named and not heard until its next update."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,9 +13,11 @@ from learnae.basics.overriding import override
 from learnae.ipld.cid import RAW, Cid
 from learnae.models.dataset import Dataset
 from learnae.models.passive_learner import PassiveLearner
+from learnae.models.traps.trap_check import TrapCheck
 from learnae.peer.following import Replica
 from learnae.peer.learning.guard import NAMED_MS, Guard
 from learnae.ports import Learner, Trained
+from learnae.privacy.floors import Floors
 from learnae.protocol.identity import peer_name
 from learnae.simulation.simulator import Setting, Simulation, numpy_learner
 from learnae.swarm.initial_weights import start_blocks, start_links
@@ -37,7 +39,9 @@ def mean(replicas: dict[bytes, Replica]) -> Vector:
 
 def guard_of() -> tuple[Guard, ErrorLog]:
     errors = ErrorLog()
-    return Guard(lambda weights, before, start: "too far" if np.linalg.norm(weights) > 3 else "", errors, START), errors
+    return Guard(
+        lambda weights, before, start, others: "too far" if np.linalg.norm(weights) > 3 else "", errors, START
+    ), errors
 
 
 def test_who_brings_a_trap_is_muted_named_and_heard_again() -> None:
@@ -69,6 +73,27 @@ def test_a_trap_that_no_one_brings_alone_is_not_taken() -> None:
     assert guard.combine(given, START, total, now=1) is None
     assert errors.counts == {"TrapError": 1}, "the same once more is not looked at again"
     assert len(guard.heard(given)) == 4
+
+
+def test_the_look_is_told_what_weights_are_made_of() -> None:
+    seen: list[int] = []
+
+    def look(weights: Vector, before: Vector, start: Vector, others: Sequence[Vector]) -> str:
+        seen.append(len(others))
+        return "a trap" if len(seen) == 1 else ""
+
+    given = {bytes([number]) * 32: replica(number, 0) for number in range(3)}
+    Guard(look, ErrorLog(), START).combine(given, START, mean, now=0)
+    assert set(seen) == {3}, "also while it is looked for who brings it"
+
+
+@pytest.mark.parametrize(("every", "rows"), [(0, 26 * 32), (5000, 300)])
+def test_the_look_knows_of_how_many_rows_an_update_is_at_least(every: int, rows: int) -> None:
+    setting = Setting(seed=1, every=every, floors=Floors(100, 300))
+    simulation = Simulation(WRIST, [dataset_of(WRIST, person(1))], setting)
+    check = simulation.members[0].peer.options.suspicion
+    assert isinstance(check, TrapCheck)
+    assert check.rows_drawn == rows
 
 
 class Trapper(PassiveLearner):

@@ -35,7 +35,7 @@ class Bench:
         self.following = Following(new_tangle(), store, ErrorLog(), random.Random(1), me, COUNT, 8, HALF_LIFE)
         self.merging = Merging(
             self.manifest, self.learner, self.following, FrameEncoder(FramePolicy()),
-            suspicion=lambda weights, before, start: self.trap(weights), is_private=is_private, keep=keep,
+            suspicion=lambda weights, before, start, others: self.trap(weights), is_private=is_private, keep=keep,
         )  # fmt: skip
         self.merging.begin(np.zeros(COUNT, np.float32))
         self.now, self.place, self.authors = NOW, 0.0, OTHERS[:3]
