@@ -19,7 +19,7 @@ _PATIENCE = 10.0  # seconds for the others to end by themselves
 
 
 class Shard:
-    """One of ``count`` processes that run the same program; every so manieth member is played here.
+    """One of ``count`` processes that run the same program; members are dealt to them in turn.
 
     ``links`` lead to the others, in their order. All ask each other the same, in the same order.
 
