@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -71,6 +71,13 @@ class Race:
         self.notes: list[str] = []
         self._console = wide_console()
         self._started = time.monotonic()
+
+    def run_parts(self, parts: Mapping[str, Callable[["Race"], None]]) -> None:
+        """Run all ``parts``, or the one that was asked for; ends the program for one that is none of them."""
+        if self.part and self.part not in parts:
+            raise SystemExit(f"{self.name} has no part {self.part!r}: {', '.join(parts)}")
+        for name in [self.part] if self.part else parts:
+            parts[name](self)
 
     @contextmanager
     def step(self, description: str) -> Iterator[Callable[[str], None]]:

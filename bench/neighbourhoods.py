@@ -45,9 +45,7 @@ _HALF_LIFE = 5 * SECOND
 def run(race: Race) -> None:
     """Run all parts, or the one that ``race.part`` asks for."""
     parts = {"growth": check_growth, "accuracy": check_accuracy, "agents": check_agents}
-    for name, check in parts.items():
-        if race.part in ("", name):
-            check(race)
+    race.run_parts(parts)
 
 
 # -- simulated: what a peer costs

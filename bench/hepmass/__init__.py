@@ -16,6 +16,5 @@ PARTS["large"] = large.run
 
 def run(race: Race) -> None:
     """Run all parts, or the one that ``race.part`` asks for; a file that is given is of no use to the last."""
-    for name, part in PARTS.items():
-        if race.part == name or (not race.part and not (race.data and part is large.run)):
-            part(race)
+    of_files = {name: part for name, part in PARTS.items() if part is not large.run}
+    race.run_parts(of_files if race.data and not race.part else PARTS)

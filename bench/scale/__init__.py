@@ -16,6 +16,4 @@ PARTS: dict[str, Callable[[Race], None]] = {
 
 def run(race: Race) -> None:
     """Run all parts, or the one that ``race.part`` asks for."""
-    for name, part in PARTS.items():
-        if race.part in ("", name):
-            part(race)
+    race.run_parts(PARTS)
