@@ -83,7 +83,6 @@ class Replicator:
         self._version = self.gate.version
         self.records = 0  # taken in so far
         self.most_named = 0  # authors in one announcement: of more than fit, it names some
-        self._named: dict[Entry, list[Cid]] = {}  # what is wanted of entries that have been heard at this look
         self._turn = 0  # of the authors that take turns in announcements
         self._first = BoundedDict[bytes, int](limit)  # by author: the seq that was announced first
         self._claims = BoundedDict[str, tuple[int, int]](_STRANGERS)  # of newer own messages, see _note_claim
@@ -187,8 +186,7 @@ class Replicator:
 
     def name(self, message: Message) -> None:
         """Take a message for announced: what it continues is looked for, too."""
-        self._note_entry("", Entry(message.author[:PREFIX_BYTES], message.seq, message.cid, None))
-        self._named.clear()
+        self._note_entry("", Entry(message.author[:PREFIX_BYTES], message.seq, message.cid, None), {})
 
     def begin(self) -> None:
         """Count from now on who is announced, for ``progress``."""
@@ -240,7 +238,7 @@ class Replicator:
         self.tangle.restrict(self.gate.admits)
         self._refused.clear()
         for key in [key for key in self._unknown if self.gate.admits_prefix(key[1])]:
-            self._note_entry(key[0], self._unknown.pop(key))
+            self._note_entry(key[0], self._unknown.pop(key), {})
 
     def add_own(self, message: Message) -> Outcome:
         """Store a message that this peer has signed, and attach it, unless it cannot read it any more.
@@ -252,21 +250,21 @@ class Replicator:
         return Outcome() if isinstance(message.body, Sealed) else self.tangle.attach(message, self.clock.now())
 
     def _note_announcements(self) -> None:
-        limits = self.tangle.limits
+        limits, wanted = self.tangle.limits, dict[Entry, list[Cid]]()
         for heard in self.gossip.heard():
             self.most_named = max(self.most_named, len(heard.announcement.entries))
             for entry in heard.announcement.entries[: limits.entries]:
-                self._note_entry(heard.announcer, entry)
+                self._note_entry(heard.announcer, entry, wanted)
             for cid in heard.announcement.kept[: limits.kept]:
                 if self._lacks_kept(cid):
                     self._kept.keep(heard.announcer, cid, self.tangle.uptime)
-        self._named.clear()
 
-    def _note_entry(self, announcer: str, entry: Entry) -> None:
+    def _note_entry(self, announcer: str, entry: Entry, wanted: dict[Entry, list[Cid]]) -> None:
+        """Take an entry; ``wanted`` holds what is of those that others have said in the same moment."""
         if entry.head in self.tangle and entry.author in self._first:  # as most are, each time that they are announced
             self._hearsay.note(announcer, entry, (), self.tangle.uptime)
             return
-        names = self._named.get(entry)  # others have said the same
+        names = wanted.get(entry)
         if names is None:
             if not self.interest.admits(entry.author):
                 return
@@ -277,7 +275,7 @@ class Replicator:
                 self._first[entry.author] = entry.seq
             names = self.tangle.wanted_of(entry)
             if entry.author != self.tangle.me[:PREFIX_BYTES]:
-                self._named[entry] = names
+                wanted[entry] = names
             elif entry.seq > self.own_signed:
                 self._note_claim(announcer, entry.seq)
         self._hearsay.note(announcer, entry, names, self.tangle.uptime)
