@@ -98,8 +98,6 @@ def _utf8(text: str) -> bytes:
 
 
 def _check_scalar(value: object) -> object:
-    if isinstance(value, (bytes, bool)):
-        return value
     if isinstance(value, str):
         _utf8(value)
     elif isinstance(value, int):
@@ -108,7 +106,7 @@ def _check_scalar(value: object) -> object:
     elif isinstance(value, float):
         if not math.isfinite(value):
             raise EncodingError(f"a number is {value}", "only finite numbers are encoded")
-    elif value is not None:
+    elif value is not None and not isinstance(value, bytes):
         raise EncodingError(f"a value of type {type(value).__name__} has no dag-cbor form")
     return value
 
