@@ -77,7 +77,7 @@ def measure(python: str, quick: bool) -> dict[str, float]:
     """Run one agent; memory in MB, CPU in percent of one core, seconds to the first reading."""
     with ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        is_here = Path(rig("mosquitto").program()).exists()
+        is_here = rig("mosquitto").is_here()
         url = f"mqtt://127.0.0.1:{stack.enter_context(broker(root / 'broker')).port}" if is_here else ""
         stack.enter_context(sensor(root / "sys"))
         config, state = configure(root, url, every=0.2), root / "state"

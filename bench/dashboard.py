@@ -82,7 +82,7 @@ def measure(python: str, quick: bool, with_page: bool) -> dict[str, float]:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         stack.enter_context(sensor(root / "sys"))
         state = root / "state"
-        is_here = Path(rig("mosquitto").program()).exists()
+        is_here = rig("mosquitto").is_here()
         url = f"mqtt://127.0.0.1:{stack.enter_context(broker(root / 'broker')).port}" if is_here else ""
         config = configured(root, url, 0.2, with_page)
         agent = stack.enter_context(running(python, root, config))

@@ -161,7 +161,7 @@ class Crowd:
 def check_agents(race: Race) -> None:
     """Compare many agents to a third as many; each hears all up to 10, so that both are large swarms."""
     few, many, hears, seconds = (2, 4, 8, 2.0) if race.quick else (10, 30, 10, 40.0)
-    if not Path(rig("mosquitto").program()).exists():
+    if not rig("mosquitto").is_here():
         race.note("no agents at a broker: there is no Mosquitto here")
         return
     small, large = (crowd_of(race, count, hears, seconds) for count in (few, many))

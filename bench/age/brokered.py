@@ -18,7 +18,7 @@ _JOIN_SECONDS = 15.0
 def run(race: Race) -> None:
     """Let agents exchange what they learn for a while; then one more comes."""
     agents, seconds = (1, 2.0) if race.quick else (7, 60.0)
-    if not Path(rig("mosquitto").program()).exists():
+    if not rig("mosquitto").is_here():
         race.note("no newcomer over MQTT: there is no Mosquitto here")
         return
     with tempfile.TemporaryDirectory() as name, broker(Path(name) / "broker") as mosquitto:

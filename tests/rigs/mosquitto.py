@@ -19,6 +19,10 @@ def program() -> str:
     return shutil.which(PROGRAM) or "/usr/sbin/mosquitto"
 
 
+def is_here() -> bool:
+    return shutil.which(program()) is not None
+
+
 class Certificates(Authority):
     """A throw-away authority in ``directory``, a server's certificate, and one for each client name."""
 
