@@ -159,6 +159,8 @@ def test_what_momentum_would_make_may_be_turned_apart() -> None:
     bench.turned = np.full(COUNT, bench.place + 1.1, np.float32)  # its next place is one farther
     assert bench.turn() == pytest.approx(0.1, abs=1e-5)
     assert not bench.following.errors.counts
+    bench.trap = lambda _: ""
+    assert bench.turn() == pytest.approx(0.25 * 0.9, abs=1e-5), "what was turned is no way to go on"
 
 
 @pytest.mark.parametrize("is_private", [False, True])
