@@ -64,7 +64,9 @@ BARS = {
         Bar(_ONE, _POOLED, _WITH_MASS),
         Bar(_ONE_BLIND, _POOLED_BLIND, _BLIND),
         Bar(replace(_ONE, updates=200), _POOLED),
+        Bar(replace(_ONE, seed=2), replace(_POOLED, seed=2), _WITH_MASS),
         Bar(replace(_ONE, rule=JUDGED), _POOLED, _WITH_MASS),
+        Bar(replace(_ONE, rule=JUDGED, seed=2), replace(_POOLED, seed=2), _WITH_MASS),
         Bar(replace(_ONE, peers=4, left_out=_LEFT_OUT), Plan(1, left_out=_LEFT_OUT)),
     ),
     "links": (

@@ -63,6 +63,10 @@ class Plan:
     falls: bool = True
     seed: int = 1
 
+    def fall(self) -> Fall | None:
+        """Return how the rate falls, if it does."""
+        return Fall(self.steps * self.peers) if self.falls else None
+
     @property
     def outages(self) -> str:
         """Return what is said of links that are down."""
@@ -161,26 +165,42 @@ def dataset_of(manifest: Manifest, table: Table) -> Dataset:
     return data
 
 
-class FallingLearner(NumpyLearner):
-    """Trains so many steps, ``total``, at a rate that falls to nothing, as half a cosine."""
+@dataclass(slots=True)
+class Fall:
+    """The share of a learning rate that is left, half a cosine over the ``total`` steps of all peers together.
 
-    total = 1
+    By the steps of each, those that are some steps behind at the end would learn at twice the rate of the others.
+    """
+
+    total: int
+    taken: int = 0
+
+    def step(self) -> float:
+        """Return what is left of the rate for the next step, whosever it is."""
+        share = (1 + math.cos(math.pi * min(1.0, self.taken / self.total))) / 2
+        self.taken += 1
+        return share
+
+
+class FallingLearner(NumpyLearner):
+    """Trains at a rate that falls to nothing."""
+
+    fall: Fall
 
     @override
     def step(self, rows: NDArray[Any], targets: NDArray[Any]) -> float:
-        done = min(1.0, int(self.state()["steps"][0]) / self.total)
-        rate = self.optimiser.learning_rate * (1 + math.cos(math.pi * done)) / 2
+        rate = self.optimiser.learning_rate * self.fall.step()
         self._optimiser.policy = replace(self.optimiser, learning_rate=rate)
         return super().step(rows, targets)
 
 
-def learner_of(total: int, manifest: Manifest, data: Dataset, rng: np.random.Generator) -> Learner:
-    """Return the product's learner, its rate falling over ``total`` steps; 0 for never."""
-    if not total:
+def learner_of(fall: Fall | None, manifest: Manifest, data: Dataset, rng: np.random.Generator) -> Learner:
+    """Return the product's learner, whose rate may ``fall``."""
+    if fall is None:
         return numpy_learner(manifest, data, rng)
     batch = manifest.training.batch
     learner = FallingLearner(manifest.definition, manifest.objective, manifest.optimiser, data, batch, rng, NormClip())
-    learner.total = total
+    learner.fall = fall
     return learner
 
 
@@ -188,7 +208,7 @@ def pooled(plan: Plan, source: Source) -> Reached:
     """Train on all rows in one place, with the same learner."""
     manifest, rng = manifest_of(plan), np.random.default_rng(plan.seed)
     [share] = shares_of(plan, source.train())
-    learner = learner_of(plan.steps if plan.falls else 0, manifest, dataset_of(manifest, share), rng)
+    learner = learner_of(plan.fall(), manifest, dataset_of(manifest, share), rng)
     learner.load(manifest.definition.initial(manifest.seed))
     learner.train(plan.steps)
     return Reached((score(manifest, learner.weights(), source.test()),), (plan.steps,))
@@ -205,7 +225,7 @@ def reach(plan: Plan, source: Source, looks: int = 1) -> Reached:
     manifest, test = manifest_of(plan), source.test()
     datasets = [dataset_of(manifest, share) for share in shares_of(plan, source.train())]
     setting = Setting(plan.seed, listen=_LISTEN, follow=min(plan.peers - 1, _MOST_FOLLOWED), summaries=True)
-    simulation = Simulation(manifest, datasets, setting, partial(learner_of, plan.steps if plan.falls else 0))
+    simulation = Simulation(manifest, datasets, setting, partial(learner_of, plan.fall()))
     peers = [member.peer for member in simulation.members]
     course: list[tuple[float, float]] = []
     while not all(peer.steps for peer in peers):

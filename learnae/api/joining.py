@@ -260,7 +260,7 @@ def _composed(
             **summary_facts(manifest, releasing, lessons),
             "connections": workspace.store.states() | links.status(),
         },
-        suspicion=suspicion_of(manifest, rows, config.privacy.draws) if rows is not None else lambda *_: "",
+        suspicion=suspicion_of(manifest, rows, config.privacy.draws) if rows is not None else None,
         floors=floors,
         summaries=releasing,
         lessons=lessons,

@@ -126,7 +126,7 @@ class Options:
     rests: bool = False
     update_clip: UpdateClip | None = None
     floors: ReleaseFloor = field(default_factory=ReleaseFloor)
-    suspicion: Suspicion = lambda *_: ""
+    suspicion: Suspicion | None = None
     personal: "Personal | None" = None
     loss: OwnLoss | None = None
     may_merge: Callable[[], bool] = lambda: True
@@ -790,7 +790,7 @@ def compose_peer(
     if is_private:  # whether it publishes must not follow from a number of rows, and noise protects few of them
         options = replace(options, floors=ReleaseFloor(Floors(merge_first=options.floors.waits_for_others)))
     floors = options.floors
-    suspicion = (lambda *_: "") if is_private else options.suspicion  # it would tell of rows; noise hides each
+    suspicion = None if is_private else options.suspicion  # it would tell of rows; noise hides each
     jury = jury_of(manifest, options.lessons, options.held_out, is_private, options.loss)
     merging = Merging(manifest, ports.learner, following, frames, floors.begin, suspicion, jury, is_private, ports.keep)
     wants_more = lambda: floors.wants_more  # noqa: E731

@@ -1,7 +1,12 @@
-"""Keeping weights that look like a trap from being trained on: who brought them is not heard until its next update."""
+"""Keeping weights that look like a trap from being trained on.
+
+A few units of one direction, to which honest members come, too, are turned apart. Else who brought the trap is not
+heard until its next update.
+"""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 from learnae.basics.error_log import ErrorLog
 from learnae.basics.light_numpy import norm
@@ -18,30 +23,39 @@ from learnae.weights.codecs import Vector
 NAMED_MS = 15 * MINUTE  # between two warnings of one author
 
 Replicas = Mapping[bytes, Replica]
-Suspicion = Callable[[Vector, Vector, Vector, Sequence[Vector]], str]
 Combine = Callable[[Replicas], Vector]
 NONE: Replicas = {}  # others
 
 _log = logging.getLogger(__name__)
 
 
-def suspicion_of(manifest: Manifest, data: Dataset, rows_drawn: int) -> Suspicion:
+class Suspicion(Protocol):
+    """Says what is wrong with weights (TrapCheck)."""
+
+    def __call__(self, weights: Vector, before: Vector, start: Vector, others: Sequence[Vector] = ()) -> str:
+        """Return what is wrong with ``weights`` (count,); empty for nothing."""
+
+    def turned_apart(self, weights: Vector, start: Vector) -> Vector | None:
+        """Return ``weights`` without what may be wrong with them, to be looked at again; None if that cannot be."""
+
+
+def suspicion_of(manifest: Manifest, data: Dataset, rows_drawn: int) -> Suspicion | None:
     """Return the check with the rows of ``data``, of which each update draws so many at least.
 
-    It finds nothing where only Keras knows the model.
+    None where only Keras knows the model.
     """
     if manifest.only_keras:
-        return lambda *_: ""
+        return None
     return TrapCheck(manifest.definition, manifest.objective, data.train, rows_drawn)
 
 
 class Guard:
     """Asks ``suspicion`` what is wrong with weights (count,) that are to replace others, given what all started from.
 
-    ``start`` is that. It is told, too, what they are made of.
+    ``start`` is that. It is told, too, what they are made of. Without a suspicion nothing is wrong.
     """
 
-    def __init__(self, suspicion: Suspicion, errors: ErrorLog, start: Vector) -> None:
+    def __init__(self, suspicion: Suspicion | None, errors: ErrorLog, start: Vector) -> None:
         self.start = start
         self._suspicion = suspicion
         self._errors = errors
@@ -52,7 +66,19 @@ class Guard:
 
     def why(self, weights: Vector, before: Vector, replicas: Replicas = NONE) -> str:
         """Return what is wrong with ``weights``, of ``replicas``, that are to replace ``before``; empty for nothing."""
+        if self._suspicion is None:
+            return ""
         return self._suspicion(weights, before, self.start, [replica.vector for replica in replicas.values()])
+
+    def safe(self, weights: Vector, before: Vector, replicas: Replicas) -> Vector | None:
+        """Return ``weights``, of ``replicas``, their units turned apart where these show a sign; None for a trap.
+
+        What is returned shows no sign: it passes the same look as any weights.
+        """
+        if self._suspicion is None or not self.why(weights, before, replicas):
+            return weights
+        turned = self._suspicion.turned_apart(weights, self.start)
+        return None if turned is None or self.why(turned, before, replicas) else turned
 
     def heard(self, replicas: Replicas) -> dict[bytes, Replica]:
         """Return those that are not muted."""
@@ -73,16 +99,15 @@ class Guard:
         if names == self._refused:
             return None
         result = function(heard)
-        if not (why := self.why(result, before, heard)):
-            return result
+        if (safe := self.safe(result, before, heard)) is not None:
+            return safe
+        why = self.why(result, before, heard)
         for author in self._culprits(heard, before, function):
             self._mute(author, heard[author].cid, why, now)
-        result = function(self.heard(replicas))
-        if not self.why(result, before, heard):
-            return result
-        self._refused = frozenset(replica.cid for replica in self.heard(replicas).values())
-        self.note(f"the weights of {len(self._refused)} peers together: {why}")
-        return None
+        if (safe := self.safe(function(self.heard(replicas)), before, heard)) is None:
+            self._refused = frozenset(replica.cid for replica in self.heard(replicas).values())
+            self.note(f"the weights of {len(self._refused)} peers together: {why}")
+        return safe
 
     def note(self, problem: str) -> None:
         """Count what was found, and say it."""
@@ -93,10 +118,13 @@ class Guard:
     def _culprits(self, heard: Replicas, before: Vector, function: Combine) -> list[bytes]:
         """Return who brings the trap: those whose weights are one, or else one without whom there is none."""
 
-        def is_one_without(authors: list[bytes]) -> bool:
-            return bool(self.why(function(_without(heard, authors)), before, heard))
+        def is_trap(weights: Vector) -> bool:
+            return self.safe(weights, before, heard) is None
 
-        found = [author for author, replica in heard.items() if self.why(replica.vector, before, heard)]
+        def is_one_without(authors: list[bytes]) -> bool:
+            return is_trap(function(_without(heard, authors)))
+
+        found = [author for author, replica in heard.items() if is_trap(replica.vector)]
         if found and not is_one_without(found):
             return found
         far = sorted(heard, key=lambda author: -norm(heard[author].vector - before))

@@ -41,7 +41,7 @@ class Merging:
         following: Following,
         frames: FrameEncoder,
         replaced: Callable[[], None] = lambda: None,
-        suspicion: Suspicion = lambda *_: "",
+        suspicion: Suspicion | None = None,
         jury: Jury | None = None,
         is_private: bool = False,
         keep: Keep = in_memory,
@@ -138,15 +138,19 @@ class Merging:
         return len(new)
 
     def _gone_on(self, own: Vector, merged: Vector, now: int) -> Vector:
-        """Return the weights (count,) to train on: what is ``merged``, or beyond, unless that is a trap."""
+        """Return the weights (count,) to train on: what is ``merged``, or what is safe beyond it."""
         heard = self._heard
         fresh, young = self._are_others(heard), self._are_young(heard)
         result = self._momentum.go_on(own, merged, len(heard), now, self._loss_of, fresh, young)
-        if result is not merged and (why := self._guard.why(result, own, heard)):
-            self._guard.note(f"what merges have moved towards: {why}")
-            self._momentum.stop(merged)
+        if result is merged:
             return merged
-        return result
+        safe = self._guard.safe(result, own, heard)
+        if safe is None:
+            self._guard.note(f"what merges have moved towards: {self._guard.why(result, own, heard)}")
+            safe = merged
+        if safe is not result:
+            self._momentum.stop(safe)
+        return safe
 
     def _are_others(self, heard: Replicas) -> bool:
         """Return True if most authors of the last merge are not ``heard`` now, or one is muted or banned."""

@@ -212,6 +212,46 @@ def test_what_passes_gives_no_row() -> None:
     assert rebuilt == [0, 0, 0]
 
 
+def some_imprinted(manifest: Manifest, units: int, seed: int) -> Vector:
+    """Return trap weights of which so many ``units`` have one direction; each part is one of the own rows."""
+    like = person(1, manifest).rows
+    trap = imprint(manifest.definition, like, np.random.default_rng(seed))
+    kernel, bias = manifest.definition.split(trap)[1]
+    told = np.sort(like.reshape(len(like), -1) @ kernel[:, 0])[len(like) // 2 :][: units + 1]
+    honest = manifest.definition.split(manifest.definition.initial(seed))[1]
+    kernel[:, units:], bias[units:] = honest[0][:, units:], honest[1][units:]
+    bias[:units] = -(told[1:] + told[:-1]) / 2  # more than any attacker knows
+    return trap
+
+
+@pytest.mark.parametrize("units", [8, 16])
+def test_units_of_one_direction_are_turned_apart_and_then_give_no_row(units: int) -> None:
+    manifest = raw_windows(64, 26, 32, 1e-5)
+    own, start = person(1, manifest), manifest.definition.initial(manifest.seed)
+    check = TrapCheck(manifest.definition, manifest.objective, dataset_of(manifest, own).train, DRAWN)
+
+    def rebuilt(weights: Vector, seed: int) -> int:
+        found = changes(manifest.definition, updates(manifest, own, 10, weights, lambda _: weights, seed))
+        return int((errors(quotients(found), own.rows) < 0.2).sum())
+
+    for seed in range(3):
+        trap = some_imprinted(manifest, units, seed)
+        assert f"{units} of 64 units" in check(trap, start, start)
+        assert rebuilt(trap, seed) > 0, "it would work"
+        turned = check.turned_apart(trap, start)
+        assert turned is not None
+        assert check(turned, start, start) == ""
+        assert rebuilt(turned, seed) == 0
+
+
+def test_too_many_units_of_one_direction_are_not_turned() -> None:
+    """Who sends them is to be named."""
+    manifest = raw_windows(64, 26, 32, 1e-5)
+    check, start = check_of(manifest), manifest.definition.initial(manifest.seed)
+    assert check.turned_apart(some_imprinted(manifest, 17, 1), start) is None
+    assert check.turned_apart(start, start) is None, "there are none"
+
+
 def test_a_loss_that_most_others_have_on_own_rows_is_no_sign() -> None:
     start, check = WRIST.definition.initial(WRIST.seed), check_of(WRIST)
     far = [20 * WRIST.definition.initial(seed) for seed in (9, 10, 11)]

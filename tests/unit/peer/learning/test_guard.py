@@ -37,11 +37,23 @@ def mean(replicas: dict[bytes, Replica]) -> Vector:
     return np.mean([each.vector for each in replicas.values()] or [START], axis=0)
 
 
-def guard_of() -> tuple[Guard, ErrorLog]:
+class TooFar:
+    """Takes long weights for a trap; ``turns`` makes what is to be looked at in place of them."""
+
+    def __init__(self, turns: Callable[[Vector], Vector | None] = lambda _: None) -> None:
+        self._turns, self.seen = turns, []
+
+    def __call__(self, weights: Vector, before: Vector, start: Vector, others: Sequence[Vector] = ()) -> str:
+        self.seen.append(len(others))
+        return "too far" if np.linalg.norm(weights) > 3 else ""
+
+    def turned_apart(self, weights: Vector, start: Vector) -> Vector | None:
+        return self._turns(weights)
+
+
+def guard_of(turns: Callable[[Vector], Vector | None] = lambda _: None) -> tuple[Guard, ErrorLog]:
     errors = ErrorLog()
-    return Guard(
-        lambda weights, before, start, others: "too far" if np.linalg.norm(weights) > 3 else "", errors, START
-    ), errors
+    return Guard(TooFar(turns), errors, START), errors
 
 
 def test_who_brings_a_trap_is_muted_named_and_heard_again() -> None:
@@ -76,15 +88,25 @@ def test_a_trap_that_no_one_brings_alone_is_not_taken() -> None:
 
 
 def test_the_look_is_told_what_weights_are_made_of() -> None:
-    seen: list[int] = []
-
-    def look(weights: Vector, before: Vector, start: Vector, others: Sequence[Vector]) -> str:
-        seen.append(len(others))
-        return "a trap" if len(seen) == 1 else ""
-
-    given = {bytes([number]) * 32: replica(number, 0) for number in range(3)}
+    look = TooFar()
+    given = {bytes([number]) * 32: replica(number, 9) for number in range(3)}
     Guard(look, ErrorLog(), START).combine(given, START, mean, now=0)
-    assert set(seen) == {3}, "also while it is looked for who brings it"
+    assert set(look.seen) == {3}, "also while it is looked for who brings it"
+
+
+def test_what_is_turned_apart_is_merged_and_nobody_is_blamed() -> None:
+    guard, errors = guard_of(lambda weights: weights / 4)
+    given = {b"a" * 32: replica(8, 0), b"b" * 32: replica(0, 8)}
+    found = guard.combine(given, START, mean, now=0)
+    assert found is not None
+    assert found.tolist() == [1, 1]
+    assert len(guard.heard(given)) == 2
+    assert not errors.counts
+    trapped = {**given, b"c" * 32: replica(0, 90)}
+    found = guard.combine(trapped, START, mean, now=0)
+    assert found is not None
+    assert found.tolist() == [1, 1], "what is turned is looked at, too"
+    assert list(guard.heard(trapped)) == list(given), "who could be turned apart alone is not to blame"
 
 
 @pytest.mark.parametrize(("every", "rows"), [(0, 26 * 32), (5000, 300)])
@@ -130,7 +152,7 @@ def test_a_member_that_sends_a_trap_is_named_and_left_out(is_looking: bool) -> N
     start = WRIST.definition.initial(WRIST.seed)
     check, seen = victim.options.suspicion, []
     if not is_looking:
-        victim.merging._guard._suspicion = lambda *_: ""
+        victim.merging._guard._suspicion = None
     train = victim.training.train
 
     def watched() -> Trained:

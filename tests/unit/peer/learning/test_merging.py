@@ -1,7 +1,7 @@
 """A peer whose merges have momentum: when it goes beyond what it merges, and when it begins anew."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -35,10 +35,17 @@ class Bench:
         self.following = Following(new_tangle(), store, ErrorLog(), random.Random(1), me, COUNT, 8, HALF_LIFE)
         self.merging = Merging(
             self.manifest, self.learner, self.following, FrameEncoder(FramePolicy()),
-            suspicion=lambda weights, before, start, others: self.trap(weights), is_private=is_private, keep=keep,
+            suspicion=self, is_private=is_private, keep=keep,
         )  # fmt: skip
+        self.turned: Vector | None = None
         self.merging.begin(np.zeros(COUNT, np.float32))
         self.now, self.place, self.authors = NOW, 0.0, OTHERS[:3]
+
+    def __call__(self, weights: Vector, before: Vector, start: Vector, others: Sequence[Vector] = ()) -> str:
+        return self.trap(weights)
+
+    def turned_apart(self, weights: Vector, start: Vector) -> Vector | None:
+        return self.turned
 
     def turn(self, wait: int = SECOND) -> float:
         """Train to where the others go, and merge; return how far beyond them that is."""
@@ -144,6 +151,16 @@ def test_a_trap_that_momentum_would_make_is_not_trained_on() -> None:
     assert "what merges have moved towards: too far" in bench.following.errors.last["TrapError"]
     bench.trap = lambda _: ""
     assert bench.turn() == pytest.approx(0.25)
+
+
+def test_what_momentum_would_make_may_be_turned_apart() -> None:
+    bench = Bench().went()
+    bench.trap = lambda weights: "too far" if weights[0] > bench.place + 0.2 else ""
+    bench.turned = np.full(COUNT, bench.place + 1.1, np.float32)  # its next place is one farther
+    assert bench.turn() == pytest.approx(0.1, abs=1e-5)
+    assert not bench.following.errors.counts
+    bench.trap = lambda _: ""
+    assert bench.turn() == pytest.approx(0.25 * 0.9, abs=1e-5), "what was turned is no way to go on"
 
 
 @pytest.mark.parametrize("is_private", [False, True])
