@@ -1,5 +1,6 @@
 """Merging: the own weights move towards the others', and what all agree on is estimated."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 from learnae.ipld.cid import Cid
 from learnae.peer.following import Following, Replica
 from learnae.peer.frame_encoder import FrameEncoder
+from learnae.peer.learning.growth import KEPT, Growth
 from learnae.peer.learning.guard import Guard, Replicas, Suspicion
 from learnae.peer.learning.jury import Jury
 from learnae.peer.learning.versions import with_authors
@@ -18,8 +20,10 @@ from learnae.protocol.bodies import NAME_BYTES
 from learnae.protocol.limits import MINUTE
 from learnae.swarm.manifest import Manifest
 from learnae.weights.codecs import Vector
-from learnae.weights.merge import MEAN, ConsensusEstimate, Vote, consensus, merge, vote_weights
+from learnae.weights.merge import MEAN, ConsensusEstimate, Vote, between, consensus, merge, vote_weights
 from learnae.weights.momentum import LossOf, Momentum
+
+_log = logging.getLogger(__name__)
 
 _YOUNG = 40  # messages of an author: what it has said by its first sixteen merges, and as much again
 BACK_MS = 2 * MINUTE  # in which others go back, too, and publish what they are then
@@ -49,6 +53,7 @@ class Merging:
         self._keep = keep
         self._start: Vector = np.zeros(manifest.model.count, np.float32)
         self._guard = Guard(suspicion, following.errors, self._start)
+        self._growth = Growth()
         self._momentum = Momentum(manifest.merge.momentum, manifest.merge.half_life, learner.moments, keep)
         self._loss_of: LossOf = (lambda _: None) if is_private else self._own_loss
         self._policy = replace(manifest.merge, rule=MEAN) if jury else manifest.merge  # what is judged is not trimmed
@@ -91,6 +96,7 @@ class Merging:
         self.believe(None, now)
         self._load(found)
         self._note(list(self._heard))
+        self._has_grown()  # the own rows, which this is made without, are the next to count
         return True
 
     def go_back(self, vector: Vector, held: frozenset[bytes], now: int) -> None:
@@ -114,8 +120,11 @@ class Merging:
         """Go on from the saved estimate; the weights are restored, too (Training)."""
         self._estimate.vector, self._is_restored, self.held = self._keep(state.estimate), True, state.held
 
-    def merge(self, now: int) -> int:
-        """Move the weights towards the replicas if any is new; return how many are."""
+    def merge(self, now: int, by_heart: bool = False) -> int:
+        """Move the weights towards the replicas if any is new; return how many are.
+
+        If the own rows are known ``by_heart``, and the swarm's have grown, they move back towards the start, too.
+        """
         self._leave_trap()
         self._note_time(now)
         own, policy, moments = self._keep(self._learner.weights()), self._policy, self._learner.moments
@@ -129,7 +138,7 @@ class Merging:
             return 0
         new = [author for author in new if author in self._heard]
         if new:
-            merged = self._gone_on(own, merged, now)
+            merged = self._gone_on(own, merged, now, self._has_grown() and by_heart)
             self._learner.load(merged)
             self._replaced()
             self._note(new)
@@ -137,15 +146,29 @@ class Merging:
                 self.jury.note_own(merged)
         return len(new)
 
-    def _gone_on(self, own: Vector, merged: Vector, now: int) -> Vector:
-        """Return the weights (count,) to train on: what is ``merged``, or beyond, unless that is a trap."""
+    def _has_grown(self) -> bool:
+        """Return True if there are many more rows than before; a restart hears of all anew, and does not ask."""
+        own = self._frames.own_vote
+        claims = [replica.samples for replica in self._known.values()]
+        return not self._is_restored and self._growth.note([*claims, own.samples] if own else claims)
+
+    def _gone_on(self, own: Vector, merged: Vector, now: int, is_back: bool) -> Vector:
+        """Return the weights (count,) to train on: what is ``merged``, beyond or back, unless that is a trap."""
         heard = self._heard
         fresh, young = self._are_others(heard), self._are_young(heard)
-        result = self._momentum.go_on(own, merged, len(heard), now, self._loss_of, fresh, young)
+        if is_back:
+            result = between(self._start, merged, KEPT, self._learner.moments)
+        else:
+            result = self._momentum.go_on(own, merged, len(heard), now, self._loss_of, fresh, young)
         if result is not merged and (why := self._guard.why(result, own, heard)):
             self._guard.note(f"what merges have moved towards: {why}")
             self._momentum.stop(merged)
             return merged
+        if is_back:
+            _log.info("there are many more rows than before: going back most of the way to the start")
+            self._learner.begin_optimiser()
+            self._momentum.forget()
+            self._frames.go_back(result)
         return result
 
     def _are_others(self, heard: Replicas) -> bool:
