@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from learnae.weights.merge import counted
 
-KEPT = 0.25  # of the way from the start, when it is left
+KEPT = 0.1  # of the way from the start, when it is left
 _GROWTH = 1.25  # times as many rows
 _BY_HEART = 0.1  # of the loss of saying the same of all rows
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from learnae.basics.light_numpy import median
 from learnae.ipld.cid import Cid
 from learnae.peer.following import Following, Replica
 from learnae.peer.frame_encoder import FrameEncoder
@@ -26,6 +27,7 @@ from learnae.weights.momentum import LossOf, Momentum
 _log = logging.getLogger(__name__)
 
 _YOUNG = 40  # messages of an author: what it has said by its first sixteen merges, and as much again
+_SAID_SINCE = 2  # messages since others have gone back: the first may have been on its way
 BACK_MS = 2 * MINUTE  # in which others go back, too, and publish what they are then
 
 
@@ -54,6 +56,8 @@ class Merging:
         self._start: Vector = np.zeros(manifest.model.count, np.float32)
         self._guard = Guard(suspicion, following.errors, self._start)
         self._growth = Growth()
+        self._before: dict[bytes, int] = {}  # when this peer went back: the last seq of others, until they have, too
+        self._own_before = 0
         self._momentum = Momentum(manifest.merge.momentum, manifest.merge.half_life, learner.moments, keep)
         self._loss_of: LossOf = (lambda _: None) if is_private else self._own_loss
         self._policy = replace(manifest.merge, rule=MEAN) if jury else manifest.merge  # what is judged is not trimmed
@@ -127,6 +131,8 @@ class Merging:
         """
         self._leave_trap()
         self._note_time(now)
+        if self._waits():
+            return 0
         own, policy, moments = self._keep(self._learner.weights()), self._policy, self._learner.moments
         self._judge(own, now)
         heard = self._heard
@@ -169,7 +175,24 @@ class Merging:
             self._learner.begin_optimiser()
             self._momentum.forget()
             self._frames.go_back(result)
+            self._before = {author: self._said_by(author) for author in heard}
+            self._own_before = self._said_by(self._following.me)
         return result
+
+    def _waits(self) -> bool:
+        """Return True if this peer has gone back, and most others may not have published since what they went back to.
+
+        Judged beside weights that know all by heart, what begins anew is bad: merged too early, it would be undone.
+        Where others are slow, this peer has waited long enough after some updates of its own.
+        """
+        said = [self._said_by(author) - seq for author, seq in self._before.items() if author in self._known]
+        own = self._said_by(self._following.me) - self._own_before
+        if self._before and (not said or median(said) >= _SAID_SINCE or own >= 2 * _SAID_SINCE):
+            self._before = {}
+        return bool(self._before)
+
+    def _said_by(self, author: bytes) -> int:
+        return self._following.tangle.seq_of(author)
 
     def _are_others(self, heard: Replicas) -> bool:
         """Return True if most authors of the last merge are not ``heard`` now, or one is muted or banned."""
@@ -179,7 +202,7 @@ class Merging:
 
     def _are_young(self, heard: Replicas) -> bool:
         """Return True if most of ``heard`` have said little yet."""
-        said = sorted(self._following.tangle.seq_of(author) for author in heard)
+        said = sorted(map(self._said_by, heard))
         return bool(said) and said[len(said) // 2] < _YOUNG
 
     def _own_loss(self, weights: Vector) -> float | None:
