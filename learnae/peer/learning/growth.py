@@ -12,15 +12,16 @@ from collections.abc import Sequence
 from learnae.weights.merge import counted
 
 KEPT = 0.1  # of the way from the start, when it is left
-_GROWTH = 1.25  # times as many rows
+_POWERS = 1.25  # of rows
+_LEAST = 1.1  # times as many rows as when this was last asked for: some pass a power by one row
 _BY_HEART = 0.1  # of the loss of saying the same of all rows
 
 
 class Growth:
-    """Tells when the rows that a peer knows of have passed the next power of 1.25.
+    """Tells when the rows that a peer knows of have passed the next power of 1.25, and grown by a tenth.
 
-    Powers, and not times since the last one: all peers that know the same claims go back together, and more often than
-    there are powers none ever does. What is gone and comes back counts once.
+    All peers that know the same claims pass it together, and none goes back more often than there are powers. What is
+    gone and comes back counts once.
 
     >>> growth = Growth()
     >>> [growth.note(claims) for claims in ([400], [400, 400], [400, 400], [400], [400, 10**9])]
@@ -28,16 +29,18 @@ class Growth:
     """
 
     def __init__(self) -> None:
-        self._most: int | None = None
+        self._most = self._rows = 0
 
     def note(self, claims: Sequence[int]) -> bool:
         """Take in how many samples each author claims, the own included; return True if they have grown."""
-        rows, before = sum(counted(claims)), self._most
-        if not rows:
-            return False
-        power = int(math.log(rows) / math.log(_GROWTH))
-        self._most = power if before is None else max(before, power)
-        return before is not None and power > before
+        rows = sum(counted(claims))
+        power = int(math.log(rows) / math.log(_POWERS)) if rows else 0
+        is_first, has_passed = not self._rows, power > self._most
+        has_grown = has_passed and rows >= _LEAST * self._rows
+        self._most = max(self._most, power)
+        if is_first or has_grown:
+            self._rows = rows
+        return has_grown and not is_first
 
 
 def is_by_heart(loss: float | None, classes: int) -> bool:

@@ -22,12 +22,13 @@ from learnae.protocol.limits import MINUTE
 from learnae.swarm.manifest import Manifest
 from learnae.weights.codecs import Vector
 from learnae.weights.merge import MEAN, ConsensusEstimate, Vote, between, consensus, merge, vote_weights
-from learnae.weights.momentum import LossOf, Momentum
+from learnae.weights.momentum import LossOf, Momentum, is_near
 
 _log = logging.getLogger(__name__)
 
 _YOUNG = 40  # messages of an author: what it has said by its first sixteen merges, and as much again
 _SAID_SINCE = 2  # messages since others have gone back: the first may have been on its way
+_LEARNT_ANEW = 40  # own messages since: what is not as good as before by then was better on own rows alone
 BACK_MS = 2 * MINUTE  # in which others go back, too, and publish what they are then
 
 
@@ -58,6 +59,7 @@ class Merging:
         self._growth = Growth()
         self._before: dict[bytes, int] = {}  # when this peer went back: the last seq of others, until they have, too
         self._own_before = 0
+        self._kept: Vector | None = None
         self._momentum = Momentum(manifest.merge.momentum, manifest.merge.half_life, learner.moments, keep)
         self._loss_of: LossOf = (lambda _: None) if is_private else self._own_loss
         self._policy = replace(manifest.merge, rule=MEAN) if jury else manifest.merge  # what is judged is not trimmed
@@ -78,8 +80,8 @@ class Merging:
 
     @property
     def estimate(self) -> Vector:
-        """Return the consensus estimate (count,)."""
-        return self._estimate.vector
+        """Return the consensus estimate (count,), or that of before this peer went back, while it is the better one."""
+        return self._estimate.vector if self._kept is None else self._kept
 
     def begin(self, start: Vector) -> None:
         """Note the weights (count,) that the swarm starts from, and take them unless a saved state has others."""
@@ -111,7 +113,7 @@ class Merging:
         """
         self._learner.begin_optimiser()
         self._load(vector)
-        self._estimate.vector, self.held = vector, held
+        self._estimate.vector, self.held, self._kept = vector, held, None
         self._merged, self.unsaid, self._went_back = {}, (), now
         if self.jury:
             self.jury.note_own(vector)
@@ -175,6 +177,7 @@ class Merging:
             self._learner.begin_optimiser()
             self._momentum.forget()
             self._frames.go_back(result)
+            self._kept = self.estimate
             self._before = {author: self._said_by(author) for author in heard}
             self._own_before = self._said_by(self._following.me)
         return result
@@ -190,6 +193,15 @@ class Merging:
         if self._before and (not said or median(said) >= _SAID_SINCE or own >= 2 * _SAID_SINCE):
             self._before = {}
         return bool(self._before)
+
+    def _let_go(self) -> None:
+        """Let go of the estimate of before this peer went back, where that of now is as good on own held-out rows."""
+        if self._kept is None:
+            return
+        before, loss = self._own_loss(self._kept), self._own_loss(self._estimate.vector)
+        is_late = self._said_by(self._following.me) - self._own_before >= _LEARNT_ANEW
+        if is_late or before is None or loss is None or is_near(loss, before):
+            self._kept = None
 
     def _said_by(self, author: bytes) -> int:
         return self._following.tangle.seq_of(author)
@@ -309,6 +321,7 @@ class Merging:
         if votes:
             self._estimate.renew(votes, live, now)
             self._estimate.vector = self._keep(self._estimate.vector)
+            self._let_go()
 
     def believe_own(self, samples: int, now: int) -> None:
         """Renew the estimate with the own weights as they are, trained on ``samples``, which no other has seen."""
