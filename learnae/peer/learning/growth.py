@@ -12,35 +12,37 @@ from collections.abc import Sequence
 from learnae.weights.merge import counted
 
 KEPT = 0.1  # of the way from the start, when it is left
-_POWERS = 1.25  # of rows
-_LEAST = 1.1  # times as many rows as when this was last asked for: some pass a power by one row
+_POWERS = 1.5  # of rows
+_LEAST = 1.3  # times as many rows as are known by heart: some pass a power by one row
 _BY_HEART = 0.1  # of the loss of saying the same of all rows
 
 
 class Growth:
-    """Tells when the rows that a peer knows of have passed the next power of 1.25, and grown by a tenth.
+    """Tells when the rows that a peer knows of have passed the next power of 1.5, and grown by three tenths.
 
     All peers that know the same claims pass it together, and none goes back more often than there are powers. What is
     gone and comes back counts once.
 
     >>> growth = Growth()
-    >>> [growth.note(claims) for claims in ([400], [400, 400], [400, 400], [400], [400, 10**9])]
-    [False, True, False, False, True]
+    >>> few, more = [400], [400, 400]
+    >>> [growth.note(claims, by_heart=True) for claims in (few, more, more, few, more, [*more, 400, 10**9])]
+    [False, True, False, False, False, True]
     """
 
     def __init__(self) -> None:
         self._most = self._rows = 0
 
-    def note(self, claims: Sequence[int]) -> bool:
-        """Take in how many samples each author claims, the own included; return True if they have grown."""
-        rows = sum(counted(claims))
-        power = int(math.log(rows) / math.log(_POWERS)) if rows else 0
-        is_first, has_passed = not self._rows, power > self._most
-        has_grown = has_passed and rows >= _LEAST * self._rows
-        self._most = max(self._most, power)
-        if is_first or has_grown:
-            self._rows = rows
-        return has_grown and not is_first
+    def note(self, claims: Sequence[int], by_heart: bool) -> bool:
+        """Take in how many samples each author claims, the own included; return True if they have grown.
+
+        What is not known ``by_heart`` yet is learnt with as many rows as there are.
+        """
+        rows, before = sum(counted(claims)), self._most
+        self._most = max(before, int(math.log(rows) / math.log(_POWERS)) if rows else 0)
+        has_grown = by_heart and self._most > before and rows >= _LEAST * self._rows > 0
+        if has_grown or not by_heart or not self._rows:
+            self._rows = max(self._rows, rows)
+        return has_grown
 
 
 def is_by_heart(loss: float | None, classes: int) -> bool:

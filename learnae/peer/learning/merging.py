@@ -102,7 +102,7 @@ class Merging:
         self.believe(None, now)
         self._load(found)
         self._note(list(self._heard))
-        self._has_grown()  # the own rows, which this is made without, are the next to count
+        self._has_grown(by_heart=True)  # the own rows, which this is made without, are the next to count
         return True
 
     def go_back(self, vector: Vector, held: frozenset[bytes], now: int) -> None:
@@ -146,7 +146,7 @@ class Merging:
             return 0
         new = [author for author in new if author in self._heard]
         if new:
-            merged = self._gone_on(own, merged, now, self._has_grown() and by_heart)
+            merged = self._gone_on(own, merged, now, self._has_grown(by_heart))
             self._learner.load(merged)
             self._replaced()
             self._note(new)
@@ -154,11 +154,11 @@ class Merging:
                 self.jury.note_own(merged)
         return len(new)
 
-    def _has_grown(self) -> bool:
-        """Return True if there are many more rows than before; a restart hears of all anew, and does not ask."""
+    def _has_grown(self, by_heart: bool) -> bool:
+        """Return True if there are many more rows than what is known ``by_heart``; after a restart it is not asked."""
         own = self._frames.own_vote
         claims = [replica.samples for replica in self._known.values()]
-        return not self._is_restored and self._growth.note([*claims, own.samples] if own else claims)
+        return not self._is_restored and self._growth.note([*claims, own.samples] if own else claims, by_heart)
 
     def _gone_on(self, own: Vector, merged: Vector, now: int, is_back: bool) -> Vector:
         """Return the weights (count,) to train on: what is ``merged``, beyond or back, unless that is a trap."""

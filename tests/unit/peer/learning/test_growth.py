@@ -95,8 +95,8 @@ def test_a_trap_on_the_way_back_is_not_trained_on() -> None:
     assert "a trap" in bench.following.errors.last["TrapError"]
 
 
-def test_few_that_claim_any_number_of_rows_let_it_go_back_twice_at_most() -> None:
+def test_few_that_claim_any_number_of_rows_let_it_go_back_once_at_most() -> None:
     growth = Growth()
-    growth.note([ROWS] * 8)
-    gone = [growth.note([ROWS] * 5 + [claim] * 3) for claim in range(ROWS, 100 * ROWS, 7)]
-    assert sum(gone) <= 2
+    growth.note([ROWS] * 8, by_heart=True)
+    gone = [growth.note([ROWS] * 5 + [claim] * 3, by_heart=True) for claim in range(ROWS, 100 * ROWS, 7)]
+    assert sum(gone) <= 1
