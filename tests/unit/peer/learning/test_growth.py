@@ -100,3 +100,19 @@ def test_few_that_claim_any_number_of_rows_let_it_go_back_once_at_most() -> None
     growth.note([ROWS] * 8, by_heart=True)
     gone = [growth.note([ROWS] * 5 + [claim] * 3, by_heart=True) for claim in range(ROWS, 100 * ROWS, 7)]
     assert sum(gone) <= 1
+
+
+def test_what_is_used_stays_while_it_is_better_on_own_rows_and_not_for_ever() -> None:
+    bench = Bench()
+    bench.turn(2)
+    bench.merging.believe(None, bench.now)
+    before = bench.merging.estimate
+    bench.merging._loss_of = bench.merging._own_loss = lambda weights: float(weights[0] != 1)  # type: ignore[method-assign]
+    bench.turn(4)
+    for replica in bench.following.replicas.values():
+        replica.vector[:] = 0.5
+    bench.merging.believe(None, bench.now)
+    assert bench.merging.estimate is before
+    bench.said[ME] += 40
+    bench.merging.believe(None, bench.now)
+    assert bench.merging.estimate == pytest.approx(0.5)
