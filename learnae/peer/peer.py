@@ -21,6 +21,7 @@ from learnae.peer.following import Decoder, Following
 from learnae.peer.forgetting import Forgetting
 from learnae.peer.frame_encoder import FrameEncoder
 from learnae.peer.learning.founding import Founding
+from learnae.peer.learning.growth import is_by_heart
 from learnae.peer.learning.guard import Suspicion
 from learnae.peer.learning.jury import OwnLoss, jury_of
 from learnae.peer.learning.merging import Merging
@@ -447,10 +448,15 @@ class Peer:
     def _merge(self) -> int:
         if not self.options.may_merge():
             return 0
-        merged = self.merging.merge(self.ports.clock.now())
+        merged = self.merging.merge(self.ports.clock.now(), self._knows_by_heart())
         if merged:
             self.options.floors.note_merged()
         return merged
+
+    def _knows_by_heart(self) -> bool:
+        """Return True if training on would change nothing of what was learnt; steps that are paid for are kept."""
+        learns = not self.is_private and not self.manifest.is_own_loop and self.settling.since is None
+        return learns and is_by_heart(self.training.loss, self.manifest.class_count)
 
     def _train(self) -> "Turn[Trained]":
         """Train, unless this peer has settled and nothing is new; where steps are paid for, none that is held back."""

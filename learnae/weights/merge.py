@@ -71,23 +71,33 @@ class Vote:
     settled: bool
 
 
+def counted(claims: Sequence[int]) -> list[int]:
+    """Return as how many samples each of these ``claims`` counts: up to twice the median (the lower one of two).
+
+    >>> counted([400, 400, 10**6, 0])
+    [400, 400, 800, 0]
+    """
+    some = sorted(claim for claim in claims if claim)
+    most = _MOST_CLAIM * some[(len(some) - 1) // 2] if some else 0
+    return [min(claim, most) for claim in claims]
+
+
 def vote_weights(votes: Sequence[Vote], half_life: int, now: int) -> list[float]:
     """Return weights that sum to 1: proportional to samples, halved with every ``half_life`` (ms) of age.
 
-    What others claim moves little: samples count up to twice the median claim (the lower one of two), and age is
-    counted at the reader's ``now`` (ms), so that a date ahead is worth no more than one of now. A swarm that pauses
-    does not fade: ages are counted from the freshest vote. Peers without samples have no vote, unless none has any.
+    What others claim moves little: samples count up to a bound (``counted``), and age is counted at the reader's
+    ``now`` (ms), so that a date ahead is worth no more than one of now. A swarm that pauses does not fade: ages are
+    counted from the freshest vote. Peers without samples have no vote, unless none has any.
 
     >>> nothing = np.zeros(1, np.float32)
     >>> votes = [Vote(nothing, samples, time=0, settled=False) for samples in (400, 400, 10**6)]
     >>> vote_weights(votes, half_life=1000, now=0)
     [0.25, 0.25, 0.5]
     """
-    claims = sorted(vote.samples for vote in votes if vote.samples)
-    most = _MOST_CLAIM * claims[(len(claims) - 1) // 2] if claims else 0
+    samples = counted([vote.samples for vote in votes])
     freshest = min((max(0, now - vote.time) for vote in votes if not vote.settled), default=0)
     ages = [0 if vote.settled else max(0, now - vote.time) - freshest for vote in votes]
-    raw = [min(vote.samples, most) * 0.5 ** (age / half_life) for vote, age in zip(votes, ages, strict=True)]
+    raw = [count * 0.5 ** (age / half_life) for count, age in zip(samples, ages, strict=True)]
     total = sum(raw)
     return [value / total for value in raw] if total > 0 else [1 / len(votes)] * len(votes)
 

@@ -110,7 +110,7 @@ class Momentum:
         loss = loss_of(merged) if most > FREE else None
         if loss is not None:
             result, faster = beyond(merged, move, self._velocity, most)
-            if _is_near(loss_of(result), loss):
+            if is_near(loss_of(result), loss):
                 self._base, self._velocity = self.keep(result), self.keep(faster)
                 return result
             if self.beta > FREE:
@@ -129,5 +129,6 @@ class Momentum:
         return move
 
 
-def _is_near(loss: float | None, plain: float) -> bool:
+def is_near(loss: float | None, plain: float) -> bool:
+    """Return True if a ``loss`` on own held-out rows is hardly above that of the ``plain`` merge, or of before."""
     return loss is not None and loss <= _MORE_LOSS * plain + _LEAST_LOSS

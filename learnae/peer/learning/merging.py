@@ -1,14 +1,17 @@
 """Merging: the own weights move towards the others', and what all agree on is estimated."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from learnae.basics.light_numpy import median
 from learnae.ipld.cid import Cid
 from learnae.peer.following import Following, Replica
 from learnae.peer.frame_encoder import FrameEncoder
+from learnae.peer.learning.growth import KEPT, Growth
 from learnae.peer.learning.guard import Guard, Replicas, Suspicion
 from learnae.peer.learning.jury import Jury
 from learnae.peer.learning.versions import with_authors
@@ -18,10 +21,15 @@ from learnae.protocol.bodies import NAME_BYTES
 from learnae.protocol.limits import MINUTE
 from learnae.swarm.manifest import Manifest
 from learnae.weights.codecs import Vector
-from learnae.weights.merge import MEAN, ConsensusEstimate, Vote, consensus, merge, vote_weights
-from learnae.weights.momentum import LossOf, Momentum
+from learnae.weights.merge import MEAN, ConsensusEstimate, Vote, between, consensus, merge, vote_weights
+from learnae.weights.momentum import LossOf, Momentum, is_near
+
+_log = logging.getLogger(__name__)
 
 _YOUNG = 40  # messages of an author: what it has said by its first sixteen merges, and as much again
+_BEGINNING = 500  # messages of an author: a swarm that has said more does not begin anew for who comes
+_SAID_SINCE = 2  # messages since others have gone back: the first may have been on its way
+_LEARNT_ANEW = 40  # own messages since: what is not as good as before by then was better on own rows alone
 BACK_MS = 2 * MINUTE  # in which others go back, too, and publish what they are then
 
 
@@ -49,6 +57,10 @@ class Merging:
         self._keep = keep
         self._start: Vector = np.zeros(manifest.model.count, np.float32)
         self._guard = Guard(suspicion, following.errors, self._start)
+        self._growth = Growth()
+        self._before: dict[bytes, int] = {}  # when this peer went back: the last seq of others, until they have, too
+        self._own_before = 0
+        self._kept: Vector | None = None
         self._momentum = Momentum(manifest.merge.momentum, manifest.merge.half_life, learner.moments, keep)
         self._loss_of: LossOf = (lambda _: None) if is_private else self._own_loss
         self._policy = replace(manifest.merge, rule=MEAN) if jury else manifest.merge  # what is judged is not trimmed
@@ -69,8 +81,8 @@ class Merging:
 
     @property
     def estimate(self) -> Vector:
-        """Return the consensus estimate (count,)."""
-        return self._estimate.vector
+        """Return the consensus estimate (count,), or that of before this peer went back, while it is the better one."""
+        return self._estimate.vector if self._kept is None else self._kept
 
     def begin(self, start: Vector) -> None:
         """Note the weights (count,) that the swarm starts from, and take them unless a saved state has others."""
@@ -91,6 +103,7 @@ class Merging:
         self.believe(None, now)
         self._load(found)
         self._note(list(self._heard))
+        self._has_grown(by_heart=True)  # the own rows, which this is made without, are the next to count
         return True
 
     def go_back(self, vector: Vector, held: frozenset[bytes], now: int) -> None:
@@ -101,7 +114,7 @@ class Merging:
         """
         self._learner.begin_optimiser()
         self._load(vector)
-        self._estimate.vector, self.held = vector, held
+        self._estimate.vector, self.held, self._kept = vector, held, None
         self._merged, self.unsaid, self._went_back = {}, (), now
         if self.jury:
             self.jury.note_own(vector)
@@ -114,10 +127,15 @@ class Merging:
         """Go on from the saved estimate; the weights are restored, too (Training)."""
         self._estimate.vector, self._is_restored, self.held = self._keep(state.estimate), True, state.held
 
-    def merge(self, now: int) -> int:
-        """Move the weights towards the replicas if any is new; return how many are."""
+    def merge(self, now: int, by_heart: bool = False) -> int:
+        """Move the weights towards the replicas if any is new; return how many are.
+
+        If the own rows are known ``by_heart``, and the swarm's have grown, they move back towards the start, too.
+        """
         self._leave_trap()
         self._note_time(now)
+        if self._waits():
+            return 0
         own, policy, moments = self._keep(self._learner.weights()), self._policy, self._learner.moments
         self._judge(own, now)
         heard = self._heard
@@ -129,7 +147,8 @@ class Merging:
             return 0
         new = [author for author in new if author in self._heard]
         if new:
-            merged = self._gone_on(own, merged, now)
+            by_heart = by_heart and self._are_young(self._heard, _BEGINNING)
+            merged = self._gone_back(own, merged) if self._has_grown(by_heart) else self._gone_on(own, merged, now)
             self._learner.load(merged)
             self._replaced()
             self._note(new)
@@ -137,20 +156,68 @@ class Merging:
                 self.jury.note_own(merged)
         return len(new)
 
+    def _has_grown(self, by_heart: bool) -> bool:
+        """Return True if there are many more rows than what is known ``by_heart``; after a restart it is not asked."""
+        own = self._frames.own_vote
+        claims = [replica.samples for replica in self._known.values()]
+        return not self._is_restored and self._growth.note([*claims, own.samples] if own else claims, by_heart)
+
     def _gone_on(self, own: Vector, merged: Vector, now: int) -> Vector:
         """Return the weights (count,) to train on: what is ``merged``, or what is safe beyond it."""
         heard = self._heard
         fresh, young = self._are_others(heard), self._are_young(heard)
         result = self._momentum.go_on(own, merged, len(heard), now, self._loss_of, fresh, young)
+        return self._safe(result, own, merged)
+
+    def _safe(self, result: Vector, own: Vector, merged: Vector) -> Vector:
+        """Return what is safe of ``result`` (count,), which was made of what is ``merged``, or else that."""
         if result is merged:
             return merged
-        safe = self._guard.safe(result, own, heard)
+        safe = self._guard.safe(result, own, self._heard)
         if safe is None:
-            self._guard.note(f"what merges have moved towards: {self._guard.why(result, own, heard)}")
+            self._guard.note(f"what merges have moved towards: {self._guard.why(result, own, self._heard)}")
             safe = merged
         if safe is not result:
             self._momentum.stop(safe)
         return safe
+
+    def _gone_back(self, own: Vector, merged: Vector) -> Vector:
+        """Return the weights (count,) to train on anew: most of the way from what is ``merged`` to the start."""
+        result = self._safe(between(self._start, merged, KEPT, self._learner.moments), own, merged)
+        if result is merged:
+            return merged
+        _log.info("there are many more rows than before: going back most of the way to the start")
+        self._learner.begin_optimiser()
+        self._momentum.forget()
+        self._frames.go_back(result)
+        self._kept = self.estimate
+        self._before = {author: self._said_by(author) for author in self._heard}
+        self._own_before = self._said_by(self._following.me)
+        return result
+
+    def _waits(self) -> bool:
+        """Return True if this peer has gone back, and most others may not have published since what they went back to.
+
+        Judged beside weights that know all by heart, what begins anew is bad: merged too early, it would be undone.
+        Where others are slow, this peer has waited long enough after some updates of its own.
+        """
+        said = [self._said_by(author) - seq for author, seq in self._before.items() if author in self._known]
+        own = self._said_by(self._following.me) - self._own_before
+        if self._before and (not said or median(said) >= _SAID_SINCE or own >= 2 * _SAID_SINCE):
+            self._before = {}
+        return bool(self._before)
+
+    def _let_go(self) -> None:
+        """Let go of the estimate of before this peer went back, where that of now is as good on own held-out rows."""
+        if self._kept is None:
+            return
+        before, loss = self._own_loss(self._kept), self._own_loss(self._estimate.vector)
+        is_late = self._said_by(self._following.me) - self._own_before >= _LEARNT_ANEW
+        if is_late or before is None or loss is None or is_near(loss, before):
+            self._kept = None
+
+    def _said_by(self, author: bytes) -> int:
+        return self._following.tangle.seq_of(author)
 
     def _are_others(self, heard: Replicas) -> bool:
         """Return True if most authors of the last merge are not ``heard`` now, or one is muted or banned."""
@@ -158,10 +225,10 @@ class Merging:
         is_refused = any(author in followed.replicas or not followed.is_heard(author) for author in gone)
         return is_refused or 2 * len(gone) > len(self._merged)
 
-    def _are_young(self, heard: Replicas) -> bool:
-        """Return True if most of ``heard`` have said little yet."""
-        said = sorted(self._following.tangle.seq_of(author) for author in heard)
-        return bool(said) and said[len(said) // 2] < _YOUNG
+    def _are_young(self, heard: Replicas, most: int = _YOUNG) -> bool:
+        """Return True if most of ``heard`` have said less than so many messages yet."""
+        said = sorted(map(self._said_by, heard))
+        return bool(said) and said[len(said) // 2] < most
 
     def _own_loss(self, weights: Vector) -> float | None:
         metrics = self._learner.evaluate(weights)
@@ -267,6 +334,7 @@ class Merging:
         if votes:
             self._estimate.renew(votes, live, now)
             self._estimate.vector = self._keep(self._estimate.vector)
+            self._let_go()
 
     def believe_own(self, samples: int, now: int) -> None:
         """Renew the estimate with the own weights as they are, trained on ``samples``, which no other has seen."""
