@@ -44,7 +44,7 @@ from learnae.swarm.manifest import Manifest
 
 START = 1_700_000_000_000  # the virtual clock's first reading, Unix milliseconds
 _OPENED = 16  # of each peer: messages that all share once they are opened; none is asked for when it is long replaced
-_COLLECTED = 100_000  # objects more, until cycles are looked for: a thousand peers hold millions that are none
+_COLLECTED = 1_000_000  # objects more, until cycles are looked for: a thousand peers hold millions that are none
 _NODES = 64  # of each peer, that all tangles share: what is dropped is made anew
 _FEW = 256  # peers: as much is remembered of fewer
 
