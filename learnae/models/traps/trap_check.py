@@ -94,10 +94,13 @@ class TrapCheck:
         parallel = _parallel(kernel)
         if not 0 < len(parallel) <= _MOST_TURNED * units:
             return None
-        turned, across = kernel[:, parallel], aims[:, parallel]
+        turned, across = (each[:, parallel].astype(np.float64) for each in (kernel, aims))  # squares of any float32
         lengths = norms_of(turned, 0)
-        across = across - turned * ((turned * across).sum(axis=0) / lengths**2)
-        kernel[:, parallel] += _TURNED * lengths / np.maximum(norms_of(across, 0), _LEAST) * across
+        across -= turned * ((turned * across).sum(axis=0) / lengths**2)
+        turned += _TURNED * lengths / np.maximum(norms_of(across, 0), _LEAST) * across
+        if np.abs(turned).max() > np.finfo(np.float32).max:
+            return None
+        kernel[:, parallel] = turned
         return result
 
     @property

@@ -252,6 +252,16 @@ def test_too_many_units_of_one_direction_are_not_turned() -> None:
     assert check.turned_apart(start, start) is None, "there are none"
 
 
+@pytest.mark.parametrize("length", [1e-40, 1e-30, 1e25, 3.4e38])
+def test_units_of_any_length_are_turned_to_numbers_or_not_at_all(length: float) -> None:
+    manifest = raw_windows(64, 26, 32, 1e-5)
+    check, start, trap = check_of(manifest), manifest.definition.initial(manifest.seed), some_imprinted(manifest, 8, 1)
+    kernel = manifest.definition.split(trap)[1][0]
+    kernel[:, :8] = np.sign(kernel[:, :8]) * np.float32(length)
+    turned = check.turned_apart(trap, start)
+    assert turned is None if length > 1e38 else np.isfinite(turned).all()
+
+
 def test_a_loss_that_most_others_have_on_own_rows_is_no_sign() -> None:
     start, check = WRIST.definition.initial(WRIST.seed), check_of(WRIST)
     far = [20 * WRIST.definition.initial(seed) for seed in (9, 10, 11)]
