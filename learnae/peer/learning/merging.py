@@ -211,10 +211,11 @@ class Merging:
         """Let go of the estimate of before this peer went back, where that of now is as good on own held-out rows."""
         if self._kept is None:
             return
-        before, loss = self._own_loss(self._kept), self._own_loss(self._estimate.vector)
-        is_late = self._said_by(self._following.me) - self._own_before >= _LEARNT_ANEW
-        if is_late or before is None or loss is None or is_near(loss, before):
-            self._kept = None
+        if self._said_by(self._following.me) - self._own_before < _LEARNT_ANEW:
+            before, loss = self._own_loss(self._kept), self._own_loss(self._estimate.vector)
+            if before is not None and not is_near(loss, before):
+                return
+        self._kept = None
 
     def _said_by(self, author: bytes) -> int:
         return self._following.tangle.seq_of(author)
