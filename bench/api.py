@@ -19,12 +19,10 @@ import numpy as np
 
 from bench.harness import AT_MOST, Race
 from bench.rigs.processes import read_status, wait_until
-from bench.swarms import Array, Person, load_people
+from bench.swarms import Person, accuracy_of, held_out, load_people
 from demo.swarm import Swarm, answer_of, environment_of
-from learnae.models.reference.numpy_learner import evaluate
 from learnae.runtime.observer import estimate_of
 from learnae.swarm.directory import find_swarm
-from learnae.swarm.manifest import Manifest
 from learnae.swarm.presets import preset
 from learnae.system.paths import STATUS_FILE
 
@@ -115,23 +113,14 @@ def _updates(home: Path, name: str) -> int:
 def _looks(swarm: Swarm, names: Sequence[str], people: Sequence[Person], updates: int, looks: int) -> list[float]:
     """Return the accuracy of each, mean of so many looks, an update of each apart, after ``updates``."""
     manifest = find_swarm(str(swarm.directory)).manifest
-    rows = np.concatenate([person.holdout.features for person in people])
-    classes = np.concatenate([person.holdout.classes for person in people])
-    found = []
+    exam, home, found = held_out(people), swarm.home / "peers", []
     for look in range(looks):
         is_past = partial(_is_past, swarm, names, updates + look)
         wait_until(is_past, _TIMEOUT_SECONDS, f"{updates + look} updates of each")
-        found.append([_accuracy(manifest, swarm.home / "peers" / name, rows, classes) for name in names])
+        found.append([accuracy_of(manifest, estimate_of(home / name, manifest).vector, exam) for name in names])
     return [float(mean) for mean in np.mean(found, axis=0)]
 
 
 def _is_past(swarm: Swarm, names: Sequence[str], updates: int) -> bool:
     swarm.check()
     return min(_updates(swarm.home, name) for name in names) >= updates
-
-
-def _accuracy(manifest: Manifest, directory: Path, rows: Array, classes: Array) -> float:
-    metrics = evaluate(manifest.definition, manifest.objective, estimate_of(directory, manifest).vector, rows, classes)
-    assert metrics is not None
-    assert metrics.accuracy is not None
-    return metrics.accuracy

@@ -18,7 +18,7 @@ from bench.attacks.table import proxy_of
 from bench.attacks.twin import Rows, Way, judge_on
 from bench.harness import AT_LEAST, Race, in_processes
 from bench.rigs.race_table import make_table
-from bench.swarms import load_people
+from bench.swarms import held_out, load_people
 from learnae.ipld.cid import RAW, Cid
 from learnae.models.dataset import Dataset
 from learnae.models.optimisers import OptimiserPolicy
@@ -165,11 +165,8 @@ def _wrist(peers: int) -> Task:
         of = len(range(index % len(people), peers, len(people)))
         parts = [rows.share(number, of) for rows in (person.train, person.holdout)]
         shares.append(tuple(Rows(part.features, part.classes) for part in parts))
-    test = Rows(
-        np.concatenate([person.holdout.features for person in people]),
-        np.concatenate([person.holdout.classes for person in people]),
-    )
-    return Task(manifest, [(train, held) for train, held in shares], test)
+    exam = held_out(people)
+    return Task(manifest, [(train, held) for train, held in shares], Rows(exam.features, exam.classes))
 
 
 @cache

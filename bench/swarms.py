@@ -191,15 +191,19 @@ def accuracies(
     simulation: Simulation, people: Sequence[Person], members: Sequence[Member] | None = None
 ) -> list[float]:
     """Return the accuracy of each peer's, or ``members``', consensus estimate on the held-out windows of all people."""
-    measured = simulation.members if members is None else members
-    return [accuracy_of(simulation.manifest, member.peer.estimate(), people) for member in measured]
+    measured, exam = simulation.members if members is None else members, held_out(people)
+    return [accuracy_of(simulation.manifest, member.peer.estimate(), exam) for member in measured]
 
 
-def accuracy_of(manifest: Manifest, weights: Vector, people: Sequence[Person]) -> float:
-    """Return the accuracy of ``weights`` (count,) on the held-out windows of all people."""
-    rows = np.concatenate([person.holdout.features for person in people])
-    classes = np.concatenate([person.holdout.classes for person in people])
-    metrics = evaluate(manifest.definition, manifest.objective, weights, rows, classes)
+def held_out(people: Sequence[Person]) -> Rows:
+    """Return the held-out windows of all people."""
+    parts = [person.holdout for person in people]
+    return Rows(np.concatenate([part.features for part in parts]), np.concatenate([part.classes for part in parts]))
+
+
+def accuracy_of(manifest: Manifest, weights: Vector, exam: Rows) -> float:
+    """Return the accuracy of ``weights`` (count,) on the rows of ``exam``."""
+    metrics = evaluate(manifest.definition, manifest.objective, weights, exam.features, exam.classes)
     assert metrics is not None
     assert metrics.accuracy is not None
     return metrics.accuracy

@@ -10,7 +10,7 @@ import numpy as np
 from bench.harness import AT_LEAST, AT_MOST, Race, in_processes, interleaved, seconds_of
 from bench.privacy.clipping import ENGINES
 from bench.privacy.one_run import seeded
-from bench.swarms import HOLDOUT, PEOPLE, Array, Person, Rows, load_people, split_over
+from bench.swarms import HOLDOUT, PEOPLE, Array, Person, Rows, accuracy_of, held_out, load_people, split_over
 from learnae.audit.membership import LOOKED_AT, membership
 from learnae.audit.own_rows import demo_rows
 from learnae.audit.victim import published
@@ -18,7 +18,7 @@ from learnae.config.privacy_section import PrivacySection
 from learnae.models.dataset import Dataset
 from learnae.models.optimisers import OptimiserPolicy
 from learnae.models.private.private_learner import PrivateLearner
-from learnae.models.reference.numpy_learner import NumpyLearner, evaluate
+from learnae.models.reference.numpy_learner import NumpyLearner
 from learnae.models.reference.numpy_model import predict
 from learnae.ports import Learner
 from learnae.privacy.clipping import NormClip
@@ -126,7 +126,9 @@ def learn(epsilon: float, protects: str, seed: int, variant: str = _ALL) -> Foun
     while True:
         before = members[0].weights()
         if not sum(member.train(_STEPS).steps for member in members):
-            return Found(_accuracy(manifest, people, before), float(np.mean([_separation(*each) for each in scores])))
+            return Found(
+                accuracy_of(manifest, before, held_out(people)), float(np.mean([_separation(*each) for each in scores]))
+            )
         votes = [Vote(member.weights(), 1, 0, False) for member in members]  # equal: numbers of rows are private
         for person, each, vote in zip(people, scores, votes, strict=True):
             change = manifest.definition.split(vote.vector - before)
@@ -141,16 +143,6 @@ def _with_some_left_out(person: Person, seed: int) -> Person:
     out = np.random.default_rng(seed).random(len(person.train.classes)) < _LEFT_OUT
     train, holdout = (Rows(person.train.features[which], person.train.classes[which]) for which in (~out, out))
     return Person(train, holdout)
-
-
-def _accuracy(manifest: Manifest, people: Sequence[Person], weights: Array) -> float:
-    """Return the accuracy on the held-out windows of all ``people``."""
-    rows = np.concatenate([person.holdout.features for person in people])
-    classes = np.concatenate([person.holdout.classes for person in people])
-    metrics = evaluate(manifest.definition, manifest.objective, weights, rows, classes)
-    assert metrics is not None
-    assert metrics.accuracy is not None
-    return metrics.accuracy
 
 
 def _pull(manifest: Manifest, weights: Array, change: Sequence[Sequence[Array]], rows: Rows) -> Array:

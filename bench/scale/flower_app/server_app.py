@@ -18,7 +18,7 @@ from flwr.simulation import run_simulation
 
 from bench.scale.flower_app import client_app
 from bench.scale.swarm import CORES
-from bench.swarms import accuracy_of, load_people
+from bench.swarms import accuracy_of, held_out, load_people
 
 _MANIFEST = client_app.MANIFEST
 
@@ -51,7 +51,7 @@ def main(clients: int, rounds: int, file: Path) -> None:
     resources = {"num_cpus": 1, "num_gpus": 0.0}
     config = {"init_args": {"num_cpus": CORES}, "client_resources": resources}
     run_simulation(server, client_app.app, clients, backend_config=config)
-    accuracy = accuracy_of(_MANIFEST, means[rounds], load_people(_MANIFEST))
+    accuracy = accuracy_of(_MANIFEST, means[rounds], held_out(load_people(_MANIFEST)))
     file.write_text(json.dumps({"seconds": ended[-1] - ended[1], "accuracy": accuracy}))
 
 
