@@ -154,14 +154,14 @@ def test_two_trainers_on_ipfs_and_an_agent_on_mqtt_converge_whatever_fails(
         b.start_trainer(LEARNAE_IPFS__GATEWAYS=liar.url, LEARNAE_EXCHANGE__ORDER="gateway ipfs")
         c.start_agent(LEARNAE_MQTT__BROKER=link)
         b.programs.wait_for_steps(b.name, b.process)
-        assert b.status["connections"]["ipfs"].startswith("away: Kubo at")  # its daemon is not there yet
+        wait_for(lambda: b.status["connections"]["ipfs"].startswith("away: Kubo at"), "no daemon to be there yet")
         b.kubo.start()
         assert_all_hear_all(machines)
         for machine in machines:
             wait_for(lambda machine=machine: machine.status["following"] == 2, "two replicas")
             wait_for(lambda machine=machine: set(machine.links.values()) <= {"connected"}, "all links")
-        assert b.status["problems"]["EncodingError"] > 0
-        assert f"gateway {liar.url} sent wrong bytes" in b.status["last_problems"]["EncodingError"]
+        said = wait_for(lambda: b.status["last_problems"].get("EncodingError"), "the liar to be asked for a block")
+        assert f"gateway {liar.url} sent wrong bytes" in said
 
         a.kubo.hang()
         b.kubo.kill()
