@@ -71,7 +71,7 @@ class Board:
         return any(isinstance(body, Update) and others & set(body.merged) for body in bodies)
 
     def newest_of(self, other: Board) -> int:
-        """The seq of the newest message that it has of the other."""
+        """The seq of the other's newest message here: how many there are goes down where checkpoints replace them."""
         return seqs_in(self.directory, key_of(other.peer))[-1]
 
 
@@ -113,9 +113,10 @@ def test_two_boards_learn_together_over_http_one_of_them_unreachable(boards, mac
     wait_for(lambda: any("away" in state for state in two.status()["connections"].values()), "the loss", 2 * PATIENCE)
     before = two.status()["steps"]
     wait_for(lambda: two.status()["steps"] > before, "training alone")
-    heard = two.newest_of(one)
+    heard = two.newest_of(one), one.newest_of(two)
     one.start(serve=f"{host}:{port}")
-    wait_for(lambda: one.status().get("following") == 1 and two.newest_of(one) > heard + 5, "both", 4 * PATIENCE)
+    wait_for(lambda: one.status().get("following") == 1, "to follow the other again", 2 * PATIENCE)
+    wait_for(lambda: two.newest_of(one) > heard[0] + 5 and one.newest_of(two) > heard[1] + 5, "both", 4 * PATIENCE)
     for board in boards:
         assert board.process is not None
         assert "Traceback" not in board.process.stop()
