@@ -352,7 +352,7 @@ def test_a_node_that_hangs_holds_up_no_tick(
 
 def test_proof_of_work_that_takes_forever_holds_up_no_tick_and_ends_with_the_peer(loopback: LoopbackTangle) -> None:
     node = loopback.node
-    one = gossip(loopback.url, Cid.of(DAG_CBOR, b"swarm"), mwm=18)
+    one = gossip(loopback.url, Cid.of(DAG_CBOR, b"swarm"), mwm=40)
     one.announce(SAID)
     one.start()
     wait_for(lambda: "getTransactionsToApprove" in node.requests, "the work to begin")
