@@ -65,7 +65,7 @@ class SourceReader:
         self.samples = self.dropped = self.failures = 0
         self._backoff = Backoff(self.limits.first_pause, self.limits.longest_pause)
         self._said: dict[str, tuple[float, int]] = {}  # when each reason was logged, and how often it came since
-        self._is_said = False  # the newest reason
+        self._is_said = False  # why it fails, since it last worked
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"source {self.name}", daemon=True)
 
@@ -120,9 +120,9 @@ class SourceReader:
             if samples is None:
                 self._stopping.set()
                 return
-            if self._is_said and self._state != _WORKING:
+            if self._is_said:
                 _log.info("source %s is back", self.name)
-            self._state = _WORKING
+            self._state, self._is_said = _WORKING, False
             if len(samples.time):
                 self._backoff.succeeded()
                 self._put(self._thin(samples), source.position)
@@ -159,15 +159,13 @@ class SourceReader:
         """Log a reason, and the same one again only after a while, with how often it came."""
         now = time.monotonic()
         said, count = self._said.get(text, (-math.inf, 0))
-        self._is_said = now - said >= self.limits.say_again
-        if not self._is_said:
+        if now - said < self.limits.say_again:
             self._said[text] = said, count + 1
             return
         self._said = {key: value for key, value in self._said.items() if now - value[0] < self.limits.say_again}
         if len(self._said) >= _MOST_SAID:
-            self._is_said = False
             return
-        self._said[text] = now, 0
+        self._said[text], self._is_said = (now, 0), True
         again = f" ({counted(count, 'time')} more since this was said)" if count else ""
         if isinstance(error, (LearnaeError, OSError)):
             _log.warning("source %s: %s; trying again%s", self.name, text, again)

@@ -106,8 +106,8 @@ class Container:
         return self.output(f"systemctl show {unit} --property {name} --value")
 
     def journal(self, unit: str) -> str:
-        """Return all that a unit has logged since the boot."""
-        return self.output(f"journalctl --unit {unit} --output cat --no-pager")
+        """Return all that a unit has logged since the boot: also what the journal has been sent and not yet read."""
+        return self.output(f"journalctl --sync && journalctl --unit {unit} --output cat --no-pager")
 
     def _beside(self, command: str) -> list[str]:
         return ["nsenter", "--target", str(self._init), "--all", "sh", "-c", command]

@@ -123,7 +123,7 @@ def test_labels_that_a_person_gives_make_rows_and_their_end_stops_them(programs:
         programs.run("agent", "label", "busy"), EXIT_CONFIGURATION, "learnae-agent: ", "no agent at", "start it first"
     )
     agent = programs.start("agent", "run")
-    wait_for(lambda: source_of(programs).get("samples", 0) > 20, "readings")
+    wait_for(lambda: programs.status("agent").get("buffer", {}).get("readings", 0) > 20, "readings without a label")
     assert programs.status("agent")["training_rows"] == 0
     assert_refused(
         programs.run("agent", "label", "lazy"), EXIT_CONFIGURATION, "learnae-agent: ", "'lazy'", "idle, busy"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -351,7 +352,7 @@ def test_a_node_that_hangs_holds_up_no_tick(
 
 def test_proof_of_work_that_takes_forever_holds_up_no_tick_and_ends_with_the_peer(loopback: LoopbackTangle) -> None:
     node = loopback.node
-    one = gossip(loopback.url, Cid.of(DAG_CBOR, b"swarm"), mwm=18)
+    one = gossip(loopback.url, Cid.of(DAG_CBOR, b"swarm"), mwm=40)
     one.announce(SAID)
     one.start()
     wait_for(lambda: "getTransactionsToApprove" in node.requests, "the work to begin")
@@ -610,7 +611,7 @@ def test_agents_show_the_node_in_their_status_and_go_on_without_it(
         return str(programs.status("one").get("connections", {}).get("iota", ""))
 
     process = programs.start("agent", "run", "--config", config)
-    wait_for(lambda: " 0 announced" not in link() and link().startswith("connected"), "an announcement on the Tangle")
+    wait_for(lambda: re.match("connected.* [1-9][0-9]* announced", link()), "an announcement on the Tangle")
     assert loopback.node.names()
     loopback.kill()
     wait_for(lambda: link().startswith("away: IOTA node at"), "the line in the status")

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -141,8 +140,7 @@ def test_what_dies_is_started_again_while_it_is_watched(tmp_path: Path) -> None:
         finally:
             watcher.terminate()
             assert watcher.wait(60) == 0
-    time.sleep(0.1)
-    assert [node.pid() for node in tangle.nodes] == [None, None]
+    wait_for(lambda: not any(node.pid() for node in tangle.nodes), "both nodes to end")
 
 
 @pytest.mark.parametrize(

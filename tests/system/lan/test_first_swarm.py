@@ -136,8 +136,9 @@ def desks(tmp_path: Path) -> Iterator[Desks]:
     with ExitStack() as stack:
         made = Desks(tmp_path, stack.enter_context(Network(2)))
         listener = f"listener {BROKER_PORT} 10.77.1.1\nallow_anonymous true"
+        broker = Mosquitto(tmp_path / "broker", extra=listener)  # here: other tests' ports are not seen from a machine
         with made.machines["workstation"]:
-            stack.enter_context(Mosquitto(tmp_path / "broker", extra=listener))
+            stack.enter_context(broker)
         stack.callback(made.close)
         yield made
 

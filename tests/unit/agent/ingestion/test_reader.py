@@ -99,6 +99,7 @@ def test_a_source_that_fails_is_closed_and_opened_again_with_growing_pauses(capl
             raise TransportError("sensor is unplugged")
         return one_each(number)
 
+    caplog.set_level(logging.INFO)
     source = Scripted(read)
     reader = reader_of("pump", source.open, RATE, polled=True)
     with running(reader):
@@ -107,6 +108,7 @@ def test_a_source_that_fails_is_closed_and_opened_again_with_growing_pauses(capl
     assert (source.opened, source.closed, status["failures"]) == (4, 4, 3)
     assert (status["state"], status["error"]) == ("working", "sensor is unplugged")
     assert caplog.text.count("unplugged") == 1, "said once"
+    assert caplog.text.count("source pump is back") == 1
 
 
 def loose_wire(number: int) -> Samples:
