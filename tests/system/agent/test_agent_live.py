@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from canary import leaks, patterns, private_readings
 from disks import fill, small_disk
 from messages_here import seqs_in
 from programs import Child, Programs, assert_refused, wait_for
@@ -156,7 +156,8 @@ def test_a_board_that_is_too_small_only_looks_on(programs: Programs, sysfs: Sysf
 
 
 def test_a_key_from_systemd_seals_what_is_on_the_disk(programs: Programs, tmp_path: Path) -> None:
-    values = [f"{value:.7f}" for value in np.random.default_rng(1).normal(size=600)]
+    readings = private_readings(1, 100)
+    values, planted = [f"{value:.9f}" for value in readings.ravel()], patterns(readings)
     credentials = tmp_path / "credentials"
     credentials.mkdir()
     (credentials / "buffer-key").write_bytes(os.urandom(32))
@@ -171,10 +172,8 @@ def test_a_key_from_systemd_seals_what_is_on_the_disk(programs: Programs, tmp_pa
             agent = programs.start("agent", "run", environment={"CREDENTIALS_DIRECTORY": str(credentials)})
             wait_for(lambda: programs.status("agent").get("buffer", {}).get("readings", 0) > 20, "readings")
             stop(agent)
-            data = b"".join(path.read_bytes() for path in state.rglob("*") if path.is_file())
-            found[bool(key)] = sum(np.float32(value).tobytes() in data for value in values)
-    assert found[False] > 50, "the search itself must be able to find them"
-    assert found[True] == 0
+            found[bool(key)] = {name for name, _ in leaks(state, planted)}
+    assert found == {False: {"samples.db"}, True: set()}, "the search itself must be able to find them"
     refused = programs.run("agent", "run", environment={"CREDENTIALS_DIRECTORY": str(tmp_path)})
     assert_refused(refused, EXIT_CONFIGURATION, "learnae-agent: ", "buffer.key", "buffer-key")
 

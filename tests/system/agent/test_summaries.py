@@ -40,7 +40,8 @@ def test_an_agent_without_training_says_so_and_sends_summaries(programs: Program
     assert "board" in shown
     assert "7 more with too few rows" in shown
     labelled = programs.root / "labelled.npz"
-    np.savez(labelled, signal=signals, label=np.repeat(np.arange(6), 2000))
+    twice = np.concatenate([signals, signals])  # 55 rows of a class: beside them the noise is small
+    np.savez(labelled, signal=twice, label=np.repeat(np.arange(6), 4000))
     ((would,), *_) = programs.answer("learnae", "summary", "--data", labelled).values()
     assert (would["name"], would["epsilon"], len(would["classes"])) == ("labelled.npz", 8.0, 6)
     refused = programs.run("learnae", "summary", "pump")

@@ -574,7 +574,6 @@ def test_losing_one_of_two_gossips_changes_nothing(loopback: LoopbackTangle, tmp
             tick_until(members, lambda: gossips[0].state().startswith("away"), "the line in the status")
         for cable in cables:
             cable.cut = lost == "cable"
-        before = [len(member.peer.tangle) for member in members]
         seq = [others_seq(members, index) for index in range(2)]
 
         def heard_more() -> bool:
@@ -582,7 +581,6 @@ def test_losing_one_of_two_gossips_changes_nothing(loopback: LoopbackTangle, tmp
             return newer and all(member.peer.errors.counts for member in members)
 
         tick_until(members, heard_more, "more of each other, and the loss counted")
-        assert all(len(member.peer.tangle) > count for member, count in zip(members, before, strict=True))
         assert all(set(member.peer.errors.counts) == {"TransportError"} for member in members)
 
 

@@ -10,7 +10,7 @@ from iri_node import number_trytes
 from tangles import Tangle, gossip
 
 from learnae.adapters.iota.node import NULL, Node
-from learnae.adapters.iota.proof_of_work import hash_of, search
+from learnae.adapters.iota.proof_of_work import hash_of, search, weight
 from learnae.ipld.cid import DAG_CBOR, Cid
 from learnae.protocol.announcements import Announcement
 
@@ -66,9 +66,10 @@ def test_trytes_that_are_none(tangle: Tangle, verb: str) -> None:
 
 
 def test_too_little_work(tangle: Tangle) -> None:
-    trytes = transaction(tangle)
-    changed = ("B" if trytes[0] != "B" else "C") + trytes[1:]
-    assert_refused(tangle, "hash", command="storeTransactions", trytes=[changed])
+    trytes, needed = transaction(tangle), Node(tangle.url).mwm()
+    changed = (letter + trytes[1:] for letter in "ABCDEFGH")  # one of 3^mwm has done the work by chance
+    lacking = next(each for each in changed if weight(hash_of(each)) < needed)
+    assert_refused(tangle, "hash", command="storeTransactions", trytes=[lacking])
 
 
 def test_dates_that_are_far_ahead(tangle: Tangle) -> None:

@@ -60,8 +60,8 @@ class Opened:
         rpc = KuboRpc.from_section(section)
         self._closers.append(rpc.close)
         acquaintances = Acquaintances(rpc, section.addresses, section.timeout, interval=0.1)
-        # what is there comes at once, however busy the machine is
-        waits = KuboWaits(**{"first": 5.0, **(waits or {})})
+        # what is there comes at once, however busy the machine is, which may keep a daemon from saying that nothing is
+        waits = KuboWaits(**{"first": 5.0, "grace": 60.0, **(waits or {})})
         return KuboExchange(rpc, label or pin_name(SWARM, self.directory), timeout, acquaintances, waits)
 
     def gossip(self, kubo: Kubo, name: str, **options: Any) -> Any:

@@ -80,10 +80,16 @@ def test_a_service_that_missed_others_hears_them_when_it_asks(network: Network) 
     with first:
         ann = BeaconService(_serving(ANN), every=1000.0)
     second.nft("udp dport 21077")
+    has_asked = threading.Event()
+
+    def nothing() -> list[bytes]:  # what it says of itself, after its first question, which is lost
+        has_asked.set()
+        return []
+
     with second:
-        bob = BeaconService(lambda: [], every=1000.0)
+        bob = BeaconService(nothing, every=1000.0)
     with ann, bob:
-        time.sleep(0.5)  # in which its first question is lost
+        assert has_asked.wait(PATIENCE)
         second.nft("")
         assert not bob.neighbours.known()
         bob.ask()
