@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 from nightly import how_many
 from programs import Programs, end_logging
 
@@ -29,6 +30,17 @@ _PLACES = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"])
 
 # programs that cannot be installed from a package registry: used where they have been put by hand
 IN_NO_REGISTRY = {"hornet": "LEARNAE_HORNET"}  # name, and the variable that may name it
+
+# Hypothesis runs the same few examples every time, however long they take: a machine may stand still for seconds
+settings.register_profile(
+    "tests",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("tests")
 
 
 def pytest_configure() -> None:

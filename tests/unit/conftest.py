@@ -1,19 +1,8 @@
-"""Hypothesis runs the same few examples every time; and a home for each test that wants one."""
+"""A home for each test that wants one."""
 
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
-
-settings.register_profile(
-    "unit",
-    deadline=None,
-    derandomize=True,
-    database=None,
-    max_examples=60,
-    suppress_health_check=[HealthCheck.too_slow],
-)
-settings.load_profile("unit")
 
 
 @pytest.fixture(autouse=True)

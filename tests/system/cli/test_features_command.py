@@ -28,7 +28,7 @@ def recording(path: Path, rate: float, rows: int, offset: float, size: float) ->
     return path
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.sampled_from(["window-statistics", "raw-window"]),
     st.sampled_from([0.5, 1.0, 50.0, 800.0]),

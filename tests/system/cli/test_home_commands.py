@@ -107,8 +107,8 @@ def test_a_backup_of_a_running_peer_restores_it(programs: Programs, config: Path
     wait_for(lambda: (programs.status("pump").get("seq") or 0) >= 3, "three messages")
     liar = Identity.generate().author
     programs.answer("learnae", "ban", peer_name(liar), "--why", "a liar")
-    made = programs.answer("learnae", "backup", file)
     said = programs.status("pump")["seq"]
+    made = programs.answer("learnae", "backup", file)
     process.stop()
     assert (made["peers"], file.stat().st_mode & 0o777, file.stat().st_size) == (["pump"], 0o600, made["bytes"])
     with tarfile.open(file) as tar:

@@ -204,14 +204,14 @@ def test_two_processes_with_one_key_are_told_of_each_other_once_and_give_way(bro
             Session(link, topics)
             link.start()
         wait_for(lambda: all(RIVAL in link.state() for link in two), "both to name the other")
-        before = broker.log.count("New client connected")
+        before, begun = broker.log.count("New client connected"), time.monotonic()
         time.sleep(6)
-        connections = broker.log.count("New client connected") - before
+        connections, took = broker.log.count("New client connected") - before, time.monotonic() - begun
         assert all(RIVAL in link.state() for link in two), "it is said as long as it lasts"
     said = [record.getMessage() for record in caplog.records]
     assert [RIVAL in text for text in said].count(True) == 2, said
     assert len(said) <= 10  # at most twice connected and once lost, each, before it is known
-    assert connections <= 14  # first quickly, then each waits at least a second
+    assert connections <= 2 * (1 + took)  # first quickly, then each waits at least a second
     two[0].close()
     wait_for(lambda: two[1].state() == "connected", "the other to be alone")
     two[1].close()
@@ -349,10 +349,10 @@ def test_a_hanging_broker_is_left_and_costs_no_processor_time(broker, opened, ca
         broker.hang()
         clock = time.pthread_getcpuclockid(link._thread.ident)  # other threads have other things to do
         before, begun = time.clock_gettime(clock), time.monotonic()
-        wait_for(lambda: not link.is_connected, "the silence to be noticed")
+        wait_for(lambda: "Keep alive timeout" in link.state(), "the silence to be noticed")
         time.sleep(2)
         used, took = time.clock_gettime(clock) - before, time.monotonic() - begun
-    assert "Keep alive timeout" in link.state()
+    assert not link.is_connected
     assert used < took / 10
     assert len([r for r in caplog.records if "is away" in r.getMessage()]) >= 1
     broker.resume()

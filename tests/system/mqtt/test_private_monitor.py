@@ -30,6 +30,7 @@ def test_a_broker_sees_what_is_spent_and_nothing_of_rows(
     agent = programs.start("agent", "run", environment=environment)
     wait_for(lambda: (programs.status("agent").get("privacy") or {}).get("releases", 0) >= 8, "two updates")
     agent.stop()
+    heard.newest("status", lambda payload: payload == b"offline")  # after all else
     status = programs.status("agent")
     assert status["accuracy"] is not None
     assert status["inference"]["count"] > 0

@@ -178,7 +178,7 @@ def test_planted_readings_are_in_no_byte_that_goes_to_the_broker(tmp_path: Path,
         more = f'[mqtt]\nbroker = "mqtt://127.0.0.1:{gate.port}"\nhome_assistant = true\n'
         with Canary(tmp_path / "home", role, more, every=120) as canary:
             is_all = lambda: all(word in gate.sent for word in words) and gate.sent.count(b"/message") > 5  # noqa: E731
-            wait_for(is_all, "all of it")
+            wait_for(is_all, "all of it", 4 * PATIENCE)
             canary.drain()
         assert list(leaks_in(bytes(gate.sent), canary.planted)) == []
         assert b'"personal"' not in gate.sent, "how good the own model is follows from rows"
@@ -225,12 +225,13 @@ def test_planted_readings_are_in_no_byte_that_goes_to_a_daemon(tmp_path: Path) -
         Gate(kubo.api_port) as gate,
         Canary(tmp_path / "home", "trainer", f'[ipfs]\napi = "/ip4/{HOST}/tcp/{gate.port}"\n') as canary,
     ):
-        wait_for(lambda: all(gate.sent.count(call) > 2 for call in calls), "all of it", 2 * PATIENCE)
+        wait_for(lambda: all(gate.sent.count(call) > 2 for call in calls), "all of it", 4 * PATIENCE)
         canary.wait_for_seq(6)
         canary.drain()
     assert list(leaks_in(bytes(gate.sent), canary.planted)) == []
-    newest = next(iter(messages_in(canary.swarm.directory)))
-    assert newest.data in gate.sent, "blocks go there as they are, so that the search must find them"
+    # the last ones are offered for two seconds at most as the peer ends
+    said = [message.data for message in messages_in(canary.swarm.directory)]
+    assert any(data in gate.sent for data in said), "blocks go there as they are, so that the search must find them"
 
 
 @pytest.mark.slow

@@ -20,7 +20,8 @@ from learnae.swarm.manifest import Manifest, TrainingPolicy
 from learnae.swarm.presets import dense_config
 
 SECOND = 1000
-WORDS = (b"peer-", b"agent", b"kind", b"update", b"join", b"metrics", b"accuracy", b"samples", b"frame", b"codec")
+# those of four letters with CBOR's byte before them: alone, random bytes hold one in 15,000 runs
+WORDS = (b"peer-", b"agent", b"dkind", b"update", b"djoin", b"metrics", b"accuracy", b"samples", b"frame", b"codec")
 
 
 def manifest() -> Manifest:
