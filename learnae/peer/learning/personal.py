@@ -34,7 +34,7 @@ from learnae.weights.codecs import Vector
 COMMON, TUNED, ALONE = "common", "tuned", "alone"
 
 _ROWS, _HELD_OUT = 100, 30  # fewer: tested with each new row before it is trained on
-_TUNED_STEPS, _ALONE_STEPS, _FEW_STEPS = 520, 1560, 104
+_STEPS, _FEW_STEPS = 1560, 104
 # seconds from one choice to the next, at first, with the start before the first, and at last: model and rows have moved
 _SOON, _EVERY = 15.0, 300.0
 _NEW, _SCORED, _ENOUGH = 10, 50, 20  # rows scored at a time, that count, and that a choice needs
@@ -160,7 +160,7 @@ class Personal:
     def _choose(self, common: Vector) -> Iterator[None]:
         self._few, learner = None, self._make()
         learner.load(common)
-        yield from _train(learner, _TUNED_STEPS, self._seconds)
+        yield from _train(learner, _STEPS, self._seconds)
         candidates = [(COMMON, common), (TUNED, learner.weights())]
         yield from self._renew_alone(learner)
         if self.alone is not None:
@@ -178,7 +178,7 @@ class Personal:
             return
         learner.begin_optimiser()
         learner.load(start)
-        yield from _train(learner, _ALONE_STEPS, self._seconds)
+        yield from _train(learner, _STEPS, self._seconds)
         self._alone = rows, learner.weights()
 
 

@@ -53,7 +53,7 @@ def made(data: Dataset, manifest: Manifest = TWO) -> Personal:
     return personal
 
 
-def work(personal: Personal, common: Vector, ticks: int = 30_000) -> Choice:
+def work(personal: Personal, common: Vector, ticks: int = 60_000) -> Choice:
     """Advance until a choice is made, at most so often."""
     before = personal.choice
     for _ in range(ticks):
