@@ -364,14 +364,15 @@ def test_planted_rows_are_in_nothing_that_a_programs_own_loop_shares(
     start = [np.zeros((6, 1)), np.zeros(1)]
     with learnae.join(swarm, name="canary", settings=settings, like=start, **own) as peer:
         weights = peer.weights()
-        for _ in range(12):
+        for _ in range(1000):  # how many of them go out is the clock's affair
             weights = [
                 weights[0] - 0.05 * rows.T @ error(weights) / 600,
                 weights[1] - 0.05 * error(weights).mean(axis=0),
             ]
             metrics = {"loss": loss(weights), "rows": 600} if knows == "metrics" else None
-            weights = peer.share(weights, 420, metrics)
-        status = peer.status()
+            weights, status = peer.share(weights, 420, metrics), peer.status()
+            if (status["seq"] or 0) > 4:
+                break
     assert status["seq"] > 4
     assert loss(weights) < loss(start)
     assert list(leaks_in(blocks_in(find_swarm(swarm).directory) + json.dumps(status).encode(), planted)) == []
