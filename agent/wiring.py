@@ -146,6 +146,7 @@ def _build(config: AgentConfig, reread: Callable[[], AgentConfig]) -> PeerServic
         publish=policy,
         patience=config.train.stop_when,
         rows=lambda: len(dataset.train),
+        chance=lambda: dataset.chance_loss,
         facts=facts,
         summaries=releasing,
         lessons=lessons,

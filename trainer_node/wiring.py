@@ -130,6 +130,7 @@ def _build(
         publish=policy_of(config, private.is_private),
         patience=config.train.stop_when,
         rows=lambda: len(dataset.train),
+        chance=lambda: dataset.chance_loss,
         rests=True,
         update_clip=update_clip(swarm.manifest, config.privacy.clip),
         privacy=private.spent,

@@ -13,6 +13,7 @@ from learnae.models.outline import Model
 
 Array = NDArray[Any]
 MOST_DRAWN = 0.5  # of a batch: own rows are real ones
+_COUNTED = 1 << 16  # rows, of which it is looked at how often classes are
 
 
 class Rows:
@@ -171,6 +172,19 @@ class Dataset:
         if not self._loss.is_classification or not len(targets) or one_line_each(targets).shape[1] > 1:
             return None
         return float(targets.flat[0]) if targets.min() == targets.max() else None
+
+    @property
+    def chance_loss(self) -> float:
+        """Return the loss, in nats, of saying of each training row how often classes are: their entropy.
+
+        It is of up to 65,536 rows, and 0 where targets are no classes.
+        """
+        targets = self.train.targets
+        if not self._loss.is_classification or not len(targets) or one_line_each(targets).shape[1] > 1:
+            return 0.0
+        counts = np.bincount(targets[:: 1 + len(targets) // _COUNTED].ravel().astype(np.int64))
+        shares = counts[counts > 0] / counts.sum()
+        return float(-(shares * np.log(shares)).sum())
 
     def adopt(self, rows: Array, targets: Array, holdout: bool = False) -> None:
         """Use arrays that ``usable`` has passed, such as memory maps, as they are: nothing is copied.

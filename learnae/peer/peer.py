@@ -90,7 +90,8 @@ class Options:
     steps are taken between two merges, 0 for as many as the manifest says, few with noise; ``first_steps`` in the first
     cycles, which then grow, 0 for as many as in any (Training). ``publish`` says
     when what they change is published; after ``patience`` updates without a gain the peer settles, 0 for never, until
-    there are more ``rows`` to train on, or others have news (Settling). One that ``rests`` begins a cycle of so many
+    there are more ``rows`` to train on, or others have news (Settling). ``chance`` gives the loss of knowing nothing of
+    them but how often classes are, 0 where there is none. One that ``rests`` begins a cycle of so many
     steps as late as it may: what is merged first, and trained on, is then as new as it can be when others get it. Where
     updates are differentially private, ``privacy`` gives what is spent: an update then says nothing else of rows, and
     the time alone decides when there is one. ``recall`` takes the number of releases that own messages tell of, which
@@ -116,6 +117,7 @@ class Options:
     publish: PublishPolicy = PublishPolicy()
     patience: int = 0
     rows: Callable[[], int] = lambda: 0
+    chance: Callable[[], float] = lambda: 0.0
     facts: Callable[[], Mapping[str, Any]] = dict
     summaries: Releasing | None = None
     lessons: Lessons | None = None
@@ -456,7 +458,7 @@ class Peer:
     def _knows_by_heart(self) -> bool:
         """Return True if training on would change nothing of what was learnt; steps that are paid for are kept."""
         learns = not self.is_private and not self.manifest.is_own_loop and self.settling.since is None
-        return learns and is_by_heart(self.training.loss, self.manifest.class_count)
+        return learns and is_by_heart(self.training.loss, self.options.chance())
 
     def _train(self) -> "Turn[Trained]":
         """Train, unless this peer has settled and nothing is new; where steps are paid for, none that is held back."""

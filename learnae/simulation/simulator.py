@@ -177,6 +177,7 @@ class Member:
             publish=PublishPolicy(setting.every),
             patience=setting.patience,
             rows=lambda: len(self._data.train),
+            chance=lambda: self._data.chance_loss,
             addend=lambda _: simulation.addends(self._index),
             is_archive=self.is_archive,
             suspicion=suspicion_of(manifest, self._data, self._rows_drawn(role)),

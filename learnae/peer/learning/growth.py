@@ -14,7 +14,7 @@ from learnae.weights.merge import counted
 KEPT = 0.1  # of the way from the start, when it is left
 _POWERS = 1.5  # of rows
 _LEAST = 1.3  # times as many rows as are known by heart: some pass a power by one row
-_BY_HEART = 0.1  # of the loss of saying the same of all rows
+_BY_HEART = 0.1  # of the loss of saying of each row how often classes are
 
 
 class Growth:
@@ -45,10 +45,12 @@ class Growth:
         return has_grown
 
 
-def is_by_heart(loss: float | None, classes: int) -> bool:
-    """Return True if rows of so many ``classes`` are known by heart at this training ``loss``; of values it is unknown.
+def is_by_heart(loss: float | None, chance: float) -> bool:
+    """Return True if rows are known by heart at this training ``loss``, where saying the same of all has ``chance``.
 
-    >>> is_by_heart(0.01, classes=7), is_by_heart(0.5, classes=7), is_by_heart(None, classes=7), is_by_heart(0.0, 0)
+    Rows of nearly one class have a small loss whatever is known of them; of one alone, and of values, it is unknown.
+
+    >>> is_by_heart(0.01, chance=1.9), is_by_heart(0.01, chance=0.04), is_by_heart(None, 1.9), is_by_heart(0.0, 0.0)
     (True, False, False, False)
     """
-    return classes > 1 and loss is not None and loss < _BY_HEART * math.log(classes)
+    return loss is not None and loss < _BY_HEART * chance

@@ -116,3 +116,17 @@ def test_rows_since_are_those_that_are_new(batches: list[int], seen: int, capaci
     )
     assert set(rows.rows[rows.since(before[0]), 0].tolist()) == new
     assert rows.overwritten == max(0, rows.written - len(rows))
+
+
+def test_the_loss_of_chance_is_the_entropy_of_classes_and_none_of_values() -> None:
+    rows = np.zeros((8, 2))
+    for loss, outputs, targets, expected in (
+        ("sparse_categorical_crossentropy", 3, [0, 0, 0, 0, 2, 2, 1, 1], 1.5 * np.log(2)),
+        ("sparse_categorical_crossentropy", 3, [2] * 8, 0.0),
+        ("binary_crossentropy", 1, [0, 1] * 4, np.log(2)),
+        ("mean_squared_error", 1, [0, 1] * 4, 0.0),
+    ):
+        data = dataset(loss, outputs=outputs)
+        assert data.chance_loss == 0
+        data.add(rows, np.array(targets))
+        assert data.chance_loss == pytest.approx(expected)

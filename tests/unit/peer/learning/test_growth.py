@@ -1,5 +1,6 @@
 """A peer that knows few rows by heart, in a swarm that grows: when it goes back towards the start, and for how long."""
 
+import logging
 import random
 from collections.abc import Sequence
 
@@ -9,12 +10,17 @@ from builders import COUNT, NOW, Author, new_tangle, tiny_learner, tiny_manifest
 
 from learnae.basics.error_log import ErrorLog
 from learnae.ipld.cid import RAW, Cid
+from learnae.models.dataset import Dataset
+from learnae.models.optimisers import OptimiserPolicy
 from learnae.peer.following import Following, Replica
 from learnae.peer.frame_encoder import FrameEncoder
 from learnae.peer.learning.growth import KEPT, Growth
 from learnae.peer.learning.merging import Merging
 from learnae.simulation.in_memory import MemoryBlockStore
 from learnae.simulation.network import Network, VirtualClock, Weather
+from learnae.simulation.simulator import Member, Setting, Simulation
+from learnae.swarm.manifest import TrainingPolicy
+from learnae.swarm.presets import dense_config
 from learnae.weights.codecs import Vector
 from learnae.weights.frames import FramePolicy
 
@@ -128,3 +134,32 @@ def test_what_is_used_stays_while_it_is_better_on_own_rows_and_not_for_ever() ->
     bench.said[ME] += 40
     bench.merging.believe(None, bench.now)
     assert bench.merging.estimate == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("is_balanced", [True, False])
+def test_rows_of_nearly_one_class_have_a_small_loss_and_are_not_known_by_heart(
+    caplog: pytest.LogCaptureFixture, is_balanced: bool
+) -> None:
+    manifest = tiny_manifest(
+        config=dense_config(2, (), 2, "softmax"), loss="sparse_categorical_crossentropy",
+        optimiser=OptimiserPolicy("adam", learning_rate=0.1), training=TrainingPolicy(steps=20, batch=ROWS),
+    )  # fmt: skip
+    rng, members = np.random.default_rng(1), []
+    for _ in range(6):
+        data = Dataset(manifest.model, manifest.objective)
+        classes = np.arange(ROWS) % (2 if is_balanced else 100) == 0
+        rows = rng.normal(size=(ROWS, 2)) + 9 * classes[:, None] * is_balanced  # else nothing tells them apart
+        data.add(rows, classes.astype(np.int64))
+        members.append(data)
+    caplog.set_level(logging.INFO)
+    simulation = Simulation(manifest, members[:2], Setting(seed=1))
+    simulation.run(40_000)
+    losses = [member.peer.training.loss or 1 for member in simulation.members]
+    for number, data in enumerate(members[2:], 2):
+        newcomer = Member(simulation, number, data)
+        simulation.members.append(newcomer)
+        simulation.schedule(newcomer)
+        simulation.listen(newcomer)
+    simulation.run(20_000)
+    assert max(losses) < 0.1 * np.log(2), "as small as that of two classes that are known by heart"
+    assert ("going back most of the way" in caplog.text) is is_balanced
