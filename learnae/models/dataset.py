@@ -168,10 +168,8 @@ class Dataset:
     @property
     def only_class(self) -> float | None:
         """Return the class of all training rows; None if there are several, or targets are no classes."""
-        targets = self.train.targets
-        if not self._loss.is_classification or not len(targets) or one_line_each(targets).shape[1] > 1:
-            return None
-        return float(targets.flat[0]) if targets.min() == targets.max() else None
+        classes = self._classes
+        return float(classes[0]) if len(classes) and classes.min() == classes.max() else None
 
     @property
     def chance_loss(self) -> float:
@@ -179,12 +177,16 @@ class Dataset:
 
         It is of up to 65,536 rows, and 0 where targets are no classes.
         """
-        targets = self.train.targets
-        if not self._loss.is_classification or not len(targets) or one_line_each(targets).shape[1] > 1:
-            return 0.0
-        counts = np.bincount(targets[:: 1 + len(targets) // _COUNTED].ravel().astype(np.int64))
-        shares = counts[counts > 0] / counts.sum()
-        return float(-(shares * np.log(shares)).sum())
+        classes = self._classes
+        counts = np.bincount(classes[:: 1 + len(classes) // _COUNTED].astype(np.int64))
+        shares = counts[counts > 0] / max(1, counts.sum())
+        return -float((shares * np.log(shares)).sum())
+
+    @property
+    def _classes(self) -> Array:
+        """Return the class of each training row (n,), as the loss needs it; none where targets are no classes."""
+        targets = one_line_each(self.train.targets)
+        return targets[:, 0] if self._loss.is_classification and targets.shape[1] == 1 else targets[:0, 0]
 
     def adopt(self, rows: Array, targets: Array, holdout: bool = False) -> None:
         """Use arrays that ``usable`` has passed, such as memory maps, as they are: nothing is copied.

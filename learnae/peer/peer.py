@@ -450,7 +450,7 @@ class Peer:
     def _merge(self) -> int:
         if not self.options.may_merge():
             return 0
-        merged = self.merging.merge(self.ports.clock.now(), self._knows_by_heart())
+        merged = self.merging.merge(self.ports.clock.now(), self._knows_by_heart)
         if merged:
             self.options.floors.note_merged()
         return merged

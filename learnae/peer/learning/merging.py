@@ -127,10 +127,11 @@ class Merging:
         """Go on from the saved estimate; the weights are restored, too (Training)."""
         self._estimate.vector, self._is_restored, self.held = self._keep(state.estimate), True, state.held
 
-    def merge(self, now: int, by_heart: bool = False) -> int:
+    def merge(self, now: int, by_heart: Callable[[], bool] = lambda: False) -> int:
         """Move the weights towards the replicas if any is new; return how many are.
 
-        If the own rows are known ``by_heart``, and the swarm's have grown, they move back towards the start, too.
+        If the own rows are known ``by_heart``, which is asked in a young swarm alone, and the swarm's have grown, they
+        move back towards the start, too.
         """
         self._leave_trap()
         self._note_time(now)
@@ -147,8 +148,8 @@ class Merging:
             return 0
         new = [author for author in new if author in self._heard]
         if new:
-            by_heart = by_heart and self._are_young(self._heard, _BEGINNING)
-            merged = self._gone_back(own, merged) if self._has_grown(by_heart) else self._gone_on(own, merged, now)
+            has_grown = self._has_grown(self._are_young(self._heard, _BEGINNING) and by_heart())
+            merged = self._gone_back(own, merged) if has_grown else self._gone_on(own, merged, now)
             self._learner.load(merged)
             self._replaced()
             self._note(new)

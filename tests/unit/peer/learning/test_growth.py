@@ -60,7 +60,7 @@ class Bench:
             for author in OTHERS[:others]
         }
         self.learner.load(one)
-        self.merging.merge(self.now, by_heart)
+        self.merging.merge(self.now, lambda: by_heart)
         return float(self.learner.weights()[0])
 
 
